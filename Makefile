@@ -1,0 +1,42 @@
+# The commands of a contributor: demo, test, test-interop, lint, bench. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: demo test test-interop lint bench lock clean
+
+$(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"plantgfm needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: set PYTHON=python3.12 or the like")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --progress-bar off -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.interop: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6"
+	touch $@
+
+demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at most 12 minutes on 2 cores
+	$(BIN)/plantgfm demo
+
+test: $(VENV)/.installed  ## the whole suite, at most 10 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+test-interop: $(VENV)/.interop  ## live parity with transformers in PyTorch
+	$(BIN)/python -m pytest -m interop tests/interop
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.interop  ## speed against named peers, as ratios within one run
+	$(BIN)/python -m plantgfm.bench
+
+lock:  ## renew requirements.lock from setup.cfg, for Python 3.11 to 3.13
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --extra test --no-header --no-annotate setup.cfg -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .venv-lock
