@@ -1,0 +1,209 @@
+"""FASTA: plain, gzip or bgzip, any line width, LF or CRLF, either case, IUPAC codes.
+
+pysam parses; everything it lets pass in silence is checked before (its reader crashes on a directory, yields nothing
+for plain text, turns to FASTQ at a line that starts with `+` or `@`, and knows no line numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pysam
+
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.streams import atomic_binary, blocks, raw_lines
+from plantgfm.schema import Record
+from plantgfm.sequence import CODE_OF_BYTE, INVALID, REPEAT_BIT, UNKNOWN, mask_of, runs_of
+
+PROTEIN_MIN_LETTERS = 50
+PROTEIN_AMBIGUOUS_FRACTION = 0.5
+
+_LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
+_CASE_BIT = 0x20
+
+
+def read_fasta(path: str | Path) -> Iterator[Record]:
+    """The records of a FASTA file, in file order; the whole file is checked before the first is handed out.
+
+    U is read as T, every ambiguity code as unknown, lower case as soft mask.
+
+    Raises:
+        FormatError: for anything that is no nucleotide FASTA, with path, record and line.
+    """
+    path = Path(path)
+    headers = _check_structure(path)
+    return _records(path, headers)
+
+
+def fasta_lengths(path: str | Path) -> dict[str, int]:
+    """Length in bp of each record, by name, in file order."""
+    return {record.name: record.length_bp for record in read_fasta(path)}
+
+
+def _check_structure(path: Path) -> int:
+    """Number of headers; FormatError where the text is no FASTA or the compression is damaged."""
+    headers, line, at_start, seen = 0, 1, True, False
+    for block in blocks(path):
+        if not seen:
+            block_start = block.lstrip(b"\r\n \t")
+            if not block_start:
+                line += block.count(b"\n")
+                continue
+            line += block.count(b"\n", 0, len(block) - len(block_start))
+            _check_first(path, block_start, line)
+            block, at_start, seen = block_start, True, True
+        text = b"\n" + block if at_start else block
+        for mark in (b"\n@", b"\n+"):
+            if (where := text.find(mark)) >= 0:
+                number = line + text.count(b"\n", 0, where) + (0 if at_start else 1)
+                raise FormatError(path, f"line starts with {mark[1:].decode()!r}: FASTQ inside FASTA", line=number)
+        headers += text.count(b"\n>")
+        line += block.count(b"\n")
+        at_start = block.endswith(b"\n")
+    if not seen:
+        raise FormatError(path, "holds white space only")
+    return headers
+
+
+def _check_first(path: Path, text: bytes, line: int) -> None:
+    if text.startswith(b">"):
+        return
+    if text.startswith(b"@"):
+        raise FormatError(path, "is FASTQ (starts with '@'); convert it to FASTA", line=line)
+    shown = text[:20].split(b"\n")[0].decode("ascii", "replace")
+    raise FormatError(path, f"is no FASTA: text before the first header ('>'): {shown!r}", line=line)
+
+
+def _records(path: Path, headers: int) -> Iterator[Record]:
+    seen: set[str] = set()
+    with pysam.FastxFile(str(path), persist=False) as entries:
+        for entry in entries:
+            name, sequence = entry.name or "", entry.sequence or ""
+            _check_entry(path, name, sequence, index=len(seen), seen=seen, quality=entry.quality)
+            seen.add(name)
+            yield _record(path, name, entry.comment or "", sequence, index=len(seen) - 1)
+    if len(seen) != headers:
+        raise FormatError(path, f"holds {headers} headers, but {len(seen)} records could be read")
+
+
+def _check_entry(path: Path, name: str, sequence: str, *, index: int, seen: set[str], quality: str | None) -> None:
+    if not name:
+        raise FormatError(path, "header without a name", line=_header_line(path, index))
+    if name in seen:
+        raise FormatError(path, "name is used twice; make names unique", name, _header_line(path, index))
+    if quality is not None:
+        raise FormatError(path, "holds qualities: FASTQ inside FASTA", name, _header_line(path, index))
+    if not sequence:
+        raise FormatError(path, "record without sequence", name, _header_line(path, index))
+
+
+def _record(path: Path, name: str, description: str, sequence: str, *, index: int) -> Record:
+    raw = np.frombuffer(sequence.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+    codes = CODE_OF_BYTE[raw]
+    if codes.max() == INVALID:
+        raise _invalid_character(path, name, index)
+    _check_composition(path, name, raw, codes, index=index)
+    lower = (raw & _CASE_BIT) != 0
+    runs = runs_of(lower) if lower.any() else np.empty((0, 2), dtype=np.int64)
+    return Record(name=name, description=description.strip(), codes=codes, soft_mask=runs)
+
+
+def _check_composition(path: Path, name: str, raw: np.ndarray, codes: np.ndarray, *, index: int) -> None:
+    """Refuse a protein that happens to use letters of the nucleotide alphabet only."""
+    unknown = raw[codes == UNKNOWN]
+    plain_n = int(np.count_nonzero((unknown & ~np.uint8(_CASE_BIT)) == ord("N")))
+    letters, ambiguous = raw.size - plain_n, unknown.size - plain_n
+    if letters >= PROTEIN_MIN_LETTERS and ambiguous > PROTEIN_AMBIGUOUS_FRACTION * letters:
+        message = f"{ambiguous} of {letters} letters are ambiguity codes: looks like protein, give nucleotides"
+        raise FormatError(path, message, name, _header_line(path, index))
+
+
+def _header_line(path: Path, index: int) -> int | None:
+    """1-based line of header number `index`, by a second reading in plain Python."""
+    for number, line in raw_lines(path):
+        if line.startswith(b">"):
+            if index == 0:
+                return number
+            index -= 1
+    return None
+
+
+def _invalid_character(path: Path, name: str, index: int) -> FormatError:
+    """The error for the first character of record `index` that is no nucleotide, by a second reading."""
+    current = -1
+    for number, line in raw_lines(path):
+        if line.startswith(b">"):
+            current += 1
+        elif current == index:
+            bad = np.flatnonzero(CODE_OF_BYTE[np.frombuffer(line, dtype=np.uint8)] == INVALID)
+            if bad.size:
+                return FormatError(path, _describe(line, int(bad[0])), name, number)
+    return FormatError(path, "holds characters that are no IUPAC nucleotides", name)
+
+
+def _describe(line: bytes, column: int) -> str:
+    letter = line[column : column + 1]
+    message = f"character {letter.decode('ascii', 'replace')!r} in column {column + 1} is no IUPAC nucleotide"
+    if letter.upper() in (b"E", b"F", b"I", b"L", b"P", b"Q", b"Z", b"X", b"*", b"J", b"O"):
+        return message + "; looks like protein, give nucleotides"
+    if letter in (b"-", b"."):
+        return message + "; looks like an alignment, remove the gaps"
+    if letter.isspace():
+        return message + "; remove white space from the sequence"
+    return message
+
+
+def write_fasta(path: str | Path, records: Iterable[Record | tuple[str, np.ndarray]], *, width: int = 60) -> None:
+    """Write records; lower case where soft-masked (of a pair: where the repeat bit is set). Atomic.
+
+    Args:
+        path: ends in `.gz` for gzip with no time inside: same records, same bytes.
+        records: `Record`s, or pairs of name (after white space a description) and codes, uint8 [P], with or without
+            the repeat bit.
+        width: bases a line.
+
+    Raises:
+        FormatError: an empty or repeated name, an empty record, codes outside the alphabet, no record at all.
+    """
+    path, seen = Path(path), set()
+    if width < 1:
+        raise ValueError(f"width {width} must be at least 1")
+    with atomic_binary(path) as stream:
+        for record in records:
+            header, name, codes = _parts(record)
+            _check_output(path, header, name, codes, seen)
+            seen.add(name)
+            stream.write(b">" + header.encode("utf-8") + b"\n")
+            stream.write(_wrap(_LETTER_OF_CODE[codes], width))
+        if not seen:
+            raise FormatError(path, "no record to write")
+
+
+def _parts(record: Record | tuple[str, np.ndarray]) -> tuple[str, str, np.ndarray]:
+    if isinstance(record, Record):
+        masked = mask_of(record.soft_mask, record.length_bp).astype(np.uint8) * np.uint8(REPEAT_BIT)
+        header = f"{record.name} {record.description}".strip() if record.description else record.name
+        return header, record.name, record.codes | masked
+    header, codes = record
+    return header, header.split(maxsplit=1)[0] if header.split() else "", np.asarray(codes, dtype=np.uint8)
+
+
+def _check_output(path: Path, header: str, name: str, codes: np.ndarray, seen: set[str]) -> None:
+    if not name or any(c.isspace() for c in name) or header[0].isspace() or "\n" in header or "\r" in header:
+        raise FormatError(path, f"header {header!r} needs a name without white space and no line break")
+    if name in seen:
+        raise FormatError(path, "name is used twice; make names unique", name)
+    if codes.size == 0:
+        raise FormatError(path, "record without sequence", name)
+    if (codes & ~np.uint8(REPEAT_BIT)).max() > UNKNOWN:
+        raise FormatError(path, "codes must be 0..4, with or without the repeat bit", name)
+
+
+def _wrap(letters: np.ndarray, width: int) -> bytes:
+    full = letters.size // width
+    body = np.full((full, width + 1), ord("\n"), dtype=np.uint8)
+    body[:, :width] = letters[: full * width].reshape(full, width)
+    tail = letters[full * width :].tobytes()
+    return body.tobytes() + (tail + b"\n" if tail else b"")

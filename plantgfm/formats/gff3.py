@@ -1,0 +1,179 @@
+"""GFF3 (Sequence Ontology specification 1.26): read with checks, written with its escapes.
+
+Coordinates are 1-based and closed in the file, 0-based and half-open here. Columns with GFF2 attributes
+(`Gene "x"; Note "y"`) are read too, and what they say is kept under their own keys.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.streams import atomic_text, text_lines
+from plantgfm.schema import Feature
+from plantgfm.sequence import Interval
+
+_COLUMNS = 9
+_GFF3_PAIR = re.compile(r'\s*[^\s=;"]+=')
+_GFF2_FIELD = re.compile(r'\s*([^\s;"]+)((?:"[^"]*"|[^;"])*)(?:;|$)')
+_GFF2_VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
+
+
+def read_gff3(path: str | Path, *, lengths: Mapping[str, int] | None = None) -> list[Feature]:
+    """The features of a GFF3 file, in file order; reading ends at `##FASTA`.
+
+    Args:
+        path: plain, gzip or bgzip.
+        lengths: bp of each sequence; where given, every feature must lie inside.
+
+    Raises:
+        FormatError: a line that breaks the specification, an unknown sequence, coordinates past the end.
+    """
+    path = Path(path)
+    features = []
+    for number, line in text_lines(path):
+        if line.startswith(("##FASTA", ">")):
+            break
+        if line.strip() and not line.startswith("#"):
+            features.append(_feature(path, number, line))
+            if lengths is not None:
+                _check_inside(path, number, features[-1], lengths)
+    return features
+
+
+def _feature(path: Path, number: int, line: str) -> Feature:
+    columns = line.split("\t")
+    if len(columns) != _COLUMNS:
+        raise FormatError(path, f"{len(columns)} columns where GFF3 has 9, tab-separated", line=number)
+    sequence, source, kind, start, end, score, strand, phase, attributes = columns
+    try:
+        return Feature(
+            interval=_interval(unquote(sequence), start, end, strand),
+            type=unquote(kind),
+            source=unquote(source),
+            score=None if score == "." else _score(score),
+            phase=None if phase == "." else _phase(phase),
+            attributes=_attributes(attributes),
+        )
+    except ValueError as error:
+        raise FormatError(path, str(error), unquote(sequence) or None, number) from None
+
+
+def _interval(sequence: str, start: str, end: str, strand: str) -> Interval:
+    if not sequence or sequence == ".":
+        raise ValueError("feature without a sequence name")
+    if not (re.fullmatch(r"[0-9]+", start) and re.fullmatch(r"[0-9]+", end)):
+        raise ValueError(f"start {start!r} and end {end!r} must be whole numbers")
+    first, last = int(start), int(end)
+    if first < 1:
+        raise ValueError("start 0: GFF3 counts from 1")
+    if first > last:
+        raise ValueError(f"start {first} lies after end {last}")
+    if strand not in ("+", "-", ".", "?"):
+        raise ValueError(f"strand {strand!r} is none of + - . ?")
+    return Interval(sequence, first - 1, last, strand)
+
+
+def _score(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"score {text!r} is neither a number nor '.'") from None
+    if not math.isfinite(value):
+        raise ValueError(f"score {text!r} is not finite")
+    return value
+
+
+def _phase(text: str) -> int:
+    if text not in ("0", "1", "2"):
+        raise ValueError(f"phase {text!r} is none of 0 1 2 .")
+    return int(text)
+
+
+def _attributes(column: str) -> dict[str, tuple[str, ...]]:
+    if column.strip() in ("", "."):
+        return {}
+    return _gff3_attributes(column) if _GFF3_PAIR.match(column) else _gff2_attributes(column)
+
+
+def _gff3_attributes(column: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for field in column.split(";"):
+        if not field.strip():
+            continue
+        key, _, value = field.lstrip().partition("=")
+        values = tuple(unquote(part) for part in value.split(","))
+        found[unquote(key)] = found.get(unquote(key), ()) + values
+    return found
+
+
+def _gff2_attributes(column: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for match in _GFF2_FIELD.finditer(column):
+        key, rest = match.group(1), match.group(2)
+        values = tuple(a or b for a, b in _GFF2_VALUE.findall(rest)) or ("",)
+        found[key] = found.get(key, ()) + values
+    return found
+
+
+def _check_inside(path: Path, number: int, feature: Feature, lengths: Mapping[str, int]) -> None:
+    where = feature.interval
+    if where.sequence not in lengths:
+        raise FormatError(path, "sequence is not in the FASTA file", where.sequence, number)
+    if where.end > lengths[where.sequence]:
+        message = f"end {where.end} lies past the sequence's end, {lengths[where.sequence]}"
+        raise FormatError(path, message, where.sequence, number)
+
+
+def write_gff3(path: str | Path, features: Iterable[Feature], *, lengths: Mapping[str, int] | None = None) -> None:
+    """Write features in the given order, with `##sequence-region` lines where lengths (bp) are given. Atomic.
+
+    Raises:
+        FormatError: an interval without a base (GFF3 cannot say it), or past the end of its sequence.
+    """
+    path = Path(path)
+    with atomic_text(path) as stream:
+        stream.write("##gff-version 3\n")
+        for name, length_bp in (lengths or {}).items():
+            stream.write(f"##sequence-region {_escape_name(name)} 1 {length_bp}\n")
+        for number, feature in enumerate(features, 2 + len(lengths or {})):
+            if feature.interval.length_bp == 0:
+                raise FormatError(path, "feature without a base", feature.interval.sequence, number)
+            if lengths is not None:
+                _check_inside(path, number, feature, lengths)
+            stream.write(_line(feature) + "\n")
+
+
+def _line(feature: Feature) -> str:
+    where = feature.interval
+    attributes = ";".join(
+        f"{_escape(key, also=';=&,')}={','.join(_escape(value, also=';=&,') for value in values)}"
+        for key, values in feature.attributes.items()
+    )
+    columns = (
+        _escape_name(where.sequence),
+        _escape(feature.source) or ".",
+        _escape(feature.type) or ".",
+        str(where.start + 1),
+        str(where.end),
+        "." if feature.score is None else repr(float(feature.score)),
+        where.strand,
+        "." if feature.phase is None else str(feature.phase),
+        attributes or ".",
+    )
+    return "\t".join(columns)
+
+
+def _escape(text: str, *, also: str = "") -> str:
+    """Percent-encode what the specification reserves: controls, %, and in attributes ; = & and comma."""
+    return "".join(f"%{ord(c):02X}" if c in also or c == "%" or ord(c) < 32 or ord(c) == 127 else c for c in text)
+
+
+def _escape_name(name: str) -> str:
+    """Percent-encode what a sequence name may not hold: all but [a-zA-Z0-9.:^*$@!+_?-|]."""
+    allowed = re.compile(r"[a-zA-Z0-9.:^*$@!+_?|-]")
+    return "".join(c if allowed.match(c) else "".join(f"%{b:02X}" for b in c.encode("utf-8")) for c in name)

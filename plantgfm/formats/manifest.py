@@ -1,0 +1,138 @@
+"""The manifest: a CSV or TSV table of FASTA files and what is said of them; paths are relative to it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.streams import atomic_text
+from plantgfm.formats.tables import read_rows, require_columns
+from plantgfm.schema import Assembly, Compartment
+
+REQUIRED = ("species", "cultivar", "assembly", "compartment", "fasta")
+COLUMNS = (
+    "species",
+    "cultivar",
+    "assembly",
+    "compartment",
+    "ploidy",
+    "fasta",
+    "annotation",
+    "expected_size_bp",
+    "source",
+    "licence",
+    "accession",
+)
+
+
+def normalise_species(name: str) -> str:
+    """The binomial of a species name: "zea_mays" and "Zea mays subsp. mays L." give "Zea mays".
+
+    A hybrid sign stays: "Fragaria x ananassa" gives "Fragaria × ananassa".
+
+    Raises:
+        ValueError: fewer than two words, or words that are no names.
+    """
+    words = re.sub(r"[\s_]+", " ", name).strip().split(" ")
+    hybrid = len(words) > 2 and words[1] in ("x", "X", "×")
+    parts = [words[0], words[2]] if hybrid else words[:2]
+    if len(parts) < 2 or not all(re.fullmatch(r"[^\W\d_][\w.'-]*", part) for part in parts):
+        raise ValueError(f"species {name!r} is no binomial; write genus and epithet, like 'Zea mays'")
+    genus, epithet = parts[0].capitalize(), parts[1].lower()
+    return f"{genus} × {epithet}" if hybrid else f"{genus} {epithet}"
+
+
+def read_manifest(path: str | Path) -> list[Assembly]:
+    """The assemblies of a manifest, in file order; cells are checked and files must exist.
+
+    Columns are those of `COLUMNS`, of which `REQUIRED` must be there.
+
+    Raises:
+        FormatError: an unknown or missing column, a bad cell, a missing file, a row or a FASTA file given twice.
+    """
+    path = Path(path)
+    columns, rows = read_rows(path)
+    require_columns(path, columns, REQUIRED, COLUMNS)
+    if not rows:
+        raise FormatError(path, "manifest without rows")
+    assemblies: list[Assembly] = []
+    lines: dict[str | Path, int] = {}
+    for line, row in rows:
+        assembly = _assembly(path, line, row)
+        for identity in (assembly.key, assembly.fasta.resolve()):
+            if identity in lines:
+                raise FormatError(path, f"{identity} stands already in line {lines[identity]}", line=line)
+            lines[identity] = line
+        assemblies.append(assembly)
+    return assemblies
+
+
+def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
+    try:
+        species = normalise_species(row["species"])
+        compartment = Compartment(row["compartment"].lower())
+    except ValueError as error:
+        raise FormatError(path, f"{error}; compartments are {[c.value for c in Compartment]}", line=line) from None
+    return Assembly(
+        species=species,
+        cultivar=row["cultivar"],
+        assembly=row["assembly"],
+        compartment=compartment,
+        fasta=_file(path, line, row["fasta"], "fasta"),
+        annotation=_file(path, line, row["annotation"], "annotation") if row.get("annotation") else None,
+        ploidy=_positive(path, line, row, "ploidy"),
+        expected_size_bp=_positive(path, line, row, "expected_size_bp"),
+        accession=row.get("accession", ""),
+        source=row.get("source", ""),
+        licence=row.get("licence", ""),
+    )
+
+
+def _file(path: Path, line: int, name: str, column: str) -> Path:
+    if not name:
+        raise FormatError(path, f"column {column!r} is empty", line=line)
+    found = path.parent / name
+    if not found.is_file():
+        raise FormatError(path, f"{column} {str(found)!r} does not exist or is no file", line=line)
+    return found
+
+
+def _positive(path: Path, line: int, row: dict[str, str], column: str) -> int | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]+", text) or int(text) == 0:
+        raise FormatError(path, f"{column} {text!r} is no positive whole number", line=line)
+    return int(text)
+
+
+def write_manifest(path: str | Path, assemblies: Iterable[Assembly]) -> None:
+    """Write assemblies as CSV with all columns; file names become relative to the manifest. Atomic.
+
+    Raises:
+        FormatError: an assembly given twice, or none.
+    """
+    path, seen = Path(path), set()
+    with atomic_text(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for assembly in assemblies:
+            if assembly.key in seen:
+                raise FormatError(path, f"{assembly.key} is given twice")
+            seen.add(assembly.key)
+            writer.writerow([_text(path, assembly, column) for column in COLUMNS])
+        if not seen:
+            raise FormatError(path, "no assembly to write")
+
+
+def _text(path: Path, assembly: Assembly, column: str) -> str:
+    value = getattr(assembly, column)
+    if isinstance(value, Compartment):
+        return value.value
+    if isinstance(value, Path):
+        return Path(os.path.relpath(value.absolute(), path.parent.absolute())).as_posix()
+    return "" if value is None else str(value)

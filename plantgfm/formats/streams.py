@@ -1,0 +1,148 @@
+"""Bytes and lines of plain, gzip and bgzip files behind checks; atomic and deterministic writing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from plantgfm.formats.errors import FormatError
+
+BLOCK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
+_FOREIGN_MAGIC = {
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"BZh": "bzip2-compressed; recompress it with gzip or bgzip",
+    b"\xfd7zXZ\x00": "xz-compressed; recompress it with gzip or bgzip",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed; recompress it with gzip or bgzip",
+    b"CRAM": "a CRAM file, not text",
+    b"BAM\x01": "a BAM file, not text",
+    b"%PDF": "a PDF document, not text",
+    b"\x1a\x41\x27\x43": "a 2bit file; convert it with twoBitToFa",
+    b"\x43\x27\x41\x1a": "a 2bit file; convert it with twoBitToFa",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+}
+
+
+def check_file(path: Path) -> None:
+    """Raise FormatError unless the path is a regular, readable, non-empty file."""
+    if path.is_dir():
+        raise FormatError(path, "is a directory; give a file")
+    if not path.exists():
+        raise FormatError(path, "does not exist")
+    if not path.is_file():
+        raise FormatError(path, "is no regular file; copy its content to one")
+    if not os.access(path, os.R_OK):
+        raise FormatError(path, "cannot be read; check its permissions")
+    if path.stat().st_size == 0:
+        raise FormatError(path, "is empty")
+
+
+def is_gzip(path: Path) -> bool:
+    """True where the file starts with the gzip magic (bgzip is gzip too)."""
+    with path.open("rb") as stream:
+        return stream.read(2) == GZIP_MAGIC
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """The decompressed content in blocks of at least one byte.
+
+    Raises:
+        FormatError: no file, a foreign magic number, NUL bytes, corrupt or truncated gzip, nothing inside.
+    """
+    check_file(path)
+    total = 0
+    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
+        while block := _read_block(stream, path):
+            _check_text(block, path, first=total == 0)
+            total += len(block)
+            yield block
+    if total == 0:
+        raise FormatError(path, "is empty inside its compression")
+
+
+def _read_block(stream: BinaryIO, path: Path) -> bytes:
+    try:
+        return stream.read(BLOCK_BYTES)
+    except EOFError:
+        raise FormatError(path, "gzip stream is truncated; fetch the file again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise FormatError(path, f"gzip stream is corrupt ({error}); fetch the file again") from None
+
+
+def _check_text(block: bytes, path: Path, *, first: bool) -> None:
+    if first:
+        for magic, what in _FOREIGN_MAGIC.items():
+            if block.startswith(magic):
+                raise FormatError(path, f"is {what}")
+        if block.startswith(GZIP_MAGIC):
+            raise FormatError(path, "is compressed twice; decompress it once")
+    if b"\0" in block:
+        raise FormatError(path, "is binary (holds NUL bytes), not text")
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(1-based number, line without its LF or CRLF) of the decompressed text."""
+    begun: list[bytes] = []  # of the line that the blocks so far leave open: a chromosome may stand on one line
+    number = 0
+    for block in blocks(path):
+        first, *others = block.split(b"\n")
+        begun.append(first)
+        for after in others:
+            number += 1
+            yield number, b"".join(begun).removesuffix(b"\r")
+            begun = [after]
+    if last := b"".join(begun):
+        yield number + 1, last.removesuffix(b"\r")
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(1-based number, line) of UTF-8 text; a byte-order mark at the start is dropped.
+
+    Raises:
+        FormatError: as `blocks`, and for bytes that are no UTF-8, with their line.
+    """
+    for number, line in raw_lines(path):
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            byte = line[error.start]
+            raise FormatError(path, f"byte 0x{byte:02x} is no UTF-8; save the file as UTF-8", line=number) from None
+
+
+@contextmanager
+def atomic_binary(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content takes the name `path` only when the block ends without an error.
+
+    A name that ends in `.gz` is compressed, with no time and no name inside: same content, same bytes.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("xb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as stream:
+                    yield stream
+            else:
+                yield raw
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """As `atomic_binary`, for UTF-8 text with LF line ends."""
+    with atomic_binary(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=False)
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()
