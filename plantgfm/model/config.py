@@ -1,0 +1,92 @@
+"""Settings of the model: shape, attention pattern, precision; and the named sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+PAD = 0
+CLS = 1
+SEP = 2
+"""Ids of the special tokens that pooling and attention have to know; `tokenization` gives the same."""
+
+FULL_EVERY = 3
+"""With sliding windows on, every third layer attends fully (ModernBERT, arXiv:2412.13663, section 2.1.2)."""
+
+
+class Size(Enum):
+    """Named sizes; `tiny` is for two CPU cores and minutes, `base` has the 512 dimensions of the default model."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+    LARGE = "large"
+    ONE_B = "1b"
+
+
+class ComputeType(Enum):
+    """Precision of the matrix products; parameters, norms, softmax and losses stay in float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass
+class ModelConfig:
+    """Shape of the ModernBERT encoder and of its two heads; the defaults are the size `tiny`.
+
+    Raises:
+        ValueError: for a shape that cannot be built, naming the value.
+    """
+
+    d_model: int = 192
+    n_layers: int = 4
+    n_heads: int = 3
+    d_ff: int = 288  # width of one half of the gated feed-forward layer
+    max_tokens: int = 512
+    local_attention: int = 0  # 0: every layer attends fully; else the width in tokens of the sliding window
+    rope_theta_full: float = 160_000.0
+    rope_theta_local: float = 10_000.0
+    norm_eps: float = 1e-5
+    causal: bool = False
+    kmer_features: bool = True  # factorise the embedding over k-mer features when the builder is given them
+    kmer_share: float = 0.5  # share of the embedding's initial variance that comes from the features
+    init_std: float = 0.02
+    compute_type: ComputeType = ComputeType.FLOAT32
+
+    def __post_init__(self):
+        for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}, needs at least 1")
+        if self.d_model % (2 * self.n_heads):
+            raise ValueError(
+                f"model.d_model {self.d_model} over model.n_heads {self.n_heads} needs to be an even whole number"
+            )
+        if self.local_attention < 0 or self.local_attention % 2:
+            raise ValueError(f"model.local_attention is {self.local_attention}, needs 0 or a positive even number")
+        if not 0.0 <= self.kmer_share <= 1.0:
+            raise ValueError(f"model.kmer_share is {self.kmer_share}, needs a value from 0 to 1")
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    def is_full(self, layer: int) -> bool:
+        """Whether this layer attends to all positions."""
+        return self.local_attention == 0 or layer % FULL_EVERY == 0
+
+
+_SHAPES = {
+    Size.TINY: (192, 4, 3, 288),
+    Size.SMALL: (384, 12, 6, 576),
+    Size.BASE: (512, 16, 8, 768),
+    Size.LARGE: (1024, 28, 16, 2624),
+    Size.ONE_B: (1792, 28, 28, 3840),
+}
+
+
+def model_size(size: Size, **overrides) -> ModelConfig:
+    """Settings of a named size, with any field overridden."""
+    shape = dict(zip(("d_model", "n_layers", "n_heads", "d_ff"), _SHAPES[size]))
+    return ModelConfig(**{**shape, **overrides})

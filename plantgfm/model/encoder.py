@@ -1,0 +1,167 @@
+"""The ModernBERT encoder and the two heads, as Flax NNX modules.
+
+Equations and names follow `ModernBertForMaskedLM` of transformers: pre-norm, LayerNorm without bias, no biases in
+linear layers, a norm after the embedding and none before the first attention, rotary positions, GeGLU (Warner et al.
+2024, arXiv:2412.13663). The modules hold plain tables only; the k-mer factorisation lies in `embedding.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int32
+
+from plantgfm.model.attention import attend, rope_table
+from plantgfm.model.config import PAD, ComputeType, ModelConfig
+
+N_FREQUENCIES = 16
+"""Frequencies of the distance features; with a half wave over `LOG_DISTANCE_SPAN` for the slowest."""
+
+LOG_DISTANCE_SPAN = 16.0
+"""Natural logarithm of the largest distance told apart, about 9 Mb."""
+
+
+class Norm(nnx.Module):
+    """Layer norm without bias, computed in float32."""
+
+    def __init__(self, width: int, eps: float):
+        self.scale = nnx.Param(jnp.ones((width,), jnp.float32))
+        self.eps = eps
+
+    def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """Normalise over the last axis; the result has the type of the input."""
+        wide = x.astype(jnp.float32)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        scale = self.scale[...].reshape((1,) * (x.ndim - 1) + (-1,))
+        return (centred * jax.lax.rsqrt(variance + self.eps) * scale).astype(x.dtype)
+
+
+class Linear(nnx.Module):
+    """Matrix product without bias; the kernel is [inputs, outputs] and is cast to the type of the input."""
+
+    def __init__(self, n_in: int, n_out: int, *, std: float, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(std * jax.random.truncated_normal(rngs.params(), -2.0, 2.0, (n_in, n_out)))
+
+    def __call__(self, x: Float[Array, "... n_in"]) -> Float[Array, "... n_out"]:
+        """Project the last axis."""
+        return x @ self.kernel[...].astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention with a fused q|k|v projection and rotary positions."""
+
+    def __init__(self, config: ModelConfig, *, full: bool, rngs: nnx.Rngs):
+        width, deep = config.d_model, config.init_std / math.sqrt(2.0 * config.n_layers)
+        self.Wqkv = Linear(width, 3 * width, std=config.init_std, rngs=rngs)
+        self.Wo = Linear(width, width, std=deep, rngs=rngs)
+        self.n_heads, self.causal = config.n_heads, config.causal
+        self.reach = 0 if full else config.local_attention // 2
+        self.theta = config.rope_theta_full if full else config.rope_theta_local
+
+    def __call__(self, x: Float[Array, "B L D"], visible: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Mix the positions of each window; keys that are not visible get no weight."""
+        rope = rope_table(x.shape[1], width=x.shape[2] // self.n_heads, theta=self.theta)
+        mixed = attend(self.Wqkv(x), visible, rope=rope, n_heads=self.n_heads, reach=self.reach, causal=self.causal)
+        return self.Wo(mixed)
+
+
+class FeedForward(nnx.Module):
+    """GeGLU: the first half of the projection goes through GELU, the second half is the gate."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        deep = config.init_std / math.sqrt(2.0 * config.n_layers)
+        self.Wi = Linear(config.d_model, 2 * config.d_ff, std=config.init_std, rngs=rngs)
+        self.Wo = Linear(config.d_ff, config.d_model, std=deep, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+        """Transform each position."""
+        value, gate = jnp.split(self.Wi(x), 2, axis=-1)
+        return self.Wo(jax.nn.gelu(value, approximate=False) * gate)
+
+
+class Layer(nnx.Module):
+    """One pre-norm block; the first has no norm before its attention, as its input comes normalised."""
+
+    def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
+        self.attn_norm = Norm(config.d_model, config.norm_eps) if index else None
+        self.attn = Attention(config, full=config.is_full(index), rngs=rngs)
+        self.mlp_norm = Norm(config.d_model, config.norm_eps)
+        self.mlp = FeedForward(config, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "B L D"], visible: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Add attention, then the feed-forward layer, to the residual stream."""
+        x = x + self.attn(x if self.attn_norm is None else self.attn_norm(x), visible)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Embedding(nnx.Module):
+    """Table of token vectors and the norm behind it."""
+
+    def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
+        shape = (rows, config.d_model)
+        self.table = nnx.Param(config.init_std * jax.random.truncated_normal(rngs.params(), -2.0, 2.0, shape))
+        self.norm = Norm(config.d_model, config.norm_eps)
+
+    def __call__(self, tokens: Int32[Array, "B L"], dtype: DTypeLike) -> Float[Array, "B L D"]:
+        """Look up and normalise; ids must lie below the number of rows."""
+        return self.norm(jnp.take(self.table[...], tokens, axis=0, mode="clip").astype(dtype))
+
+
+class MaskedHead(nnx.Module):
+    """Dense, GELU and norm before the tied decoder, and the decoder's bias."""
+
+    def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
+        self.dense = Linear(config.d_model, config.d_model, std=config.init_std, rngs=rngs)
+        self.norm = Norm(config.d_model, config.norm_eps)
+        self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
+
+    def __call__(self, hidden: Float[Array, "... D"]) -> Float[Array, "... D"]:
+        """What the decoder multiplies with the token vectors."""
+        return self.norm(jax.nn.gelu(self.dense(hidden), approximate=False))
+
+
+class NextRegionHead(nnx.Module):
+    """Dense, GELU and norm over a pooled window and a distance, and the bias of the tied decoder."""
+
+    def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
+        self.dense = Linear(config.d_model + 2 * N_FREQUENCIES, config.d_model, std=config.init_std, rngs=rngs)
+        self.norm = Norm(config.d_model, config.norm_eps)
+        self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
+
+    def __call__(self, pooled: Float[Array, "B D"], distance_bp: Int32[Array, " B"]) -> Float[Array, "B D"]:
+        """What the decoder multiplies with the token vectors; the distance enters by waves over its logarithm."""
+        waves = distance_features(distance_bp).astype(pooled.dtype)
+        return self.norm(jax.nn.gelu(self.dense(jnp.concatenate([pooled, waves], axis=-1)), approximate=False))
+
+
+def distance_features(distance_bp: Int32[Array, " B"]) -> Float[Array, "B F"]:
+    """Sine and cosine of the log distance at `N_FREQUENCIES` frequencies."""
+    position = jnp.log1p(jnp.maximum(distance_bp, 0).astype(jnp.float32)) * (jnp.pi / LOG_DISTANCE_SPAN)
+    angle = position[:, None] * jnp.arange(1, N_FREQUENCIES + 1, dtype=jnp.float32)[None, :]
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+class Encoder(nnx.Module):
+    """Everything with parameters: embedding, layers, final norm and both heads."""
+
+    def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
+        self.embeddings = Embedding(config, rows, rngs=rngs)
+        self.layers = nnx.Dict({str(i): Layer(config, i, rngs=rngs) for i in range(config.n_layers)})
+        self.final_norm = Norm(config.d_model, config.norm_eps)
+        self.masked_head = MaskedHead(config, rows, rngs=rngs)
+        self.next_region = NextRegionHead(config, rows, rngs=rngs)
+        self.n_layers, self.compute_type = config.n_layers, config.compute_type
+
+    def states(self, tokens: Int32[Array, "B L"]) -> list[Float[Array, "B L D"]]:
+        """The residual stream after the embedding and after each layer, the last one after the final norm."""
+        dtype = jnp.bfloat16 if self.compute_type is ComputeType.BFLOAT16 else jnp.float32
+        visible = tokens != PAD
+        states = [self.embeddings(tokens, dtype)]
+        for index in range(self.n_layers):
+            states.append(self.layers[str(index)](states[-1], visible))
+        return [*states[:-1], self.final_norm(states[-1])]

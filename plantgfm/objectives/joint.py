@@ -1,0 +1,71 @@
+"""The sum of both objectives on one masked forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float32
+
+from plantgfm.objectives.config import ObjectiveConfig
+from plantgfm.objectives.losses import Sums, masked_loss, next_region_loss, slot_nats, species_sums
+from plantgfm.objectives.masking import draw_masks
+
+
+def loss(
+    network: Any,
+    params: Any,
+    batch: Any,
+    key: Array,
+    config: ObjectiveConfig,
+    *,
+    evaluate: bool = False,
+    n_species: int = 0,
+) -> tuple[Float32[Array, ""], Sums]:
+    """Joint loss of a batch: masked loss + next_region_weight · next-region loss.
+
+    The next region is predicted from the masked pass of the upstream window, and its tokens are targets only.
+
+    Args:
+        network: has `fold`, `hidden`, `masked_logits`, `next_region_logits`, `pool` and `vocabulary_size`.
+        params: its parameters.
+        batch: `schema.Batch`, of arrays that may be traced.
+        key: of the masks.
+        config: weights and shares.
+        evaluate: hide every chosen token behind [MASK].
+        n_species: above 0, also give `species_nats` and `species_tokens` of the masked objective, each [S].
+
+    Returns:
+        The loss in nats, and sums and counts; add them up over batches, then call `summarise`.
+    """
+    masks = draw_masks(key, batch.tokens, config, vocabulary_size=network.vocabulary_size, evaluate=evaluate)
+    params = network.fold(params)
+    hidden = network.hidden(params, masks.inputs)
+    logits = network.masked_logits(params, jnp.take_along_axis(hidden, masks.slots[..., None], axis=1))
+    repeat = jnp.take_along_axis(batch.repeat_fraction, masks.slots, axis=1)
+    masked, sums = masked_loss(logits, masks.targets, masks.slot_valid, repeat, repeat_weight=config.repeat_weight)
+    if n_species:
+        used = masks.slot_valid.astype(jnp.float32)
+        nats = slot_nats(logits, masks.targets) * used
+        sums["species_nats"] = species_sums(nats, batch.species, n_species=n_species)
+        sums["species_tokens"] = species_sums(used, batch.species, n_species=n_species)
+    pooled = network.pool(hidden, masks.inputs)
+    following, next_sums = next_region_loss(
+        network.next_region_logits(params, pooled, batch.distance_bp), batch.next_tokens
+    )
+    # Without a weight the next region is scored, and costs no backward pass.
+    total = masked + config.next_region_weight * following if config.next_region_weight else masked
+    return total, {**sums, **next_sums}
+
+
+def summarise(sums: Sums) -> dict[str, Array]:
+    """Means from added-up sums: nats per masked token, accuracy, nats per token of the next region."""
+    tokens = jnp.maximum(sums["masked_tokens"], 1.0)
+    means = {
+        "masked_nats_per_token": sums["masked_nats"] / tokens,
+        "masked_accuracy": sums["masked_correct"] / tokens,
+        "next_nats_per_token": sums["next_nats"] / jnp.maximum(sums["next_windows"], 1.0),
+    }
+    if "species_nats" in sums:
+        means["species_nats_per_token"] = sums["species_nats"] / jnp.maximum(sums["species_tokens"], 1.0)
+    return means

@@ -1,0 +1,73 @@
+"""Masked-token and next-region losses, as sums and counts that reduce exactly over batches, devices and hosts."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32, Int32
+
+from plantgfm.objectives.masking import scorable
+
+Sums = dict[str, Array]
+
+
+def slot_nats(logits: Float[Array, "B M V"], targets: Int32[Array, "B M"]) -> Float32[Array, "B M"]:
+    """Cross-entropy, in nats, of the true token at each slot."""
+    logits = logits.astype(jnp.float32)
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(logits, axis=-1) - chosen
+
+
+def masked_loss(
+    logits: Float[Array, "B M V"],
+    targets: Int32[Array, "B M"],
+    slot_valid: Bool[Array, "B M"],
+    repeat_fraction: Float32[Array, "B M"],
+    *,
+    repeat_weight: float = 1.0,
+) -> tuple[Float32[Array, ""], Sums]:
+    """Mean cross-entropy over the used slots, weighted by 1 - (1 - repeat_weight) · repeat fraction.
+
+    Returns:
+        The loss in nats per token, and the sums: weighted nats and weights, nats and tokens without weights, and
+        tokens whose most probable prediction is right.
+    """
+    used = slot_valid.astype(jnp.float32)
+    nats = slot_nats(logits, targets) * used
+    weights = used * (1.0 - (1.0 - repeat_weight) * repeat_fraction)
+    right = (jnp.argmax(logits, axis=-1).astype(targets.dtype) == targets) * used
+    sums = {
+        "masked_weighted_nats": jnp.sum(nats * weights),
+        "masked_weight": jnp.sum(weights),
+        "masked_nats": jnp.sum(nats),
+        "masked_tokens": jnp.sum(used),
+        "masked_correct": jnp.sum(right),
+    }
+    return sums["masked_weighted_nats"] / jnp.maximum(sums["masked_weight"], 1e-6), sums
+
+
+def next_region_nats(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L"]) -> Float32[Array, " B"]:
+    """Cross-entropy, in nats per token, of each window's predicted distribution against the tokens it holds.
+
+    Gathering the log probability of every token is the cross-entropy against the histogram, without building it.
+    """
+    logits = logits.astype(jnp.float32)
+    valid = scorable(next_tokens).astype(jnp.float32)
+    chosen = jnp.take_along_axis(logits, next_tokens, axis=1)
+    mean = jnp.sum(chosen * valid, axis=1) / jnp.maximum(jnp.sum(valid, axis=1), 1.0)
+    return jax.nn.logsumexp(logits, axis=1) - mean
+
+
+def next_region_loss(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L"]) -> tuple[Float32[Array, ""], Sums]:
+    """Mean of `next_region_nats` over the windows that hold any valid token; the sums are nats and windows."""
+    holds = jnp.any(scorable(next_tokens), axis=1).astype(jnp.float32)
+    sums = {
+        "next_nats": jnp.sum(next_region_nats(logits, next_tokens) * holds),
+        "next_windows": jnp.sum(holds),
+    }
+    return sums["next_nats"] / jnp.maximum(sums["next_windows"], 1.0), sums
+
+
+def species_sums(values: Float32[Array, "B M"], species: Int32[Array, " B"], *, n_species: int) -> Float32[Array, " S"]:
+    """Sum the values of each window into its species."""
+    return jax.ops.segment_sum(jnp.sum(values, axis=1), species, num_segments=n_species)
