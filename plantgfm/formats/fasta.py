@@ -21,7 +21,9 @@ PROTEIN_MIN_LETTERS = 50
 PROTEIN_AMBIGUOUS_FRACTION = 0.5
 
 _LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
+_CODES = CODE_OF_BYTE.tobytes()
 _CASE_BIT = 0x20
+_LINE_FEED = ord("\n")
 
 
 def read_fasta(path: str | Path) -> Iterator[Record]:
@@ -44,26 +46,24 @@ def fasta_lengths(path: str | Path) -> dict[str, int]:
 
 def _check_structure(path: Path) -> int:
     """Number of headers; FormatError where the text is no FASTA or the compression is damaged."""
-    headers, line, at_start, seen = 0, 1, True, False
+    headers, line, begun, at_start = 0, 1, False, True
     for block in blocks(path):
-        if not seen:
-            block_start = block.lstrip(b"\r\n \t")
-            if not block_start:
-                line += block.count(b"\n")
-                continue
-            line += block.count(b"\n", 0, len(block) - len(block_start))
-            _check_first(path, block_start, line)
-            block, at_start, seen = block_start, True, True
-        text = b"\n" + block if at_start else block
-        for mark in (b"\n@", b"\n+"):
-            if (where := text.find(mark)) >= 0:
-                number = line + text.count(b"\n", 0, where) + (0 if at_start else 1)
-                raise FormatError(path, f"line starts with {mark[1:].decode()!r}: FASTQ inside FASTA", line=number)
-        headers += text.count(b"\n>")
-        line += block.count(b"\n")
+        if not begun and (text := block.lstrip(b"\r\n")):
+            _check_first(path, text, line + block.count(b"\n", 0, len(block) - len(text)))
+            begun = True
+        letters = np.frombuffer(block, dtype=np.uint8)
+        ends = np.flatnonzero(letters == _LINE_FEED)
+        starts = ends[: ends.size - block.endswith(b"\n")] + 1
+        first = np.concatenate((letters[: int(at_start)], letters[starts]))
+        fastq = np.flatnonzero((first == ord("@")) | (first == ord("+")))
+        if fastq.size:
+            where = line + int(fastq[0]) + (not at_start)
+            raise FormatError(path, f"line starts with {chr(first[fastq[0]])!r}: FASTQ inside FASTA", line=where)
+        headers += int(np.count_nonzero(first == ord(">")))
+        line += ends.size
         at_start = block.endswith(b"\n")
-    if not seen:
-        raise FormatError(path, "holds white space only")
+    if not begun:
+        raise FormatError(path, "holds empty lines only")
     return headers
 
 
@@ -72,6 +72,8 @@ def _check_first(path: Path, text: bytes, line: int) -> None:
         return
     if text.startswith(b"@"):
         raise FormatError(path, "is FASTQ (starts with '@'); convert it to FASTA", line=line)
+    if text.startswith(b"\xef\xbb\xbf"):
+        raise FormatError(path, "starts with a byte-order mark; save it as plain ASCII", line=line)
     shown = text[:20].split(b"\n")[0].decode("ascii", "replace")
     raise FormatError(path, f"is no FASTA: text before the first header ('>'): {shown!r}", line=line)
 
@@ -79,30 +81,41 @@ def _check_first(path: Path, text: bytes, line: int) -> None:
 def _records(path: Path, headers: int) -> Iterator[Record]:
     seen: set[str] = set()
     with pysam.FastxFile(str(path), persist=False) as entries:
-        for entry in entries:
-            name, sequence = entry.name or "", entry.sequence or ""
-            _check_entry(path, name, sequence, index=len(seen), seen=seen, quality=entry.quality)
+        while (parts := _next_parts(path, entries, len(seen))) is not None:
+            name, description, sequence = parts
+            _check_entry(path, name, description, sequence, index=len(seen), seen=seen)
+            yield _record(path, name, description, sequence, index=len(seen))
             seen.add(name)
-            yield _record(path, name, entry.comment or "", sequence, index=len(seen) - 1)
     if len(seen) != headers:
         raise FormatError(path, f"holds {headers} headers, but {len(seen)} records could be read")
 
 
-def _check_entry(path: Path, name: str, sequence: str, *, index: int, seen: set[str], quality: str | None) -> None:
+def _next_parts(path: Path, entries: pysam.FastxFile, index: int) -> tuple[str, str, str] | None:
+    """Name, description and sequence as pysam reads them; None at the end."""
+    try:
+        entry = next(entries, None)
+        return entry and (entry.name or "", entry.comment or "", entry.sequence or "")
+    except UnicodeDecodeError:
+        raise _undecodable(path, index) from None
+    except (ValueError, OSError) as error:
+        raise FormatError(path, f"pysam could not read it: {error}") from None
+
+
+def _check_entry(path: Path, name: str, description: str, sequence: str, *, index: int, seen: set[str]) -> None:
     if not name:
         raise FormatError(path, "header without a name", line=_header_line(path, index))
     if name in seen:
         raise FormatError(path, "name is used twice; make names unique", name, _header_line(path, index))
-    if quality is not None:
-        raise FormatError(path, "holds qualities: FASTQ inside FASTA", name, _header_line(path, index))
     if not sequence:
-        raise FormatError(path, "record without sequence", name, _header_line(path, index))
+        hint = "; lines end with CR alone, convert them to LF" if "\r" in description else ""
+        raise FormatError(path, f"record without sequence{hint}", name, _header_line(path, index))
 
 
 def _record(path: Path, name: str, description: str, sequence: str, *, index: int) -> Record:
-    raw = np.frombuffer(sequence.encode("utf-8", "surrogateescape"), dtype=np.uint8)
-    codes = CODE_OF_BYTE[raw]
-    if codes.max() == INVALID:
+    # pysam leaves the CR of an empty CRLF line that follows the header.
+    raw = np.frombuffer(sequence.removeprefix("\r").encode("utf-8"), dtype=np.uint8)
+    codes = np.frombuffer(bytearray(raw).translate(_CODES), dtype=np.uint8)
+    if codes.max(initial=INVALID if codes.size == 0 else 0) == INVALID:
         raise _invalid_character(path, name, index)
     _check_composition(path, name, raw, codes, index=index)
     lower = (raw & _CASE_BIT) != 0
@@ -112,7 +125,10 @@ def _record(path: Path, name: str, description: str, sequence: str, *, index: in
 
 def _check_composition(path: Path, name: str, raw: np.ndarray, codes: np.ndarray, *, index: int) -> None:
     """Refuse a protein that happens to use letters of the nucleotide alphabet only."""
-    unknown = raw[codes == UNKNOWN]
+    is_unknown = codes == UNKNOWN
+    if not is_unknown.any():
+        return
+    unknown = raw[is_unknown]
     plain_n = int(np.count_nonzero((unknown & ~np.uint8(_CASE_BIT)) == ord("N")))
     letters, ambiguous = raw.size - plain_n, unknown.size - plain_n
     if letters >= PROTEIN_MIN_LETTERS and ambiguous > PROTEIN_AMBIGUOUS_FRACTION * letters:
@@ -130,6 +146,16 @@ def _header_line(path: Path, index: int) -> int | None:
     return None
 
 
+def _undecodable(path: Path, index: int) -> FormatError:
+    """The error for record `index` with bytes that are no UTF-8: in its header, else in its sequence."""
+    header = _header_line(path, index)
+    text = next((line for number, line in raw_lines(path) if number == header), b">")
+    name = text[1:].decode("utf-8", "backslashreplace")
+    if not text.isascii():
+        return FormatError(path, "header is no UTF-8; write names in ASCII", name, header)
+    return _invalid_character(path, (name.split() or [""])[0], index)
+
+
 def _invalid_character(path: Path, name: str, index: int) -> FormatError:
     """The error for the first character of record `index` that is no nucleotide, by a second reading."""
     current = -1
@@ -140,7 +166,7 @@ def _invalid_character(path: Path, name: str, index: int) -> FormatError:
             bad = np.flatnonzero(CODE_OF_BYTE[np.frombuffer(line, dtype=np.uint8)] == INVALID)
             if bad.size:
                 return FormatError(path, _describe(line, int(bad[0])), name, number)
-    return FormatError(path, "holds characters that are no IUPAC nucleotides", name)
+    return FormatError(path, "record without sequence", name, _header_line(path, index))
 
 
 def _describe(line: bytes, column: int) -> str:

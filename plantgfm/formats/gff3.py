@@ -1,7 +1,7 @@
 """GFF3 (Sequence Ontology specification 1.26): read with checks, written with its escapes.
 
 Coordinates are 1-based and closed in the file, 0-based and half-open here. Columns with GFF2 attributes
-(`Gene "x"; Note "y"`) are read too, and what they say is kept under their own keys.
+(`Gene "x"; Note "y"`) are read too; what they say is kept under their own keys, and as ID and Parent where it says so.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def read_gff3(path: str | Path, *, lengths: Mapping[str, int] | None = None) -> 
     path = Path(path)
     features = []
     for number, line in text_lines(path):
+        if line.startswith(">") and number == 1:
+            raise FormatError(path, "is FASTA, not GFF3", line=number)
         if line.startswith(("##FASTA", ">")):
             break
         if line.strip() and not line.startswith("#"):
@@ -57,7 +59,7 @@ def _feature(path: Path, number: int, line: str) -> Feature:
             source=unquote(source),
             score=None if score == "." else _score(score),
             phase=None if phase == "." else _phase(phase),
-            attributes=_attributes(attributes),
+            attributes=_attributes(attributes, unquote(kind)),
         )
     except ValueError as error:
         raise FormatError(path, str(error), unquote(sequence) or None, number) from None
@@ -94,10 +96,10 @@ def _phase(text: str) -> int:
     return int(text)
 
 
-def _attributes(column: str) -> dict[str, tuple[str, ...]]:
+def _attributes(column: str, kind: str) -> dict[str, tuple[str, ...]]:
     if column.strip() in ("", "."):
         return {}
-    return _gff3_attributes(column) if _GFF3_PAIR.match(column) else _gff2_attributes(column)
+    return _gff3_attributes(column) if _GFF3_PAIR.match(column) else _gff2_attributes(column, kind)
 
 
 def _gff3_attributes(column: str) -> dict[str, tuple[str, ...]]:
@@ -111,13 +113,28 @@ def _gff3_attributes(column: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _gff2_attributes(column: str) -> dict[str, tuple[str, ...]]:
+def _gff2_attributes(column: str, kind: str) -> dict[str, tuple[str, ...]]:
+    """The file's own keys, and ID and Parent where its keys name the gene and the transcript."""
     found: dict[str, tuple[str, ...]] = {}
     for match in _GFF2_FIELD.finditer(column):
         key, rest = match.group(1), match.group(2)
         values = tuple(a or b for a, b in _GFF2_VALUE.findall(rest)) or ("",)
         found[key] = found.get(key, ()) + values
-    return found
+    return _lineage(found, kind) | found
+
+
+def _lineage(found: dict[str, tuple[str, ...]], kind: str) -> dict[str, tuple[str, ...]]:
+    """ID and Parent from GTF keys (`gene_id`, `transcript_id`) or from keys that are feature types (`Gene`, `mRNA`)."""
+    named = {key.lower(): values for key, values in found.items()}
+    gene = named.get("gene_id") or named.get("gene")
+    transcript = named.get("transcript_id") or named.get("mrna") or named.get("transcript")
+    if kind.lower() == "gene":
+        lineage = {"ID": gene}
+    elif kind.lower() in ("mrna", "transcript"):
+        lineage = {"ID": transcript, "Parent": gene}
+    else:
+        lineage = {"Parent": transcript or gene}
+    return {key: values for key, values in lineage.items() if values}
 
 
 def _check_inside(path: Path, number: int, feature: Feature, lengths: Mapping[str, int]) -> None:

@@ -9,6 +9,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -16,6 +17,9 @@ from plantgfm.formats.errors import FormatError
 
 BLOCK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
+_COMPRESSED_BYTES = 1 << 18
+_GZIP_WBITS = 31  # window of 32 KiB, gzip wrapper with its CRC
+_EXTRA_FIELD = 4  # flag of a gzip header; bgzip writes its block size there, in a subfield BC (SAM specification 4.1)
 _FOREIGN_MAGIC = {
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"BZh": "bzip2-compressed; recompress it with gzip or bgzip",
@@ -59,8 +63,8 @@ def blocks(path: Path) -> Iterator[bytes]:
     """
     check_file(path)
     total = 0
-    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
-        while block := _read_block(stream, path):
+    with path.open("rb") as stream:
+        for block in _inflated(path, stream) if is_gzip(path) else iter(partial(stream.read, BLOCK_BYTES), b""):
             _check_text(block, path, first=total == 0)
             total += len(block)
             yield block
@@ -68,13 +72,29 @@ def blocks(path: Path) -> Iterator[bytes]:
         raise FormatError(path, "is empty inside its compression")
 
 
-def _read_block(stream: BinaryIO, path: Path) -> bytes:
-    try:
-        return stream.read(BLOCK_BYTES)
-    except EOFError:
-        raise FormatError(path, "gzip stream is truncated; fetch the file again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(path, f"gzip stream is corrupt ({error}); fetch the file again") from None
+def _inflated(path: Path, stream: BinaryIO) -> Iterator[bytes]:
+    """Content of a gzip file of one or many members (bgzip: one a block), each checked to its end and checksum."""
+    data = stream.read(_COMPRESSED_BYTES)
+    blocked = data[3] & _EXTRA_FIELD and data[12:14] == b"BC"
+    while data:
+        member = zlib.decompressobj(wbits=_GZIP_WBITS)
+        block = b""
+        while not member.eof:
+            data = data or stream.read(_COMPRESSED_BYTES)
+            if not data:
+                raise FormatError(path, "gzip stream is truncated; fetch the file again")
+            try:
+                block = member.decompress(data)
+            except zlib.error as error:
+                raise FormatError(path, f"gzip stream is corrupt ({error}); fetch the file again") from None
+            data = b""
+            if block:
+                yield block
+        data = member.unused_data or stream.read(_COMPRESSED_BYTES)
+        if data.startswith(b"\0"):  # tape padding, allowed after the last member (RFC 1952 leaves it to the reader)
+            data = data.lstrip(b"\0")
+    if blocked and block:
+        raise FormatError(path, "bgzip stream lacks its end-of-file block: truncated; fetch the file again")
 
 
 def _check_text(block: bytes, path: Path, *, first: bool) -> None:

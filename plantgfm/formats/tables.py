@@ -19,7 +19,7 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, st
     """
     path = Path(path)
     lines = [line for _, line in text_lines(path)]
-    delimiter = "\t" if "\t" in lines[0] else ","
+    delimiter = "\t" if "\t" in next((line for line in lines if line.strip()), "") else ","
     cells = _cells(path, lines, delimiter)
     header = next(cells, None)
     if header is None:
@@ -38,7 +38,7 @@ def _cells(path: Path, lines: list[str], delimiter: str) -> Iterator[tuple[int, 
             raise FormatError(path, f"broken table ({error}); check the quotes", line=line) from None
         if values is None:
             return
-        if any(value.strip() for value in values):
+        if len(values) > 1 or "".join(values).strip():
             yield line, values
         line = reader.line_num + 1
 
