@@ -18,6 +18,8 @@ from plantgfm.schema import Feature
 from plantgfm.sequence import Interval
 
 _COLUMNS = 9
+_RESERVED = ";=&,"  # in attributes
+_GFF2_MARKS = ' "'  # a key that held one would read as GFF2
 _GFF3_PAIR = re.compile(r'\s*[^\s=;"]+=')
 _GFF2_FIELD = re.compile(r'\s*([^\s;"]+)((?:"[^"]*"|[^;"])*)(?:;|$)')
 _GFF2_VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
@@ -168,7 +170,7 @@ def write_gff3(path: str | Path, features: Iterable[Feature], *, lengths: Mappin
 def _line(feature: Feature) -> str:
     where = feature.interval
     attributes = ";".join(
-        f"{_escape(key, also=';=&,')}={','.join(_escape(value, also=';=&,') for value in values)}"
+        f"{_escape(key, also=_RESERVED + _GFF2_MARKS)}={','.join(_escape(value, also=_RESERVED) for value in values)}"
         for key, values in feature.attributes.items()
     )
     columns = (

@@ -37,7 +37,7 @@ def normalise_species(name: str) -> str:
     Raises:
         ValueError: fewer than two words, or words that are no names.
     """
-    words = re.sub(r"[\s_]+", " ", name).strip().split(" ")
+    words = re.sub(r"[\s_]+", " ", name.replace("×", " × ")).strip().split(" ")
     hybrid = len(words) > 2 and words[1] in ("x", "X", "×")
     parts = [words[0], words[2]] if hybrid else words[:2]
     if len(parts) < 2 or not all(re.fullmatch(r"[^\W\d_][\w.'-]*", part) for part in parts):

@@ -75,7 +75,7 @@ def blocks(path: Path) -> Iterator[bytes]:
 def _inflated(path: Path, stream: BinaryIO) -> Iterator[bytes]:
     """Content of a gzip file of one or many members (bgzip: one a block), each checked to its end and checksum."""
     data = stream.read(_COMPRESSED_BYTES)
-    blocked = data[3] & _EXTRA_FIELD and data[12:14] == b"BC"
+    blocked = data[12:14] == b"BC" and data[3] & _EXTRA_FIELD
     while data:
         member = zlib.decompressobj(wbits=_GZIP_WBITS)
         block = b""

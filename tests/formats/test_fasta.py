@@ -3,11 +3,16 @@
 import gzip
 
 import numpy as np
+import pysam
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import fasta_lengths, read_fasta, write_fasta
 from plantgfm.schema import Record
+from plantgfm.sequence import decode, mask_of, runs_of
 
 
 def read_text(folder, text: bytes, name="a.fa"):
@@ -50,3 +55,97 @@ def test_nothing_stays_behind_a_failed_write(tmp_path):
 def test_members_of_a_gzip_file_are_joined(tmp_path):
     (tmp_path / "a.fa.gz").write_bytes(gzip.compress(b">a\nAC") + gzip.compress(b"GT\n>b\nAA\n"))
     assert fasta_lengths(tmp_path / "a.fa.gz") == {"a": 4, "b": 2}
+
+
+def test_leading_empty_lines_crlf_and_unicode_descriptions(tmp_path):
+    (record,) = read_text(tmp_path, "\r\n\n>a Müller's\r\n\r\nAC\r\n\r\ngt".encode())
+    assert record.description == "Müller's" and record.codes.tolist() == [0, 1, 2, 3]
+    assert record.soft_mask.tolist() == [[2, 4]]
+
+
+def test_every_iupac_code_is_read_as_unknown(tmp_path):
+    (record,) = read_text(tmp_path, b">a\nACGTUNRYSWKMBDHVacgtunryswkmbdhv\n")
+    assert record.codes.tolist() == ([0, 1, 2, 3, 3] + [4] * 11) * 2
+    assert record.soft_mask.tolist() == [[16, 32]]
+
+
+def test_unknown_bases_alone_are_no_protein(tmp_path):
+    (record,) = read_text(tmp_path, b">a\n" + b"N" * 900 + b"RYK" + b"A" * 90 + b"\n")
+    assert int((record.codes == 4).sum()) == 903
+
+
+def test_bgzip_is_read_like_plain(tmp_path):
+    with pysam.BGZFile(str(tmp_path / "a.fa.gz"), "wb") as stream:
+        stream.write(b">a\n" + b"ACGT" * 50_000 + b"\n")
+    assert fasta_lengths(tmp_path / "a.fa.gz") == {"a": 200_000}
+
+
+def test_codes_can_be_changed_by_their_owner(tmp_path):
+    (record,) = read_text(tmp_path, b">a\nACGT\n")
+    record.codes[0] = 4
+    assert record.codes[0] == 4
+
+
+DRESSES = st.tuples(st.integers(1, 90), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans())
+RECORDS = st.lists(st.text("ACGTNacgtn", min_size=1, max_size=300), min_size=1, max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(RECORDS, DRESSES)
+def test_the_dress_of_a_file_changes_no_record(tmp_path_factory, texts, dress):
+    width, end, zipped, last = dress
+    body = ""
+    for index, text in enumerate(texts):
+        body += f">r{index} of {width}{end}"
+        body += "".join(text[start : start + width] + end for start in range(0, len(text), width))
+    data = (body if last else body.removesuffix(end)).encode()
+    path = tmp_path_factory.mktemp("f") / "a.fa"
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    for text, record in zip(texts, read_fasta(path), strict=True):
+        assert decode(record.codes) == text.upper()
+        assert runs_of(np.array([c.islower() for c in text])).tolist() == record.soft_mask.tolist()
+
+
+codes = hnp.arrays(np.uint8, st.integers(1, 400), elements=st.sampled_from([0, 1, 2, 3, 4, 8, 9, 10, 11, 12]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(codes, min_size=1, max_size=4), st.integers(1, 100), st.sampled_from(["a.fa", "a.fa.gz"]))
+def test_records_survive_writing_and_reading_twice(tmp_path_factory, arrays, width, name):
+    path = tmp_path_factory.mktemp("w") / name
+    write_fasta(path, [(f"r{i}  d é", array) for i, array in enumerate(arrays)], width=width)
+    first = list(read_fasta(path))
+    for array, record in zip(arrays, first, strict=True):
+        assert np.array_equal(record.codes, array & 7)
+        assert np.array_equal(mask_of(record.soft_mask, array.size), array >= 8)
+    before = path.read_bytes()
+    write_fasta(path, first, width=width)
+    assert path.read_bytes() == before.replace(b"  d", b" d") or name.endswith("gz")
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (("", np.zeros(1, np.uint8)), "needs a name"),
+        ((" a", np.zeros(1, np.uint8)), "needs a name"),
+        (("a\nb", np.zeros(1, np.uint8)), "line break"),
+        (("a", np.zeros(0, np.uint8)), "without sequence"),
+        (("a", np.array([5], np.uint8)), "0..4"),
+        (("a", np.array([16], np.uint8)), "0..4"),
+    ],
+)
+def test_what_fasta_cannot_say_is_refused_and_leaves_nothing(tmp_path, record, words):
+    with pytest.raises(FormatError, match=words):
+        write_fasta(tmp_path / "a.fa", [("x", np.zeros(3, np.uint8)), record])
+    with pytest.raises(FormatError, match="no record"):
+        write_fasta(tmp_path / "a.fa", [])
+    with pytest.raises(ValueError, match="width 0"):
+        write_fasta(tmp_path / "a.fa", [], width=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_file_survives_a_failed_write(tmp_path):
+    write_fasta(tmp_path / "a.fa", [("x", np.zeros(3, np.uint8))])
+    with pytest.raises(FormatError):
+        write_fasta(tmp_path / "a.fa", [("y", np.zeros(0, np.uint8))])
+    assert fasta_lengths(tmp_path / "a.fa") == {"x": 3}

@@ -1,0 +1,84 @@
+"""Every kind of malformed file gets the one error, with path, record and line, and nothing before it is handed out."""
+
+import os
+import pickle
+
+import pytest
+from malformed import BED_CASES, FASTA_CASES, GFF3_CASES, bgzf_cases
+
+from plantgfm.formats.bed import read_bed
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.gff3 import read_gff3
+from plantgfm.formats.passport import read_passport
+from plantgfm.formats.tables import read_tsv
+
+READERS = {
+    "fasta": lambda path: list(read_fasta(path)),
+    "gff3": lambda path: read_gff3(path, lengths={"chr1": 100}),
+    "bed": lambda path: read_bed(path, lengths={"chr1": 100}),
+    "passport": read_passport,
+    "table": read_tsv,
+}
+CASES = [
+    (reader, kind, *case)
+    for reader, cases in (("fasta", FASTA_CASES), ("gff3", GFF3_CASES), ("bed", BED_CASES))
+    for kind, case in cases.items()
+]
+
+
+def test_there_are_enough_kinds():
+    assert len(FASTA_CASES) >= 30 and len(CASES) >= 60
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind", "content", "words", "record", "line"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES]
+)
+def test_malformed_content_is_named(tmp_path, capfd, reader, kind, content, words, record, line):
+    path = tmp_path / "file with space.txt"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=words) as caught:
+        READERS[reader](path)
+    error = caught.value
+    assert (error.record, error.line) == (record, line), f"{kind}: {error}"
+    assert str(error).startswith(str(path))
+    assert f"line {line}" in str(error) or line is None
+    assert capfd.readouterr().err == "", "the library below must not speak to the user"
+
+
+def test_damaged_bgzip(tmp_path):
+    for kind, content in bgzf_cases(tmp_path).items():
+        path = tmp_path / "cut.fa.gz"
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match="truncated|corrupt"):
+            pytest.fail(f"{kind}: {list(read_fasta(path))}")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_file(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in ((tmp_path, "directory"), (tmp_path / "no", "not exist"), (tmp_path / "pipe", "no regular")):
+        with pytest.raises(FormatError, match=words):
+            READERS[reader](path)
+
+
+def test_fasta_is_checked_before_a_record_is_asked_for(tmp_path):
+    (tmp_path / "a.fa").write_bytes(b">one\nACGT\n@two\nACGT\n")
+    with pytest.raises(FormatError, match="line 3"):
+        read_fasta(tmp_path / "a.fa")
+
+
+@pytest.mark.parametrize("size", [(1 << 20) - 6, (1 << 20) - 5, (1 << 20) - 4, (1 << 20) + 1])
+def test_lines_are_counted_across_blocks(tmp_path, size):
+    content = b">one\n" + b"A" * size + b"\n+\n"
+    (tmp_path / "a.fa").write_bytes(content)
+    with pytest.raises(FormatError) as caught:
+        read_fasta(tmp_path / "a.fa")
+    assert caught.value.line == 3
+
+
+def test_error_survives_a_process_boundary():
+    error = FormatError("a.fa", "is empty", "chr1", 3)
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "a.fa, record chr1, line 3: is empty"
+    assert (again.path, again.record, again.line) == (error.path, "chr1", 3)
