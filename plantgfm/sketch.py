@@ -1,0 +1,275 @@
+"""Strand-insensitive k-mer hashing and MinHash kernels, shared by curation and retrieval baselines.
+
+A k-mer is read as the smaller of its 2-bit code and that of its reverse complement (k odd, so that no k-mer is its own
+twin), hashed by the finaliser of MurmurHash3 (fmix64, Appleby, public domain). k-mers that hold an unknown base are
+skipped; the repeat bit is ignored. Three sketches are made of the hashes:
+
+* permutation signatures, bit-equal to `datasketch.MinHash(scheme="affine64")`, for its LSH (Broder 1997);
+* one-permutation sketches, the minimum in each of some power of two of bins (Li, Owen and Zhang 2012), which merge by
+  minimum and verify candidates;
+* FracMinHash, every hash below a bound, with its place (Irber et al. 2022, doi:10.1101/2022.01.11.475838), for
+  containment and for intervals.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from datasketch import LeanMinHash, MinHash
+from jaxtyping import Float64, Int64, UInt8, UInt32, UInt64
+from numba import njit
+
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""Value of a bin that no k-mer fell into."""
+
+_U = np.uint64
+_ONE_PERMUTATION_SEED = 1 << 31  # its own namespace of seeds, so that datasketch refuses to mix the two kinds
+
+
+def _check_k(k: int) -> None:
+    if not 3 <= k <= 31 or k % 2 == 0:
+        raise ValueError(f"k = {k} must be odd and lie between 3 and 31")
+
+
+def _check_bins(bins: int) -> int:
+    if bins < 2 or bins & (bins - 1):
+        raise ValueError(f"{bins} bins: the number of bins must be a power of two")
+    return bins.bit_length() - 1
+
+
+@njit(inline="always")
+def mix64(value):
+    """The fmix64 finaliser of MurmurHash3: a bijection of uint64."""
+    value ^= value >> _U(33)
+    value *= _U(0xFF51AFD7ED558CCD)
+    value ^= value >> _U(33)
+    value *= _U(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> _U(33))
+
+
+@njit(inline="always")
+def _roll(code, forward, reverse, run, mask, shift):
+    if code > 3:
+        return _U(0), _U(0), 0
+    base = _U(code)
+    return ((forward << _U(2)) | base) & mask, (reverse >> _U(2)) | ((_U(3) - base) << shift), run + 1
+
+
+@njit(cache=True, nogil=True)
+def _canonical(codes, k, out):
+    mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
+    forward, reverse, run = _U(0), _U(0), 0
+    for i in range(codes.size):
+        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
+        if i >= k - 1:
+            out[i - k + 1] = min(forward, reverse) if run >= k else EMPTY
+
+
+@njit(cache=True, nogil=True)
+def _minhash(codes, k, a, b, signature):
+    mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
+    forward, reverse, run = _U(0), _U(0), 0
+    for i in range(codes.size):
+        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
+        if run >= k:
+            value = mix64(min(forward, reverse))
+            for p in range(a.size):
+                permuted = a[p] * value + b[p]
+                if permuted < signature[p]:
+                    signature[p] = permuted
+
+
+@njit(cache=True, nogil=True)
+def _bins(codes, k, bits, window_bp, out):
+    mask, shift, drop = _U((1 << (2 * k)) - 1), _U(2 * (k - 1)), _U(64 - bits)
+    for window in range(out.shape[0]):
+        forward, reverse, run = _U(0), _U(0), 0
+        row = out[window]
+        for i in range(window * window_bp, min(codes.size, (window + 1) * window_bp)):
+            forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
+            if run >= k:
+                value = mix64(min(forward, reverse))
+                if value < row[value >> drop]:
+                    row[value >> drop] = value
+
+
+@njit(cache=True, nogil=True)
+def _fraction(codes, k, bound, hashes, places):
+    mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
+    forward, reverse, run, n = _U(0), _U(0), 0, 0
+    for i in range(codes.size):
+        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
+        if run >= k:
+            value = mix64(min(forward, reverse))
+            if value <= bound:
+                if n < hashes.size:
+                    hashes[n], places[n] = value, i - k + 1
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _densify(rows):
+    for row in rows:
+        filled = row != EMPTY
+        if filled.all() or not filled.any():
+            continue
+        for i in np.flatnonzero(~filled):
+            attempt = _U(0)
+            j = i
+            while not filled[j]:
+                attempt += _U(1)
+                j = np.int64(mix64((_U(i) << _U(32)) | attempt) % _U(row.size))
+            row[i] = row[j]
+
+
+@njit(cache=True, nogil=True)
+def _agreement(a, b):
+    same, seen = 0, 0
+    for i in range(a.size):
+        if a[i] != b[i]:
+            seen += 1
+        elif a[i] != EMPTY:
+            same += 1
+            seen += 1
+    return same, seen
+
+
+def canonical_kmers(codes: UInt8[np.ndarray, "P"], k: int) -> UInt64[np.ndarray, "places"]:
+    """The 2-bit code of the canonical k-mer at each of the P - k + 1 places; `EMPTY` where it holds an unknown base."""
+    _check_k(k)
+    out = np.empty(max(0, codes.size - k + 1), dtype=np.uint64)
+    _canonical(codes, k, out)
+    return out
+
+
+def minhash(codes: UInt8[np.ndarray, "P"], *, k: int, permutations: int, seed: int) -> UInt64[np.ndarray, "slots"]:
+    """A permutation signature, bit-equal to datasketch's affine64 MinHash of the canonical k-mer codes.
+
+    (That scheme applies fmix64 itself, so codes go in and no hash of them.)
+
+    All slots are `EMPTY` where the sequence holds no k-mer. Signatures of parts merge by the minimum of each slot.
+    """
+    _check_k(k)
+    a, b = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
+    signature = np.full(permutations, EMPTY)
+    _minhash(codes, k, np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64), signature)
+    return signature
+
+
+def as_datasketch(signature: UInt64[np.ndarray, "slots"], *, seed: int) -> LeanMinHash:
+    """The datasketch container of a permutation signature, ready for its LSH."""
+    return LeanMinHash(seed=seed, hashvalues=signature, scheme="affine64")
+
+
+def one_permutation_as_datasketch(sketch: UInt64[np.ndarray, "bins"], *, seed: int) -> LeanMinHash:
+    """The datasketch container of a one-permutation sketch, under a seed that permutation signatures never have."""
+    return LeanMinHash(seed=_ONE_PERMUTATION_SEED + seed, hashvalues=sketch, scheme="affine64")
+
+
+def one_permutation(codes: UInt8[np.ndarray, "P"], *, k: int, bins: int) -> UInt64[np.ndarray, "bins"]:
+    """The smallest hash in each bin of the whole sequence, `EMPTY` where there is none."""
+    return window_sketches(codes, k=k, bins=bins, window_bp=max(1, codes.size))[0]
+
+
+def window_sketches(
+    codes: UInt8[np.ndarray, "P"], *, k: int, bins: int, window_bp: int
+) -> UInt64[np.ndarray, "windows bins"]:
+    """One-permutation sketches of consecutive windows; the last may be short, and k-mers never cross a border."""
+    _check_k(k)
+    out = np.full((max(1, -(-codes.size // window_bp)), bins), EMPTY)
+    _bins(codes, k, _check_bins(bins), window_bp, out)
+    return out
+
+
+def densify(sketches: UInt64[np.ndarray, "rows bins"]) -> UInt64[np.ndarray, "rows bins"]:
+    """Fill empty bins from hashed other bins of the row (Shrivastava 2017), so that slots can be banded.
+
+    Rows without any hash stay empty.
+    """
+    filled = np.array(sketches, dtype=np.uint64, ndmin=2)
+    _densify(filled)
+    return filled
+
+
+def fraction(
+    codes: UInt8[np.ndarray, "P"], *, k: int, scaled: int
+) -> tuple[UInt64[np.ndarray, "hashes"], Int64[np.ndarray, "hashes"]]:
+    """FracMinHash: each hash below 2**64 / scaled in order of place, and the 0-based start of its k-mer."""
+    _check_k(k)
+    bound = _U((1 << 64) // scaled - 1)
+    room = 64 + int(1.5 * codes.size / scaled)
+    while True:
+        hashes, places = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
+        n = _fraction(codes, k, bound, hashes, places)
+        if n <= room:
+            return hashes[:n].copy(), places[:n].copy()
+        room = n
+
+
+def distinct(values: list[UInt64[np.ndarray, "n"]]) -> UInt64[np.ndarray, "distinct"]:
+    """Sorted distinct values of several arrays; quicker than numpy's own where most values differ."""
+    joined = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *values]))
+    return joined[np.concatenate((np.ones(min(1, joined.size), dtype=bool), joined[1:] != joined[:-1]))]
+
+
+def jaccard(a: UInt64[np.ndarray, "bins"], b: UInt64[np.ndarray, "bins"]) -> float:
+    """Jaccard index that two undensified sketches estimate: equal bins over bins that either fills; 0 for none."""
+    same, seen = _agreement(a, b)
+    return same / seen if seen else 0.0
+
+
+def jaccard_of_identity(identity: float, k: int) -> float:
+    """Expected Jaccard index of the k-mers of two sequences of a nucleotide identity: 1 / (2 e^(k (1 - identity)) - 1).
+
+    The relation of Mash (Ondov et al. 2016, doi:10.1186/s13059-016-0997-x), solved for the index.
+    """
+    if not 0 < identity <= 1:
+        raise ValueError(f"identity = {identity} must lie in (0, 1]")
+    return 1.0 / (2.0 * math.exp(k * (1.0 - identity)) - 1.0)
+
+
+def identity_of_jaccard(index: float, k: int) -> float:
+    """Nucleotide identity for a Jaccard index of k-mers, 1 - Mash distance; 0 for an index of 0."""
+    return max(0.0, 1.0 + math.log(2.0 * index / (1.0 + index)) / k) if index > 0 else 0.0
+
+
+def identity_of_containment(share: float, k: int) -> float:
+    """Nucleotide identity for the share of k-mers found in another sequence: share ** (1 / k)."""
+    return share ** (1.0 / k) if share > 0 else 0.0
+
+
+def band_keys(
+    sketches: UInt64[np.ndarray, "rows slots"], ranges: list[tuple[int, int]]
+) -> UInt64[np.ndarray, "rows bands"]:
+    """One hash per band of slots, the bands as in `datasketch.MinHashLSH.hashranges`: equal bands give equal keys."""
+    keys = np.zeros((sketches.shape[0], len(ranges)), dtype=np.uint64)
+    for band, (start, end) in enumerate(ranges):
+        for slot in range(start, end):
+            keys[:, band] = _mix_rows(keys[:, band] * _U(0x9E3779B97F4A7C15) ^ sketches[:, slot])
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def _mix_rows(values):
+    return mix64(values)
+
+
+def verification_sketches(
+    codes: UInt8[np.ndarray, "P"], *, k: int, bins: int, window_bp: int
+) -> UInt32[np.ndarray, "windows bins"]:
+    """One-permutation sketches of windows in half the space: the 32 bits of each minimum below its bin number."""
+    bits = _check_bins(bins)
+    wide = window_sketches(codes, k=k, bins=bins, window_bp=window_bp)
+    narrow = ((wide << _U(bits)) >> _U(32)).astype(np.uint32)
+    narrow[wide == EMPTY] = np.iinfo(np.uint32).max
+    return narrow
+
+
+def mash_distance(index: Float64[np.ndarray, "n"], k: int) -> Float64[np.ndarray, "n"]:
+    """Mash distances -ln(2J / (1 + J)) / k of Jaccard indices; 1 where nothing is shared."""
+    index = np.asarray(index, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        distance = -np.log(2.0 * index / (1.0 + index)) / k
+    return np.minimum(1.0, distance)
