@@ -1,0 +1,46 @@
+"""Settings of embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Pooling(Enum):
+    """How token states become one vector: masked mean ([CLS] not counted), the [CLS] state, or the maximum."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    MAX = "max"
+
+
+class StrandUse(Enum):
+    """Which strand is embedded; `BOTH` is the mean of the two vectors."""
+
+    FORWARD = "forward"
+    REVERSE = "reverse"
+    BOTH = "both"
+
+
+@dataclass
+class EmbeddingConfig:
+    """How sequences become vectors."""
+
+    window_bp: int = 0  # width of a window; 0: as long as the model was trained on
+    stride_bp: int = 0  # from one window to the next; 0: half a window
+    pooling: Pooling = Pooling.MEAN
+    layer: int = -1  # -1: after the final norm; 0: token embedding; i: after layer i
+    strand: StrandUse = StrandUse.FORWARD
+    batch_windows: int = 32
+    max_unknown_fraction: float = 0.1  # windows with more N are left out, and counted
+
+    def __post_init__(self):
+        for name in ("window_bp", "stride_bp"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"embedding.{name}={getattr(self, name)} is negative: give base pairs, or 0 for the default"
+                )
+        if self.batch_windows < 1:
+            raise ValueError(f"embedding.batch_windows={self.batch_windows} needs to be at least 1")
+        if not 0 <= self.max_unknown_fraction <= 1:
+            raise ValueError(f"embedding.max_unknown_fraction={self.max_unknown_fraction} is no fraction from 0 to 1")

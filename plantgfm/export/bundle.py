@@ -1,0 +1,164 @@
+"""The bundle: one folder with everything that downstream needs, and no pickle.
+
+bundle.json        format version, SHA-256 of every other file
+model.safetensors  parameters, float32, k-mer features folded into one embedding table
+model.json         ModelConfig and the number of vocabulary rows
+vocabulary.json    the tokenizer
+lineage.json       corpus fingerprint, species, steps, metrics
+README.md          model card
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from plantgfm.export.card import model_card
+from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain
+from plantgfm.model.build import Network, build
+from plantgfm.model.config import ComputeType, ModelConfig
+from plantgfm.tokenization.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+_PARTS = ("model.safetensors", "model.json", "vocabulary.json", "lineage.json", "README.md")
+
+
+class BundleError(ValueError):
+    """A folder that is no bundle, or one whose parts do not belong together."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: the network, its parameters, its tokenizer, where it comes from."""
+
+    network: Network
+    params: dict[str, Any]  # nested dict of float32 arrays, k-mer features folded
+    model_config: ModelConfig
+    vocabulary: Vocabulary
+    lineage: dict[str, Any]
+    fingerprint: str  # of every file of the bundle
+
+
+def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    """Nested parameters as {"a.b.c": array}, in sorted order."""
+    flat: dict[str, np.ndarray] = {}
+    for key in sorted(params, key=str):
+        value, name = params[key], f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: np.asarray(value)}
+    return flat
+
+
+def unflatten(flat: dict[str, np.ndarray], like: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The inverse of `flatten`, with the keys and shapes of `like`.
+
+    Raises:
+        BundleError: for a parameter that is absent or has another shape.
+    """
+    nested = {}
+    for key, value in like.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            nested[key] = unflatten(flat, value, f"{name}.")
+            continue
+        if name not in flat or flat[name].shape != value.shape:
+            found = flat[name].shape if name in flat else "nothing"
+            raise BundleError(f"parameter {name} should have shape {value.shape}, the file holds {found}")
+        nested[key] = flat[name]
+    return nested
+
+
+def write_bundle(
+    out: Path,
+    *,
+    network: Network,
+    params: dict[str, Any],
+    model_config: ModelConfig,
+    vocabulary: Vocabulary,
+    lineage: dict[str, Any],
+) -> Path:
+    """Write a bundle; the folder appears whole or not at all.
+
+    Args:
+        out: folder to make; an existing one is replaced only if it is a bundle itself.
+        network: the network as trained.
+        params: its parameters, as trained (k-mer features are folded here).
+        model_config: its configuration.
+        vocabulary: its tokenizer.
+        lineage: corpus fingerprint, species, steps, metrics; plain values.
+
+    Raises:
+        BundleError: when `out` holds something else.
+    """
+    if out.exists() and not (out / "bundle.json").is_file():
+        raise BundleError(f"{out} exists and is no bundle: name another folder or remove it")
+    work = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        _write_parts(work, network, params, model_config=model_config, vocabulary=vocabulary, lineage=lineage)
+        shutil.rmtree(out, ignore_errors=True)
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def _write_parts(work: Path, network: Network, params, *, model_config, vocabulary, lineage) -> None:
+    flat = {name: np.ascontiguousarray(value, np.float32) for name, value in flatten(network.fold(params)).items()}
+    save_file(flat, work / "model.safetensors")
+    model = {"config": plain(model_config), "vocabulary_size": vocabulary.size}
+    (work / "model.json").write_text(json.dumps(model, indent=2, sort_keys=True) + "\n")
+    vocabulary.save(work / "vocabulary.json")
+    (work / "lineage.json").write_text(json.dumps(plain(lineage), indent=2, sort_keys=True) + "\n")
+    n_parameters = sum(value.size for value in flat.values())
+    (work / "README.md").write_text(model_card(model_config, vocabulary, lineage, n_parameters=n_parameters))
+    digests = {name: file_sha256(work / name) for name in _PARTS}
+    seal = {"format_version": FORMAT_VERSION, "sha256": digests, "fingerprint": fingerprint(digests)}
+    (work / "bundle.json").write_text(canonical_json(seal) + "\n")
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Open a bundle after checking the digest of every part.
+
+    Raises:
+        BundleError: when the folder is no bundle, a newer format, or a part is absent or changed.
+    """
+    seal = _checked_seal(path)
+    model = json.loads((path / "model.json").read_text())
+    vocabulary = Vocabulary.load(path / "vocabulary.json")
+    if model["vocabulary_size"] != vocabulary.size:
+        raise BundleError(f"{path}: the model has {model['vocabulary_size']} tokens, the vocabulary {vocabulary.size}")
+    config = ModelConfig(**{**model["config"], "compute_type": ComputeType(model["config"]["compute_type"])})
+    network = build(config, vocabulary.size)
+    flat = load_file(path / "model.safetensors")
+    params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))
+    lineage = json.loads((path / "lineage.json").read_text())
+    return Bundle(network, params, config, vocabulary, lineage, seal["fingerprint"])
+
+
+def _checked_seal(path: Path) -> dict[str, Any]:
+    seal_path = path / "bundle.json"
+    if not seal_path.is_file():
+        raise BundleError(
+            f"{path} is no bundle (bundle.json is missing): make one with `plantgfm export RUN --out DIR`"
+        )
+    try:
+        seal = json.loads(seal_path.read_text())
+        version, digests = seal["format_version"], seal["sha256"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BundleError(f"{seal_path} is damaged: {error}") from error
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path} has bundle format {version}, this version reads {FORMAT_VERSION}")
+    for name in _PARTS:
+        if not (path / name).is_file():
+            raise BundleError(f"{path} lacks {name}: export it again")
+        if file_sha256(path / name) != digests[name]:
+            raise BundleError(f"{path / name} is not the file that was exported (its SHA-256 differs): export it again")
+    return seal

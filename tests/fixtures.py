@@ -1,0 +1,51 @@
+"""Small real parts that several rooms' tests share: a vocabulary, a random network, a bundle."""
+
+import jax
+import numpy as np
+
+from plantgfm.export.bundle import Bundle, load_bundle, write_bundle
+from plantgfm.model.build import build
+from plantgfm.model.config import ModelConfig
+from plantgfm.schema import Record
+from plantgfm.sequence import encode, runs_of
+from plantgfm.tokenization.features import kmer_features
+from plantgfm.tokenization.vocabulary import Vocabulary, kmer_code, reverse_complement_codes
+
+
+def small_vocabulary() -> Vocabulary:
+    codes = np.array([kmer_code(text) for text in ("TATAAATA", "TGTCTCGG", "AAAAAAAA", "ACGTACGT")])
+    closed = np.union1d(codes, reverse_complement_codes(codes, 8))
+    return Vocabulary(closed.astype(np.uint16))
+
+
+def small_model(**overrides) -> ModelConfig:
+    return ModelConfig(**{"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 48, "max_tokens": 64, **overrides})
+
+
+def write_small_bundle(path, *, seed: int = 0, lineage: dict | None = None):
+    vocabulary, config = small_vocabulary(), small_model()
+    network = build(config, vocabulary.size, features=kmer_features(vocabulary))
+    params = jax.jit(network.init)(jax.random.key(seed))
+    return write_bundle(
+        path,
+        network=network,
+        params=params,
+        model_config=config,
+        vocabulary=vocabulary,
+        lineage=lineage or {"species": ["Fictus primus"], "step": 7, "metrics": {"watch/bits": 1.9}},
+    )
+
+
+def small_bundle(path, *, seed: int = 0) -> Bundle:
+    return load_bundle(write_small_bundle(path, seed=seed))
+
+
+def random_codes(n: int, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4, n).astype(np.uint8)
+
+
+def record(name: str, text_or_codes) -> Record:
+    text = isinstance(text_or_codes, str)
+    codes = encode(text_or_codes) if text else text_or_codes
+    lower = np.array([letter.islower() for letter in text_or_codes]) if text else np.zeros(codes.size, bool)
+    return Record(name, "", codes, runs_of(lower))
