@@ -14,7 +14,7 @@ class VocabularyConfig:
 
     eight_mers: int = 4096  # chosen 8-mers, with their reverse complements
     sample_bp: int = 8_000_000  # bases read in all, shared evenly among species
-    window_bp: int = 1024  # width of the windows that the sample is made of
+    window_bp: int = 1530  # width of the windows that the sample is made of: 255 tokens of 6 bp, as training reads
     repeat_strata: int = 3  # quantile bins of the repeat fraction of windows, per species
     seed: int = 0
 
