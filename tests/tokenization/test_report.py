@@ -52,7 +52,7 @@ def test_strata_rows_say_what_the_tokenizer_does_on_held_back_windows(built, rep
         assert row.tokens_per_base == segment(stratum.held_back).ids.size / stratum.held_back.size
         assert row.tokens_per_base_six_mers == pytest.approx(1 / 6)
         assert 0 < row.eight_mer_share < 1 and row.unknown_share == 0
-    assert report.strata[-1].tokens_per_base < 0.9 / 6  # the repeats are where the 8-mers are
+    assert report.strata[-1].tokens_per_base < 0.95 / 6  # the repeats are where the 8-mers are
 
 
 def test_repeat_rows_cover_all_bases_under_every_tokenizer(built, report):
