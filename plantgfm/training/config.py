@@ -1,0 +1,82 @@
+"""Settings of the optimizer and of the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Schedule(Enum):
+    """How the learning rate goes on after the warm-up."""
+
+    WSD = "wsd"  # stays at the peak, then falls along a line over the last `decay_fraction` of all steps
+    COSINE = "cosine"  # half a cosine from the peak to the floor
+    INVERSE_SQRT = "inverse_sqrt"  # peak x sqrt(warmup / step); never reaches the floor
+    CONSTANT = "constant"
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with warm-up, decay and clipping by the global norm."""
+
+    peak_learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    schedule: Schedule = Schedule.WSD
+    decay_fraction: float = 0.2  # of all steps; `wsd` only
+    floor_fraction: float = 0.05  # learning rate at the last step, as a share of the peak; `wsd` and `cosine`
+    weight_decay: float = 0.1  # never on norms and biases
+    decay_embeddings: bool = False
+    b1: float = 0.9
+    b2: float = 0.98
+    epsilon: float = 1e-8
+    clip_norm: float = 1.0  # of the whole gradient; 0 switches clipping off
+
+    def __post_init__(self):
+        if not self.peak_learning_rate > 0:
+            raise ValueError(f"peak_learning_rate is {self.peak_learning_rate}, it must be above 0")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, it must be 0 or more")
+        if not 0 < self.decay_fraction <= 1:
+            raise ValueError(f"decay_fraction is {self.decay_fraction}, it must lie in (0, 1]")
+        if not 0 <= self.floor_fraction <= 1:
+            raise ValueError(f"floor_fraction is {self.floor_fraction}, it must lie in [0, 1]")
+        if self.clip_norm < 0 or self.weight_decay < 0:
+            raise ValueError(f"clip_norm {self.clip_norm} and weight_decay {self.weight_decay} must be 0 or more")
+        if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
+            raise ValueError(f"b1 {self.b1} and b2 {self.b2} must lie in [0, 1)")
+
+
+@dataclass
+class TrainingConfig:
+    """How long to train, and what to leave on disk on the way.
+
+    `best_metric` names one value of one evaluator as "evaluator/value"; the checkpoint that was best by it is kept
+    beside the last ones.
+    """
+
+    steps: int = 600  # optimizer steps; they shape the learning rate, so they belong to the run's identity
+    seed: int = 0
+    micro_batches: int = 1  # a batch is cut into so many parts whose gradients are added; still one optimizer step
+    log_every_steps: int = 10
+    evaluate_every_steps: int = 200  # 0: at the end only
+    checkpoint_every_steps: int = 200
+    keep_last: int = 2
+    best_metric: str = ""  # "": no checkpoint is kept for being best
+    best_is_lowest: bool = True
+    tensorboard: bool = True
+
+    def __post_init__(self):
+        counts = {
+            "steps": self.steps,
+            "micro_batches": self.micro_batches,
+            "log_every_steps": self.log_every_steps,
+            "checkpoint_every_steps": self.checkpoint_every_steps,
+            "keep_last": self.keep_last,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} is {count}, it must be 1 or more")
+        if self.evaluate_every_steps < 0:
+            raise ValueError(f"evaluate_every_steps is {self.evaluate_every_steps}, it must be 0 or more")
+        if self.best_metric and "/" not in self.best_metric:
+            raise ValueError(f"best_metric is {self.best_metric!r}, write it as evaluator/value")

@@ -1,0 +1,99 @@
+"""Learning-rate schedules and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plantgfm.training.config import OptimizerConfig, Schedule
+
+NOT_DECAYED = ("norm", "bias", "scale")
+EMBEDDINGS = ("embed", "kmer")
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A gradient transformation, and its learning rate at step n (counted from 0)."""
+
+    transformation: optax.GradientTransformation
+    learning_rate: Callable[[jax.Array | int], jax.Array]
+
+
+def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:
+    """Clipping by the global norm, then AdamW on the configured schedule over `steps` optimizer steps.
+
+    Raises:
+        ValueError: when warm-up and decay do not fit into `steps`.
+    """
+    learning_rate = build_schedule(config, steps)
+    adamw = optax.adamw(
+        learning_rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings),
+    )
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return Optimizer(optax.chain(clip, adamw), learning_rate)
+
+
+def build_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array | int], jax.Array]:
+    """The learning rate of step n, n from 0 to steps - 1, as a traceable function.
+
+    Warm-up is (n + 1) / warmup_steps of the peak, so that no step is spent at a rate of 0. `wsd` is the warm-up,
+    stable, decay schedule of Hu et al. 2024 (arXiv:2404.06395) with a linear decay.
+
+    Raises:
+        ValueError: when warm-up and decay do not fit into `steps`.
+    """
+    peak, warmup = config.peak_learning_rate, config.warmup_steps
+    decay = max(1, round(config.decay_fraction * steps)) if config.schedule is Schedule.WSD else 0
+    if warmup + decay > steps:
+        raise ValueError(
+            f"warmup_steps {warmup} and a decay over {decay} steps do not fit into {steps} steps: "
+            "lower optimizer.warmup_steps or optimizer.decay_fraction"
+        )
+    shapes = {
+        Schedule.WSD: lambda n: _falling(n - (steps - decay), decay, config.floor_fraction),
+        Schedule.COSINE: lambda n: _cosine(n - warmup, steps - warmup, config.floor_fraction),
+        Schedule.INVERSE_SQRT: lambda n: jnp.sqrt(max(warmup, 1) / jnp.maximum(n + 1.0, max(warmup, 1))),
+        Schedule.CONSTANT: jnp.ones_like,
+    }
+    shape = shapes[config.schedule]
+
+    def learning_rate(step: jax.Array | int) -> jax.Array:
+        n = jnp.asarray(step, jnp.float32)
+        rising = jnp.minimum(1.0, (n + 1.0) / warmup) if warmup else 1.0
+        return peak * rising * shape(n)
+
+    return learning_rate
+
+
+def _falling(n: jax.Array, steps: int, floor: float) -> jax.Array:
+    return 1.0 - (1.0 - floor) * jnp.clip((n + 1.0) / steps, 0.0, 1.0)
+
+
+def _cosine(n: jax.Array, steps: int, floor: float) -> jax.Array:
+    progress = jnp.clip((n + 1.0) / max(steps, 1), 0.0, 1.0)
+    return floor + (1.0 - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+
+
+def decay_mask(params: Any, *, decay_embeddings: bool) -> Any:
+    """A tree like `params`, True where weight decay applies.
+
+    Norm weights and biases never decay; neither do vectors and scalars. Names decide, since parameters of scanned
+    layers are stacked and their rank says nothing.
+    """
+    spared = NOT_DECAYED if decay_embeddings else NOT_DECAYED + EMBEDDINGS
+
+    def decays(path: tuple, leaf: jax.Array) -> bool:
+        name = jax.tree_util.keystr(path).lower()
+        return leaf.ndim > 1 and not any(word in name for word in spared)
+
+    return jax.tree_util.tree_map_with_path(decays, params)
