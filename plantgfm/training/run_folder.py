@@ -1,0 +1,162 @@
+"""A run is a folder with an identity: the settings that shape its result.
+
+    runs/<name>/run.json        identity, its fingerprint, and the identities it had before
+    runs/<name>/checkpoints/    one folder a kept step
+    runs/<name>/metrics.jsonl   one line a logged step
+    runs/<name>/result.json     written once, at the end
+
+The same identity continues or is done; another one is refused, naming what differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from plantgfm.identity import fingerprint, plain
+
+RUN_FILE = "run.json"
+RESULT_FILE = "result.json"
+LOCK_FILE = ".lock"
+_ABSENT = "absent"
+
+
+class RunStatus(Enum):
+    """What a run folder says of the run that wants to use it."""
+
+    NEW = "new"
+    CONTINUE = "continue"
+    DONE = "done"
+
+
+class RunMismatch(ValueError):
+    """A run folder, or a checkpoint, belongs to a run with other settings."""
+
+
+class RunBusy(ValueError):
+    """Another process trains in the same run folder."""
+
+
+def open_run(run_dir: Path, identity: dict[str, Any], *, accept: Sequence[str] = ()) -> RunStatus:
+    """Claim a run folder for the run that `identity` describes.
+
+    A new folder gets its `run.json`. With `accept`, keys that differ below the given dotted names are taken over, and
+    the earlier identity goes to the `lineage` of `run.json`.
+
+    Args:
+        run_dir: the folder, made where it is missing.
+        identity: every setting that shapes the result, nested as you like; dataclasses and enums are fine.
+        accept: dotted names of keys that may differ, as "corpus" or "corpus.fingerprint".
+
+    Raises:
+        RunMismatch: when the folder belongs to a run with other settings, with every key that differs.
+        ValueError: when the folder holds other things than a run.
+    """
+    identity = plain(identity)
+    path = run_dir / RUN_FILE
+    if not path.is_file():
+        # Hidden files (a lock, notes of a launcher) claim nothing; a `.part` is a claim that a crash cut short.
+        if run_dir.is_dir() and any(item.name[0] != "." and item.suffix != ".part" for item in run_dir.iterdir()):
+            raise ValueError(f"{run_dir} holds files but no {RUN_FILE}: it is no run folder; choose another run name")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _write_run(path, identity, lineage=[])
+        return RunStatus.NEW
+    known = read_json(path)
+    changed = require_same(known["identity"], identity, accept=accept, where=run_dir)
+    if changed:
+        _write_run(path, identity, lineage=[*known["lineage"], known["identity"]])
+        (run_dir / RESULT_FILE).unlink(missing_ok=True)
+    return RunStatus.DONE if (run_dir / RESULT_FILE).is_file() else RunStatus.CONTINUE
+
+
+def _write_run(path: Path, identity: dict, *, lineage: list) -> None:
+    write_json(path, {"fingerprint": fingerprint(identity), "identity": identity, "lineage": lineage})
+
+
+def require_same(there: dict, here: dict, *, accept: Sequence[str] = (), where: Path) -> dict[str, tuple]:
+    """The keys that differ, all of them below `accept`, as {dotted name: (there, here)}.
+
+    Raises:
+        RunMismatch: when a key differs that is not accepted.
+    """
+    changed = differences(there, here)
+    refused = {key: pair for key, pair in changed.items() if not _below(key, accept)}
+    if refused:
+        lines = [f"  {key}: {old} there, {new} here" for key, (old, new) in sorted(refused.items())]
+        raise RunMismatch(
+            f"{where} belongs to a run with other settings:\n" + "\n".join(lines) + "\n"
+            "choose another run name, set these back, or accept the change of a key by its name"
+        )
+    return changed
+
+
+def known_identities(run_dir: Path) -> list[dict]:
+    """The identity of a run folder and those it had before, [] where it is no run folder."""
+    path = run_dir / RUN_FILE
+    if not path.is_file():
+        return []
+    known = read_json(path)
+    return [known["identity"], *known["lineage"]]
+
+
+def _below(key: str, names: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(name + ".") for name in names)
+
+
+def differences(there: dict, here: dict) -> dict[str, tuple]:
+    """Keys whose values differ between two nested dicts, as {dotted name: (there, here)}."""
+    there, here = dict(_flat(plain(there))), dict(_flat(plain(here)))
+    names = sorted(there.keys() | here.keys())
+    pairs = {name: (there.get(name, _ABSENT), here.get(name, _ABSENT)) for name in names}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
+def _flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, json.dumps(tree)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold a run folder for this process; the system lets go of it when the process dies, however it dies.
+
+    Raises:
+        RunBusy: when another process holds it.
+    """
+    with (run_dir / LOCK_FILE).open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(f"another process trains in {run_dir}: wait for it, or choose another run name") from error
+        yield
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: when it is no JSON, with the path.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON ({error}): restore it, or choose another run name") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that the file is whole or absent, even when the machine goes down."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w") as stream:
+        stream.write(json.dumps(plain(value), indent=2, sort_keys=True) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)
