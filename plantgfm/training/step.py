@@ -1,0 +1,93 @@
+"""One optimizer step: a pure function of (state, batch), jitted once, its state donated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from plantgfm.objectives.masking import stream_key
+from plantgfm.schema import Batch
+from plantgfm.training.optimizer import Optimizer
+from plantgfm.training.state import TrainState
+
+Metrics = dict[str, jax.Array]
+"""Values of one step: `loss`, `gradient_norm`, `learning_rate`, and the sums and counts of the objectives."""
+
+LossFunction = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
+"""(params, batch, key) → (loss to follow downhill, sums and counts to report)."""
+
+# The schema knows no JAX, so here is where its batch becomes a tree of arrays.
+jax.tree_util.register_dataclass(Batch, [field.name for field in dataclasses.fields(Batch)], [])
+
+
+def make_step(
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    *,
+    seed: int,
+    micro_batches: int = 1,
+    state_sharding: Any = None,
+    batch_sharding: Any = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The jitted step (state, batch) → (state, metrics); the state that goes in is used up.
+
+    Randomness is the step number folded into a constant key, so that nothing of it has to be stored.
+
+    Args:
+        loss_fn: of parameters, batch and key.
+        optimizer: from `build_optimizer`.
+        seed: of the masks.
+        micro_batches: parts that a batch is cut into, whose gradients are averaged; the batch stays one optimizer
+            step, with all its species. Each part's loss is a mean over its own tokens.
+        state_sharding: a tree of shardings like the state, one for all of it, or None for the default device.
+        batch_sharding: the same for the batch.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = stream_key(seed, state.step, "mask")
+        gradient, metrics = _gradient(loss_fn, state.params, batch, key=key, micro_batches=micro_batches)
+        updates, opt_state = optimizer.transformation.update(gradient, state.opt_state, state.params)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+        metrics["learning_rate"] = optimizer.learning_rate(state.step)
+        return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), metrics
+
+    shardings = {}
+    if state_sharding is not None or batch_sharding is not None:
+        shardings = {"in_shardings": (state_sharding, batch_sharding), "out_shardings": (state_sharding, None)}
+    return jax.jit(step, donate_argnums=0, **shardings)
+
+
+def _gradient(
+    loss_fn: LossFunction, params: Any, batch: Batch, *, key: jax.Array, micro_batches: int
+) -> tuple[Any, Metrics]:
+    value_and_gradient = jax.value_and_grad(loss_fn, has_aux=True)
+    if micro_batches == 1:
+        (loss, sums), gradient = value_and_gradient(params, batch, key)
+        return gradient, {"loss": loss, **sums}
+
+    def part(index: jax.Array, micro: Batch) -> tuple[Any, Metrics]:
+        (loss, sums), gradient = value_and_gradient(params, micro, jax.random.fold_in(key, index))
+        return gradient, {"loss": loss, **sums}
+
+    def add(total: tuple, xs: tuple) -> tuple[tuple, None]:
+        return jax.tree.map(jnp.add, total, part(*xs)), None
+
+    parts = (jnp.arange(micro_batches), _cut(batch, micro_batches))
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(part, *first))
+    (gradient, metrics), _ = jax.lax.scan(add, zeros, parts)
+    mean = jax.tree.map(lambda x: x / micro_batches, gradient)
+    return mean, {**metrics, "loss": metrics["loss"] / micro_batches}
+
+
+def _cut(batch: Batch, micro_batches: int) -> Batch:
+    windows = batch.tokens.shape[0]
+    if windows % micro_batches:
+        raise ValueError(f"{windows} windows a step do not divide into {micro_batches} micro batches: change either")
+    # Every micro_batches-th window goes to the same part, so that windows stay on the device that holds them.
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, micro_batches, *x.shape[1:]), 0, 1), batch)
