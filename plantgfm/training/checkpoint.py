@@ -1,0 +1,273 @@
+"""Checkpoints: state, position and identity in one folder a step, written by Orbax beside the running loop.
+
+A step's folder appears by a rename when everything in it is on disk, so a checkpoint is whole or absent:
+
+    checkpoints/<step>/params      parameters; readable with nothing known about the optimizer
+    checkpoints/<step>/opt_state   optimizer state
+    checkpoints/<step>/position    JSON: step, identity, checksums, metrics, and what the loop wants to find again
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from plantgfm.identity import plain
+from plantgfm.training.checksum import checksums
+from plantgfm.training.run_folder import known_identities, require_same
+from plantgfm.training.state import TrainState
+
+CHECKPOINTS = "checkpoints"
+DAMAGED = "damaged_checkpoints"
+BEST = "best"
+_ITEMS = ("params", "opt_state", "position")
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that can't be read back as it was written."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint held."""
+
+    step: int  # optimizer steps done
+    state: TrainState  # its optimizer state and step are None where only parameters were asked for
+    position: dict[str, Any]
+
+    @property
+    def params(self) -> Any:
+        """Parameters, as a nested dict of arrays."""
+        return self.state.params
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Settings and fingerprints of the run that wrote it."""
+        return self.position["identity"]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the evaluators measured on these parameters, {} where they did not run at this step."""
+        return self.position["metrics"]
+
+
+class Checkpoints:
+    """The checkpoints of one run: saved asynchronously, the last few and the best one kept."""
+
+    def __init__(self, run_dir: Path, *, keep_last: int, best_metric: str = "", best_is_lowest: bool = True):
+        self._run_dir = run_dir
+        self._best_metric, self._best_is_lowest = best_metric, best_is_lowest
+        policies: list = [preservation_policy.LatestN(keep_last)]
+        if best_metric:
+            # Orbax counts the last of its order as the best.
+            policies.append(
+                preservation_policy.BestN(
+                    get_metric_fn=lambda metrics: metrics[best_metric],
+                    reverse=best_is_lowest,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+            best_fn=(lambda metrics: metrics[best_metric]) if best_metric else None,
+            best_mode="min" if best_is_lowest else "max",
+            cleanup_tmp_directories=True,  # what a kill left half-written
+        )
+        self._manager = ocp.CheckpointManager(folder_of(run_dir).absolute(), options=options, item_names=_ITEMS)
+
+    def save(self, state: TrainState, *, identity: dict, metrics: dict[str, float], extra: dict | None = None) -> None:
+        """Start to write a state; returns once its arrays are copied, and a step that is on disk is left alone.
+
+        Args:
+            state: at the end of a step.
+            identity: of the run.
+            metrics: what the evaluators measured on this state, {} where they did not run; what is not finite can't
+                be the best of anything and is left out.
+            extra: JSON values that `restore` hands back under `position["extra"]`.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        position = {
+            "step": step,
+            "identity": plain(identity),
+            "metrics": metrics,
+            "extra": extra or {},
+            "best_metric": self._best_metric,
+            "best_is_lowest": self._best_is_lowest,
+            "checksums": {"params": checksums(state.params), "opt_state": checksums(state.opt_state)},
+        }
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            opt_state=ocp.args.StandardSave(state.opt_state),
+            position=ocp.args.JsonSave(position),
+        )
+        self._manager.save(step, args=items, metrics=metrics if self._best_metric in metrics else None)
+
+    # Where a run goes on from, the first that there is:
+    #   1. the newest checkpoint of this run's own folder that reads back as it was written;
+    #   2. the one before it, and so on, each damaged one set aside with a warning;
+    #   3. a fresh state (None), only where no checkpoint was ever finished: were all of them damaged, starting anew
+    #      would throw a run away unasked, so that is an error.
+    def restore(self, abstract: TrainState, *, identity: dict) -> Restored | None:
+        """The newest checkpoint that is whole, placed as `abstract` says, or None where there is none.
+
+        Raises:
+            RunMismatch: when it was written by a run with other settings than `identity`, unless the run folder
+                records that it once had those.
+            DamagedCheckpoint: when checkpoints are there and none can be read.
+        """
+        restored = _newest_whole(self._run_dir, lambda step: _read(self._run_dir, step, abstract=abstract))
+        if restored is not None:
+            if restored.identity not in known_identities(self._run_dir):
+                where = folder_of(self._run_dir) / str(restored.step)
+                require_same(restored.identity, identity, where=where)
+            damaged = [step for step in steps_of(self._run_dir) if step > restored.step]
+            for step in damaged:
+                _set_aside(self._run_dir, step)
+            if damaged:
+                self._manager.reload()
+        return restored
+
+    def wait(self) -> None:
+        """Return when all that was saved is on disk; errors of the writing thread are raised here."""
+        self._manager.wait_until_finished()
+        self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Wait, and let go of the threads."""
+        self._manager.close()
+
+
+def folder_of(run_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return run_dir / CHECKPOINTS
+
+
+def steps_of(run_dir: Path) -> list[int]:
+    """Steps that have a finished checkpoint, in order; finished folders are named by their bare number."""
+    folder = folder_of(run_dir)
+    return sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit()) if folder.is_dir() else []
+
+
+def restore_params(run_dir: Path, *, step: int | str | None = None) -> Restored:
+    """Parameters of a checkpoint on the default device, read with nothing known about model or optimizer.
+
+    Args:
+        run_dir: the folder of a run.
+        step: a step that has a checkpoint, "best" by the run's metric, or None for the newest one that is whole.
+
+    Raises:
+        ValueError: when there is no such checkpoint, naming the ones there are.
+        DamagedCheckpoint: when it can't be read.
+    """
+    steps = steps_of(run_dir)
+    if not steps:
+        raise ValueError(f"{folder_of(run_dir)} holds no checkpoint: train first, or name the folder of a run")
+    if step is None:
+        restored = _newest_whole(run_dir, lambda number: _read(run_dir, number))
+        assert restored is not None  # there are steps, and damage raises
+        return restored
+    number = best_step(run_dir) if step == BEST else step
+    if number not in steps:
+        raise ValueError(f"{run_dir} has no checkpoint of step {step}; there are {steps}, and {BEST!r}")
+    return _read(run_dir, int(number))
+
+
+def best_step(run_dir: Path) -> int:
+    """The step whose checkpoint is best by the metric that the run was told to keep.
+
+    Raises:
+        ValueError: when no checkpoint carries that metric.
+    """
+    positions = [_read_position(run_dir, step) for step in steps_of(run_dir)]
+    scored = [
+        (position["metrics"][position["best_metric"]] * (1 if position["best_is_lowest"] else -1), position["step"])
+        for position in positions
+        if position["best_metric"] in position["metrics"]
+    ]
+    if not scored:
+        raise ValueError(f"no checkpoint of {run_dir} carries a best metric: set training.best_metric, or name a step")
+    return min(scored)[1]
+
+
+def _newest_whole(run_dir: Path, read: Callable[[int], Restored]) -> Restored | None:
+    steps = steps_of(run_dir)
+    for step in reversed(steps):
+        try:
+            return read(step)
+        except DamagedCheckpoint as error:
+            warnings.warn(f"{error}; falling back to the checkpoint before it", RuntimeWarning, stacklevel=3)
+    if steps:
+        raise DamagedCheckpoint(
+            f"none of the checkpoints {steps} of {run_dir} can be read: restore one from a backup, "
+            "or start anew under another run name"
+        )
+    return None
+
+
+def _set_aside(run_dir: Path, step: int) -> None:
+    """Move a damaged checkpoint away, so that its step can be saved again."""
+    target = run_dir / DAMAGED / str(step)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(exist_ok=True)
+    (folder_of(run_dir) / str(step)).rename(target)
+
+
+def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Restored:
+    position = _read_position(run_dir, step)
+    folder = folder_of(run_dir) / str(step)
+    sums = position["checksums"]
+    params = _read_tree(folder / "params", abstract.params if abstract else None, sums["params"])
+    if abstract is None:
+        return Restored(step, TrainState(params, None, None), position)
+    opt_state = _read_tree(folder / "opt_state", abstract.opt_state, sums["opt_state"])
+    counter = jax.device_put(np.int32(step), abstract.step.sharding)
+    return Restored(step, TrainState(params, opt_state, counter), position)
+
+
+def _read_position(run_dir: Path, step: int) -> dict[str, Any]:
+    path = folder_of(run_dir) / str(step) / "position" / "metadata"
+    try:
+        position = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpoint(f"checkpoint {path.parent.parent} is damaged: {error}") from error
+    if position["step"] != step:
+        raise DamagedCheckpoint(f"checkpoint {path.parent.parent} says that it is step {position['step']}")
+    return position
+
+
+def _read_tree(folder: Path, abstract: Any, sums: dict[str, int]) -> Any:
+    reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    try:
+        if abstract is None:
+            abstract = _abstract_of(reader.metadata(folder.absolute()))
+        tree = reader.restore(folder.absolute(), args=ocp.args.StandardRestore(abstract))
+    except Exception as error:  # Orbax raises bare `Exception` for an array that is cut short
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise DamagedCheckpoint(f"checkpoint {folder} is damaged ({reason})") from error
+    finally:
+        reader.close()
+    wrong = [path for path, value in checksums(tree).items() if sums.get(path) != value]
+    if wrong:
+        raise DamagedCheckpoint(f"checkpoint {folder} is damaged: checksums differ at {', '.join(wrong[:5])}")
+    return tree
+
+
+def _abstract_of(metadata: Any) -> Any:
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    tree = metadata.item_metadata.tree
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree)
