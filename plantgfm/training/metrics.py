@@ -1,0 +1,130 @@
+"""What a run reports: averages over logged steps, as JSON lines and for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from plantgfm.objectives.joint import summarise
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+_LATEST = ("learning_rate",)
+_MEANS = ("loss", "gradient_norm")
+
+
+class Averages:
+    """Sums of the metrics of several steps; goes into a checkpoint and comes back as it was."""
+
+    def __init__(self, saved: dict[str, Any] | None = None):
+        self._sums: dict[str, Any] = {name: np.asarray(value, np.float64) for name, value in (saved or {}).items()}
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """Add the metrics of one step: host arrays, as `make_step` names them."""
+        values = {name: np.asarray(value, np.float64) for name, value in {**metrics, "steps": 1}.items()}
+        self._sums = {
+            name: value if name in _LATEST else self._sums.get(name, 0.0) + value for name, value in values.items()
+        }
+
+    def save(self) -> dict[str, Any]:
+        """The sums as JSON values; floats come back from JSON to the last bit."""
+        return {name: value.tolist() for name, value in self._sums.items()}
+
+    def take(self, species: Sequence[str]) -> dict[str, float]:
+        """Averages per objective and per species since the last call, which starts anew; {} without any step."""
+        sums, self._sums = self._sums, {}
+        if not sums:
+            return {}
+        row = {name: float(sums[name] / sums["steps"]) for name in _MEANS if name in sums}
+        row |= {name: float(sums[name]) for name in _LATEST if name in sums}
+        if "masked_tokens" in sums:
+            means = summarise({name: jnp.asarray(value, jnp.float32) for name, value in sums.items()})
+            per_species = np.asarray(means.pop("species_nats_per_token", np.empty(0)))
+            row |= {name: float(value) for name, value in means.items()}
+            seen = sums.get("species_tokens", np.empty(0)) > 0
+            row |= {f"species/{name}": float(x) for name, x, here in zip(species, per_species, seen) if here}
+        return row
+
+
+class MetricsFile:
+    """A file of JSON lines, one a logged step, in order of steps; each line is flushed.
+
+    When a run goes on from an earlier step, lines beyond it are dropped (as is a line that a kill cut short), so that
+    the file reads as if nothing had happened.
+    """
+
+    def __init__(self, path: Path, *, step: int):
+        if path.is_file():
+            kept = [line + "\n" for line, row in _whole_lines(path) if row["step"] <= step]
+            part = path.with_name(path.name + ".part")
+            part.write_text("".join(kept))
+            part.replace(path)
+        self._stream = path.open("a")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a line; values that are not finite are written as null, since JSON has no word for them."""
+        plain = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        self._stream.write(json.dumps(plain, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def sync(self) -> None:
+        """Force the lines to disk: a checkpoint must not outlive the lines before it."""
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def _whole_lines(path: Path):
+    for line in path.read_text(errors="replace").split("\n")[:-1]:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            return  # a crash of the machine may cut a line short; nothing whole follows it
+        yield line, row
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file, also of a run that is still writing."""
+    return [row for _, row in _whole_lines(path)]
+
+
+class TensorBoard:
+    """Event files for TensorBoard; writes nothing where tensorboardX is not installed."""
+
+    def __init__(self, folder: Path, *, step: int):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:  # what runs a training step does not need it
+            self._writer = None
+            return
+        # Events beyond the step that a run goes on from are hidden by the reader.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add every number of a row at its step."""
+        if self._writer is not None:
+            for name, value in row.items():
+                if isinstance(value, float):
+                    self._writer.add_scalar(name, value, row["step"])
+
+    def sync(self) -> None:
+        """Hand on what is buffered."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
