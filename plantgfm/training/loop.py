@@ -1,0 +1,307 @@
+"""The training loop, and all the side effects of training.
+
+A run folder, as `run_folder` describes it, is what `train` leaves behind. Killed at any moment and called again with
+the same arguments, it ends with the same parameters, bit for bit, as if nothing had happened (same devices).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+
+from plantgfm.schema import Batch
+from plantgfm.training.checkpoint import Checkpoints
+from plantgfm.training.config import TrainingConfig
+from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard
+from plantgfm.training.progress import Progress, say
+from plantgfm.training.run_folder import RESULT_FILE, RunStatus, locked, open_run, read_json, write_json
+from plantgfm.training.signals import StopRequest, stop_on_signals
+from plantgfm.training.state import TrainState, abstract_state
+from plantgfm.training.step import Metrics
+
+
+class NonFiniteLoss(ValueError):
+    """A step whose loss or gradient is not a number: the run stops, and its last checkpoint stays good."""
+
+
+class Evaluator(Protocol):
+    """Something that scores parameters now and then; always once more at the end."""
+
+    name: str
+    every_steps: int  # 0: at the end only
+
+    def run(self, params: Any) -> dict[str, float]:
+        """Named values of these parameters."""
+
+
+@dataclass
+class Result:
+    """How a call of `train` ended."""
+
+    step: int  # optimizer steps done, over all calls
+    resumed_from: int  # the step that this call started at
+    interrupted: str = ""  # the signal that ended it early, else ""
+    tokens: int = 0  # input tokens of this call
+    seconds: dict[str, float] = field(default_factory=dict)  # by use: start, input, compute, evaluation, checkpoint
+    tokens_per_second: float = 0.0  # of this call, first step (compilation) and evaluation apart
+    peak_memory_bytes: int = 0  # resident set of this process
+    metrics: dict[str, float] = field(default_factory=dict)  # the last logged averages
+    evaluations: dict[str, float] = field(default_factory=dict)  # the last value of each evaluator
+
+
+def train(
+    *,
+    init: Callable[[], TrainState],
+    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]],
+    batches: Callable[[int], Iterator[Batch]],
+    config: TrainingConfig,
+    run_dir: Path,
+    identity: dict[str, Any],
+    evaluators: Sequence[Evaluator] = (),
+    species: Sequence[str] = (),
+    sharding: Any = None,
+    accept: Sequence[str] = (),
+    clock: Callable[[], float] = time.monotonic,
+    write: Callable[[str], None] = say,
+) -> Result:
+    """Train to `config.steps`, from wherever the run folder stands.
+
+    Args:
+        init: makes the state of step 0, from `state_init`.
+        step: from `make_step`.
+        batches: the batches from step n on; must give the same batch for the same step whenever asked.
+        config: how long, how often.
+        run_dir: the run's folder; made, or gone on with.
+        identity: every setting that shapes the result, with the fingerprints of corpus and vocabulary.
+        evaluators: scored every so many steps and at the end; their values are named "evaluator/value".
+        species: names, in the order of the species index, for the losses per species.
+        sharding: of the state, as given to `state_init` and `make_step`.
+        accept: dotted names of identity keys that may differ from those of the run folder.
+        clock: seconds; only for speed and progress.
+        write: where lines for a person go.
+
+    Returns:
+        The result; with `interrupted` set when a signal ended the run early, its state saved.
+
+    Raises:
+        RunMismatch: when the folder belongs to a run with other settings.
+        RunBusy: when another process trains in it.
+        DamagedCheckpoint: when it holds checkpoints and none can be read.
+        NonFiniteLoss: at a step whose loss or gradient is not finite.
+    """
+    if open_run(run_dir, identity, accept=accept) is RunStatus.DONE:
+        write(f"{run_dir} is done: nothing is left to train")
+        return Result(**read_json(run_dir / RESULT_FILE))
+    run = _Run(config, run_dir=run_dir, identity=identity, species=species, clock=clock, write=write)
+    run.expect_best_metric(evaluators)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(run_dir))
+        stop = stack.enter_context(stop_on_signals())
+        stack.callback(run.close)
+        with run.timed("start"):
+            state = run.start(init, sharding=sharding)
+        source = batches(run.step)
+        stack.callback(getattr(source, "close", lambda: None))  # a generator may hold threads
+        while run.step < config.steps and not stop:
+            with run.timed("input"):
+                batch = _next(source, run.step)
+            with run.timed("compute"):
+                state, metrics = step(state, batch)
+                run.count(metrics, tokens=int(batch.tokens.size))
+            measured = run.evaluate(evaluators, state.params)
+            run.log(measured)
+            run.save_if_due(state, measured)
+        return run.finish(state, stop)
+
+
+def _next(source: Iterator[Batch], step: int) -> Batch:
+    try:
+        return next(source)
+    except StopIteration:
+        raise ValueError(f"the batches ended before step {step}: they must go on for as long as asked") from None
+
+
+class _Run:
+    """One call of `train`: its counters, files and clocks, so that the loop reads as a list of what happens."""
+
+    def __init__(self, config: TrainingConfig, *, run_dir: Path, identity: dict, species: Sequence[str], clock, write):
+        self._config, self._run_dir, self._identity, self._species = config, run_dir, identity, species
+        self._clock, self._write = clock, write
+        self._pending: Metrics | None = None
+        self._loss = math.nan
+        self._cold: tuple[float, int] | None = None  # seconds and tokens up to the first step, which compiles
+        self._saved_step = 0
+        self._closing = contextlib.ExitStack()
+        self.step = 0
+        self.result = Result(step=0, resumed_from=0)
+
+    def expect_best_metric(self, evaluators: Sequence[Evaluator]) -> None:
+        """Refuse a best metric that no evaluator can give."""
+        name, names = self._config.best_metric.split("/")[0], [evaluator.name for evaluator in evaluators]
+        if name and name not in names:
+            raise ValueError(f"training.best_metric is {self._config.best_metric!r}, the evaluators are {names}")
+
+    def start(self, init: Callable[[], TrainState], *, sharding: Any) -> TrainState:
+        """Restore the newest state or make a fresh one, and open the files where it stands."""
+        config = self._config
+        self._checkpoints = Checkpoints(
+            self._run_dir,
+            keep_last=config.keep_last,
+            best_metric=config.best_metric,
+            best_is_lowest=config.best_is_lowest,
+        )
+        self._closing.callback(self._checkpoints.close)
+        restored = self._checkpoints.restore(abstract_state(init, sharding=sharding), identity=self._identity)
+        extra = restored.position["extra"] if restored else {"averages": {}, "metrics": {}, "evaluations": {}}
+        self.step = self._saved_step = restored.step if restored else 0
+        self.result = Result(self.step, self.step, metrics=extra["metrics"], evaluations=extra["evaluations"])
+        self._averages = Averages(extra["averages"])
+        self._open_files()
+        return restored.state if restored else init()
+
+    def _open_files(self) -> None:
+        self._sinks: list[MetricsFile | TensorBoard] = []
+        self._progress: Progress | None = None
+        if jax.process_index() != 0:
+            return
+        self._sinks.append(MetricsFile(self._run_dir / METRICS_FILE, step=self.step))
+        if self._config.tensorboard:
+            self._sinks.append(TensorBoard(self._run_dir / TENSORBOARD, step=self.step))
+        self._progress = Progress(start=self.step, steps=self._config.steps, clock=self._clock, write=self._write)
+        for part in (*self._sinks, self._progress):
+            self._closing.callback(part.close)
+        if self.step:
+            self._write(f"going on from step {self.step} of {self._config.steps} in {self._run_dir}")
+
+    def close(self) -> None:
+        """Let go of files and threads; what is being saved is saved first."""
+        self._closing.close()
+
+    @contextlib.contextmanager
+    def timed(self, use: str) -> Iterator[None]:
+        """Add the seconds of the block to those of a use."""
+        began = self._clock()
+        yield
+        self.result.seconds[use] = self.result.seconds.get(use, 0.0) + self._clock() - began
+
+    def count(self, metrics: Metrics, *, tokens: int) -> None:
+        """Count a step that the device was given, and read the metrics of the one before while it runs."""
+        self._drain()
+        self.step += 1
+        self.result.step = self.step
+        self.result.tokens += tokens
+        self._pending = metrics
+        if self._cold is None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Wait for the metrics of the last step.
+
+        Raises:
+            NonFiniteLoss: when they show that the step went wrong.
+        """
+        if self._pending is None:
+            return
+        metrics, self._pending = jax.device_get(self._pending), None
+        self._loss = float(metrics["loss"])
+        if not (math.isfinite(self._loss) and math.isfinite(metrics["gradient_norm"])):
+            raise NonFiniteLoss(
+                f"step {self.step} has loss {self._loss} and gradient norm {float(metrics['gradient_norm'])}; the last "
+                f"good checkpoint is of step {self._saved_step}. Lower optimizer.peak_learning_rate, raise "
+                "optimizer.warmup_steps, or lower optimizer.clip_norm, under another run name"
+            )
+        self._averages.add(metrics)
+
+    def _is_due(self, every_steps: int) -> bool:
+        return self.step >= self._config.steps or (every_steps > 0 and self.step % every_steps == 0)
+
+    def evaluate(self, evaluators: Sequence[Evaluator], params: Any) -> dict[str, float]:
+        """Run the evaluators that are due; their values as "evaluator/value"."""
+        measured: dict[str, float] = {}
+        for evaluator in (each for each in evaluators if self._is_due(each.every_steps)):
+            with self.timed("compute"):
+                self._drain()
+            with self.timed("evaluation"):
+                values = evaluator.run(params)
+            measured |= {f"{evaluator.name}/{name}": float(value) for name, value in values.items()}
+            best = self._config.best_metric
+            if best.split("/")[0] == evaluator.name and best not in measured:
+                raise ValueError(f"training.best_metric is {best!r}, {evaluator.name} gives {sorted(measured)}")
+        self.result.evaluations |= measured
+        return measured
+
+    def log(self, measured: dict[str, float]) -> None:
+        """Show progress; write the averages where a line is due, and what was measured at once."""
+        due = self._is_due(self._config.log_every_steps)
+        if due or measured:
+            with self.timed("compute"):
+                self._drain()
+        self._measure_speed()
+        if self._progress is not None:
+            speed = self.result.tokens_per_second
+            self._progress.show(self.step, loss=self._loss, tokens_per_second=speed, line=due)
+        if not (due or measured):
+            return
+        if due:
+            self.result.metrics = self._averages.take(self._species)
+        averages = self.result.metrics if due else {}
+        row = {"step": self.step, **averages, **measured, "tokens_per_second": self.result.tokens_per_second}
+        for sink in self._sinks:
+            sink.write(row)
+
+    def _measure_speed(self) -> None:
+        """Tokens per second of input and compute, without the first step."""
+        seconds = self.result.seconds["input"] + self.result.seconds["compute"]
+        if self._cold is None:
+            self._cold = seconds, self.result.tokens
+        elif seconds > self._cold[0]:
+            self.result.tokens_per_second = (self.result.tokens - self._cold[1]) / (seconds - self._cold[0])
+
+    def save_if_due(self, state: TrainState, measured: dict[str, float]) -> None:
+        """Write a checkpoint where one is due, and where the best metric was just measured."""
+        if self._is_due(self._config.checkpoint_every_steps) or self._config.best_metric in measured:
+            self._save(state, measured)
+
+    def _save(self, state: TrainState, measured: dict[str, float]) -> None:
+        with self.timed("compute"):
+            self._drain()  # a bad step must not be saved
+        with self.timed("checkpoint"):
+            for sink in self._sinks:
+                sink.sync()
+            extra = {
+                "averages": self._averages.save(),
+                "metrics": self.result.metrics,
+                "evaluations": self.result.evaluations,
+            }
+            self._checkpoints.save(state, identity=self._identity, metrics=measured, extra=extra)
+        self._saved_step = self.step
+
+    def finish(self, state: TrainState, stop: StopRequest) -> Result:
+        """Save what is not saved yet, wait until it is on disk, and say how it ended."""
+        result = self.result
+        if self.step > self._saved_step:
+            self._save(state, {})
+        with self.timed("checkpoint"):
+            self._checkpoints.wait()
+        result.peak_memory_bytes = peak_memory_bytes()
+        if self.step < self._config.steps:
+            result.interrupted = stop.signal
+            self._write(f"{stop.signal}: step {self.step} is saved; the same command goes on from there")
+        elif jax.process_index() == 0:
+            write_json(self._run_dir / RESULT_FILE, result)
+        return result
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident set that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
