@@ -6,8 +6,11 @@ import dataclasses
 import enum
 import hashlib
 import json
+import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Settings = TypeVar("Settings")
 
 _CHUNK_BYTES = 1 << 20
 
@@ -31,6 +34,27 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
+
+
+def restore(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """A dataclass from what `plain` made of one: nested dataclasses, enums by value, plain fields.
+
+    Raises:
+        ValueError: for a field that the dataclass does not know, or a value that its enum lacks.
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(kind)})
+    if unknown:
+        raise ValueError(f"stored settings have {unknown[0]!r}, which {kind.__name__} does not know: other version?")
+    return kind(**{name: _restored(hints[name], value) for name, value in values.items()})
+
+
+def _restored(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return restore(hint, value)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint(value)
+    return value
 
 
 def canonical_json(value: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plantgfm.identity import canonical_json, file_sha256, fingerprint
+from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, restore
 
 
 class Colour(Enum):
@@ -27,6 +27,21 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys():
 def test_dataclasses_enums_and_paths_are_reduced():
     value = Settings(Colour.GREEN, Path("x/y"), (1,))
     assert canonical_json(value) == '{"colour":"green","sizes":[1],"where":"x/y"}'
+
+
+@dataclass
+class Outer:
+    inner: Settings
+    name: str = ""
+
+
+def test_restore_is_the_inverse_of_plain_for_settings():
+    value = Outer(Settings(Colour.GREEN, "x/y", [1]), "n")
+    assert restore(Outer, plain(value)) == value
+    with pytest.raises(ValueError, match="'nmae', which Outer does not know"):
+        restore(Outer, {"nmae": "n"})
+    with pytest.raises(ValueError, match="'red'"):
+        restore(Settings, {"colour": "red", "where": "", "sizes": []})
 
 
 def test_fingerprint_is_stable_over_versions():

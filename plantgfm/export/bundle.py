@@ -21,9 +21,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from plantgfm.export.card import model_card
-from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain
+from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, restore
 from plantgfm.model.build import Network, build
-from plantgfm.model.config import ComputeType, ModelConfig
+from plantgfm.model.config import ModelConfig
 from plantgfm.tokenization.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -135,7 +135,7 @@ def load_bundle(path: Path) -> Bundle:
     vocabulary = Vocabulary.load(path / "vocabulary.json")
     if model["vocabulary_size"] != vocabulary.size:
         raise BundleError(f"{path}: the model has {model['vocabulary_size']} tokens, the vocabulary {vocabulary.size}")
-    config = ModelConfig(**{**model["config"], "compute_type": ComputeType(model["config"]["compute_type"])})
+    config = restore(ModelConfig, model["config"])
     network = build(config, vocabulary.size)
     flat = load_file(path / "model.safetensors")
     params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))

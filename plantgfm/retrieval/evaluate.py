@@ -1,0 +1,165 @@
+"""The evaluation stream: where the truth lies, and how far down the ranks it was found, beside chance and baselines.
+
+Labels enter here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.streams import atomic_text
+from plantgfm.formats.tables import read_tsv
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.search import ranked_windows
+from plantgfm.sequence import Interval
+
+_NAMES = {"query": ("gene_id", "query"), "sequence": ("chr", "target_contig"), "start": ("start",), "end": ("end",)}
+RECALL_AT = (1, 10, 50)
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """How one method did over all queries that have a truth in the target; intervals by bootstrap over queries."""
+
+    method: str
+    queries: int
+    recall: dict[int, float]  # K -> share of queries with a true window among the first K
+    recall_low: dict[int, float]
+    recall_high: dict[int, float]
+    mean_reciprocal_rank: float
+    mrr_low: float
+    mrr_high: float
+
+
+@dataclass(frozen=True)
+class RetrievalEvaluation:
+    """All methods on the same queries, and the paired difference of the model to each of them."""
+
+    methods: list[MethodScore]
+    ranks: dict[str, Int64[np.ndarray, "Q"]]  # first true rank per query, 0 = not found
+    differences: dict[str, tuple[float, float, float]]  # method -> model minus method in MRR: mean, low, high
+    queries_without_truth: int
+
+    def write(self, path: Path) -> None:
+        """Write the figures as JSON, whole or not at all."""
+        data = {
+            "methods": [asdict(method) for method in self.methods],
+            "ranks": {name: ranks.tolist() for name, ranks in self.ranks.items()},
+            "mrr_difference_to": self.differences,
+            "queries_without_truth": self.queries_without_truth,
+        }
+        with atomic_text(path) as stream:
+            stream.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
+
+
+def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Interval]]:
+    """Truth intervals per query, for the sequences that were searched.
+
+    Columns `gene_id` or `query`, `chr` or `target_contig`, `start`, `end`; coordinates 0-based and half-open.
+
+    Raises:
+        FormatError: for a table without these columns, or coordinates that are no numbers.
+    """
+    truth: dict[str, list[Interval]] = defaultdict(list)
+    for line, row in enumerate(read_tsv(path), start=2):
+        try:
+            query, sequence, start, end = (_pick(row, names) for names in _NAMES.values())
+            if sequence in target_sequences:
+                truth[query].append(Interval(sequence, int(start), int(end)))
+        except KeyError as error:
+            raise FormatError(path, f"the truth table lacks a column: one of {error.args[0]}", line=1) from error
+        except ValueError as error:
+            raise FormatError(path, f"bad coordinates: {error}", line=line) from error
+    return dict(truth)
+
+
+def _pick(row: dict[str, str], names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in row:
+            return row[name]
+    raise KeyError(names)
+
+
+def first_true_rank(
+    scores: Float32[np.ndarray, "N"], intervals: list[Interval], truth: list[Interval], *, top_k: int
+) -> int:
+    """Rank, from 1, of the first kept window that overlaps a true interval; 0 when none of `top_k` does."""
+    for rank, index in enumerate(ranked_windows(scores, intervals, top_k=top_k), start=1):
+        window = intervals[index]
+        if any(t.sequence == window.sequence and t.start < window.end and window.start < t.end for t in truth):
+            return rank
+    return 0
+
+
+def evaluate_retrieval(
+    methods: dict[str, Float32[np.ndarray, "Q N"]],
+    names: list[str],
+    *,
+    intervals: list[Interval],
+    truth: dict[str, list[Interval]],
+    config: RetrievalConfig,
+) -> RetrievalEvaluation:
+    """Score methods on the same queries; "chance" is added, by random rankings through the same merging.
+
+    Args:
+        methods: scores per method, queries by windows; the first one is the model that others are compared with.
+        names: query names, in the order of the rows.
+        intervals: target windows, in the order of the columns.
+        truth: true intervals per query; queries without one are left out and counted.
+        config: top_k, bootstrap resamples, permutations, seed.
+
+    Raises:
+        ValueError: when fewer than 5 queries have a truth: no interval is worth printing.
+    """
+    rows = [row for row, name in enumerate(names) if truth.get(name)]
+    if len(rows) < 5:
+        raise ValueError(
+            f"only {len(rows)} of {len(names)} queries have a true place in the target: at least 5 are needed"
+        )
+    rng = np.random.default_rng(config.seed)
+    top_k = max(config.top_k, *RECALL_AT)
+
+    def ranks_of(scores: np.ndarray) -> np.ndarray:
+        found = [first_true_rank(scores[r], intervals, truth[names[r]], top_k=top_k) for r in rows]
+        return np.array(found, dtype=np.int64)
+
+    ranks = {name: ranks_of(scores) for name, scores in methods.items()}
+    shuffled = [ranks_of(rng.random((len(names), len(intervals)), np.float32)) for _ in range(config.permutations)]
+    ranks["chance"] = np.stack(shuffled)
+    resample = rng.integers(0, len(rows), (config.resamples, len(rows)))
+    scored = [_method_score(name, values, resample) for name, values in ranks.items()]
+    model = next(iter(methods))
+    differences = {
+        name: _interval(_reciprocal(ranks[model]) - _reciprocal(values), resample)
+        for name, values in ranks.items()
+        if name != model
+    }
+    flat = {name: values for name, values in ranks.items() if values.ndim == 1}
+    return RetrievalEvaluation(scored, flat, differences, len(names) - len(rows))
+
+
+def _reciprocal(ranks: np.ndarray) -> np.ndarray:
+    values = np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0)
+    return values if values.ndim == 1 else values.mean(axis=0)
+
+
+def _interval(values: np.ndarray, resample: np.ndarray) -> tuple[float, float, float]:
+    means = values[resample].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(values.mean()), float(low), float(high)
+
+
+def _method_score(name: str, ranks: np.ndarray, resample: np.ndarray) -> MethodScore:
+    recall, low, high = {}, {}, {}
+    for k in RECALL_AT:
+        found = ((ranks > 0) & (ranks <= k)).astype(float)
+        recall[k], low[k], high[k] = _interval(found if found.ndim == 1 else found.mean(axis=0), resample)
+    mrr = _interval(_reciprocal(ranks), resample)
+    return MethodScore(name, resample.shape[1], recall, low, high, *mrr)

@@ -1,0 +1,120 @@
+"""The retrieval stream: queries and target vectors in, ranked hits out. It sees no label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.store import VectorTable
+from plantgfm.formats.streams import atomic_binary
+from plantgfm.formats.tables import write_tsv
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.debias import fit_debias
+from plantgfm.retrieval.queries import Query
+from plantgfm.retrieval.search import Hit, Scores, hits_of, score_queries
+
+HIT_COLUMNS = (
+    "query_id",
+    "query_length_bp",
+    "target_id",
+    "target_start",
+    "target_end",
+    "strand",
+    "rank",
+    "cosine",
+    "z",
+)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Hits of every query, and the score matrix that evaluation may want."""
+
+    hits: list[Hit]
+    scores: Scores
+    queries: list[Query]
+    targets: VectorTable
+
+    def rows(self) -> list[dict[str, object]]:
+        """The hits as table rows; coordinates are 0-based and half-open."""
+        lengths = {query.name: query.length_bp for query in self.queries}
+        values = (
+            (
+                hit.query,
+                lengths[hit.query],
+                hit.target.sequence,
+                hit.target.start,
+                hit.target.end,
+                hit.strand,
+                hit.rank,
+                round(hit.cosine, 6),
+                round(hit.z, 4),
+            )
+            for hit in self.hits
+        )
+        return [dict(zip(HIT_COLUMNS, row)) for row in values]
+
+    def write(self, out: Path) -> None:
+        """Write hits.tsv and hits.parquet into a folder, each whole or not at all."""
+        out.mkdir(parents=True, exist_ok=True)
+        rows = self.rows()
+        write_tsv(out / "hits.tsv", rows, columns=HIT_COLUMNS)
+        with atomic_binary(out / "hits.parquet") as stream:
+            pq.write_table(pa.Table.from_pylist(rows), stream)
+
+
+def check_origin(targets: VectorTable, embedder: Embedder) -> None:
+    """Refuse target vectors that another model, or other settings than these, made.
+
+    Raises:
+        ValueError: naming both fingerprints, or the setting that differs.
+    """
+    made_by, here = targets.origin.get("bundle"), embedder.bundle.fingerprint
+    if made_by != here:
+        raise ValueError(
+            f"the target vectors were made by bundle {made_by}, this is bundle {here}: embed the target again"
+        )
+    settings = targets.origin.get("settings", {})
+    for name, value in (("pooling", embedder.config.pooling.value), ("layer", embedder.config.layer)):
+        if settings.get(name) != value:
+            raise ValueError(
+                f"the target vectors have {name}={settings.get(name)!r}, the queries {value!r}: make them equal"
+            )
+
+
+def retrieve(
+    embedder: Embedder,
+    queries: list[Query],
+    targets: VectorTable,
+    *,
+    config: RetrievalConfig,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Retrieval:
+    """Rank target windows for every query by debiased cosine.
+
+    Args:
+        embedder: compiled bundle; the targets must come from the same one.
+        queries: what to look for.
+        targets: vectors of the target windows.
+        config: how many hits, how many components to remove.
+        progress: called with (label, done, total).
+
+    Raises:
+        ValueError: when targets and model do not belong together, or there is nothing to search.
+    """
+    if not queries:
+        raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
+    check_origin(targets, embedder)
+    debias = fit_debias(targets.vectors, components=config.components)
+    scores = score_queries(embedder, queries, targets=targets.vectors, debias=debias)
+    hits: list[Hit] = []
+    for row, query in enumerate(queries):
+        hits += hits_of(query, scores, targets.intervals, row=row, top_k=config.top_k)
+        if progress is not None:
+            progress("search", row + 1, len(queries))
+    return Retrieval(hits, scores, queries, targets)

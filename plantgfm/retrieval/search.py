@@ -1,0 +1,98 @@
+"""Scores of queries against target windows, ranks, hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from plantgfm.embedding.embed import Embedder
+from plantgfm.retrieval.debias import Debias
+from plantgfm.retrieval.queries import Query
+from plantgfm.sequence import Interval, reverse_complement
+
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One target window found for a query."""
+
+    query: str
+    rank: int  # from 1, after overlapping windows have been merged
+    target: Interval
+    strand: str  # of the query against the target
+    cosine: float
+    z: float  # cosine against all windows of this target, in standard deviations
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every query against every target window, the best over the query's windows and strands."""
+
+    best: Float32[np.ndarray, "Q N"]
+    reverse: np.ndarray  # bool [Q, N]: the reverse strand of the query scored best
+
+
+def score_queries(
+    embedder: Embedder, queries: list[Query], *, targets: Float32[np.ndarray, "N D"], debias: Debias
+) -> Scores:
+    """Debiased cosines; strand is handled on the query side, so that the target is embedded once.
+
+    Args:
+        embedder: compiled bundle, the same that made the targets.
+        queries: what to look for.
+        targets: target vectors as embedded, [N, D].
+        debias: correction fitted on the targets.
+    """
+    sequences = [window for query in queries for window in query.windows]
+    owner = np.repeat(np.arange(len(queries)), [len(query.windows) for query in queries])
+    forward = debias.apply(embedder.embed(sequences))
+    backward = debias.apply(embedder.embed([reverse_complement(codes) for codes in sequences]))
+    best = np.full((2, len(queries), targets.shape[0]), -np.inf, np.float32)
+    for first in range(0, targets.shape[0], _BLOCK_ROWS):
+        block = slice(first, first + _BLOCK_ROWS)
+        unit = debias.apply(targets[block])
+        for strand, vectors in enumerate((forward, backward)):
+            np.maximum.at(best[strand][:, block], owner, vectors @ unit.T)
+    return Scores(best.max(axis=0), best[1] > best[0])
+
+
+def ranked_windows(
+    scores: Float32[np.ndarray, "N"], intervals: list[Interval], *, top_k: int
+) -> Int64[np.ndarray, "K"]:
+    """Indices of the best windows, best first; one that overlaps a better one is merged into it.
+
+    Ties are broken by index.
+    """
+    order = np.argsort(-scores, kind="stable")
+    taken: dict[str, list[tuple[int, int]]] = {}
+    kept: list[int] = []
+    for index in order:
+        interval = intervals[index]
+        spans = taken.setdefault(interval.sequence, [])
+        if any(interval.start < end and start < interval.end for start, end in spans):
+            continue
+        spans.append((interval.start, interval.end))
+        kept.append(int(index))
+        if len(kept) == top_k:
+            break
+    return np.asarray(kept, dtype=np.int64)
+
+
+def hits_of(query: Query, scores: Scores, intervals: list[Interval], *, row: int, top_k: int) -> list[Hit]:
+    """The best windows of one query, as table rows."""
+    values = scores.best[row]
+    mean, spread = float(values.mean()), float(values.std()) or 1.0
+    return [
+        Hit(
+            query=query.name,
+            rank=rank,
+            target=intervals[index],
+            strand="-" if scores.reverse[row, index] else "+",
+            cosine=float(values[index]),
+            z=(float(values[index]) - mean) / spread,
+        )
+        for rank, index in enumerate(ranked_windows(values, intervals, top_k=top_k), start=1)
+    ]

@@ -1,0 +1,80 @@
+"""Ranks, merging, and queries; a query that is a piece of the target is found there."""
+
+import numpy as np
+import pytest
+
+from plantgfm.embedding.config import EmbeddingConfig
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.store import read_vectors, write_vectors
+from plantgfm.embedding.tiles import tile_record
+from plantgfm.formats.fasta import write_fasta
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.queries import fasta_queries, query_of
+from plantgfm.retrieval.retrieve import retrieve
+from plantgfm.retrieval.search import ranked_windows
+from plantgfm.sequence import Interval, reverse_complement
+from tests.fixtures import random_codes, record, small_bundle
+
+
+def intervals(*starts, width=10):
+    return [Interval("c", start, start + width) for start in starts]
+
+
+def test_best_first_and_ties_by_index():
+    assert ranked_windows(np.float32([1, 3, 3, 2]), intervals(0, 10, 20, 30), top_k=3).tolist() == [1, 2, 3]
+
+
+def test_a_window_that_overlaps_a_better_one_is_merged_into_it():
+    assert ranked_windows(np.float32([1, 3, 2, 0]), intervals(0, 5, 10, 20), top_k=9).tolist() == [1, 3]
+    apart = [Interval("a", 0, 10), Interval("b", 5, 15)]
+    assert ranked_windows(np.float32([1, 2]), apart, top_k=9).tolist() == [1, 0]
+
+
+def test_a_long_query_becomes_windows_and_an_unknown_one_is_refused():
+    query = query_of(record("q", random_codes(250)), window_bp=100)
+    assert [window.size for window in query.windows] == [100, 100, 100, 100]
+    with pytest.raises(ValueError, match="query n holds no known base"):
+        query_of(record("n", "NNNN"), window_bp=100)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    bundle = small_bundle(folder / "b")
+    embedder = Embedder(bundle, EmbeddingConfig(window_bp=300, stride_bp=150))
+    target = record("chr1", random_codes(9000, seed=5))
+    tiles = tile_record(target, window_bp=300, stride_bp=150)
+    origin = {"bundle": bundle.fingerprint, "settings": {"pooling": "mean", "layer": -1}}
+    write_vectors(folder / "v.parquet", embedder.embed_tiles(tiles), width=embedder.width, origin=origin)
+    pieces = {"exact": target.codes[3000:3300], "twin": reverse_complement(target.codes[6000:6300])}
+    write_fasta(folder / "q.fa", [record(name, codes) for name, codes in pieces.items()])
+    return folder, embedder
+
+
+def test_pieces_of_the_target_are_found_on_their_strand(searched, tmp_path):
+    folder, embedder = searched
+    queries = fasta_queries(folder / "q.fa", window_bp=300)
+    targets = read_vectors(folder / "v.parquet")
+    found = retrieve(embedder, queries, targets, config=RetrievalConfig(top_k=3))
+    first = {hit.query: hit for hit in found.hits if hit.rank == 1}
+    assert (first["exact"].target.start, first["exact"].strand) == (3000, "+")
+    assert (first["twin"].target.start, first["twin"].strand) == (6000, "-")
+    assert first["exact"].cosine == pytest.approx(1.0, abs=1e-4) and first["exact"].z > 3
+    found.write(tmp_path)
+    again = retrieve(embedder, queries, targets, config=RetrievalConfig(top_k=3))
+    again.write(tmp_path / "again")
+    assert (tmp_path / "hits.tsv").read_bytes() == (tmp_path / "again" / "hits.tsv").read_bytes()
+    assert len((tmp_path / "hits.tsv").read_text().splitlines()) == 1 + 2 * 3
+
+
+def test_vectors_of_another_model_or_pooling_are_refused(searched, tmp_path):
+    folder, embedder = searched
+    targets, queries = read_vectors(folder / "v.parquet"), fasta_queries(folder / "q.fa", window_bp=300)
+    other = Embedder(small_bundle(tmp_path / "other", seed=9), EmbeddingConfig())
+    with pytest.raises(ValueError, match="made by bundle"):
+        retrieve(other, queries, targets, config=RetrievalConfig())
+    layer = Embedder(embedder.bundle, EmbeddingConfig(layer=1))
+    with pytest.raises(ValueError, match="layer=-1, the queries 1"):
+        retrieve(layer, queries, targets, config=RetrievalConfig())
+    with pytest.raises(ValueError, match="there is no query"):
+        retrieve(embedder, [], targets, config=RetrievalConfig())
