@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 
-HIDDEN_SCORE = -1e9
-"""Score of a key that may not be seen: its weight is exactly zero in float32."""
+HIDDEN_SCORE = -1e4
+"""Added to the score of a key that may not be seen: its weight is zero in float32, and sums of two stay exact."""
+
+
+class Pattern(NamedTuple):
+    """What an attention layer does, apart from its parameters."""
+
+    n_heads: int
+    theta: float  # base of the rotary frequencies
+    reach: int = 0  # tokens of the sliding window to one side, 0 for none
+    causal: bool = False  # a query sees no later key
 
 
 def rope_table(length: int, *, width: int, theta: float) -> Float32[np.ndarray, "2 L half"]:
@@ -18,54 +29,46 @@ def rope_table(length: int, *, width: int, theta: float) -> Float32[np.ndarray, 
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
-def rotate(x: Float[Array, "B L H W"], rope: Float32[np.ndarray, "2 L half"]) -> Float[Array, "B L H W"]:
-    """Rotate the pairs (k, k + W/2) of each head by the angle of its position (the "rotate half" layout)."""
+def rotate(x: Float[Array, "... L W"], theta: float, *, back: bool = False) -> Float[Array, "... L W"]:
+    """Rotate the pairs (k, k + W/2) by the angle of their position (the "rotate half" layout), or back."""
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    cos, sin = (jnp.asarray(part)[None, :, None, :] for part in rope)
+    table = rope_table(x.shape[-2], width=x.shape[-1], theta=theta)
+    cos, sin = (jnp.asarray(part).reshape((1,) * (x.ndim - 2) + part.shape) for part in table)
+    sin = -sin if back else sin
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def reachable(length: int, *, reach: int, causal: bool) -> Bool[np.ndarray, "L L"] | None:
-    """Which key (column) each query (row) may see by position alone; None where that is all of them.
+def position_scores(length: int, pattern: Pattern) -> Float32[np.ndarray, "L L"] | None:
+    """`HIDDEN_SCORE` for each query (row) and key (column) too far apart or too late; None where no pair is.
 
     A sliding encoder layer sees |i - j| <= reach; a sliding decoder layer the token itself and reach - 1 back.
     """
-    if not reach and not causal:
+    if not pattern.reach and not pattern.causal:
         return None
     gap = np.arange(length)[:, None] - np.arange(length)[None, :]
-    allowed = gap >= 0 if causal else np.ones_like(gap, dtype=bool)
-    if reach:
-        allowed &= (gap < reach) if causal else (np.abs(gap) <= reach)
-    return allowed
+    seen = gap >= 0 if pattern.causal else np.ones_like(gap, dtype=bool)
+    if pattern.reach:
+        seen &= (gap < pattern.reach) if pattern.causal else (np.abs(gap) <= pattern.reach)
+    return np.where(seen, 0.0, HIDDEN_SCORE).astype(np.float32)
 
 
-def attend(
-    qkv: Float[Array, "B L D3"],
-    visible: Bool[Array, "B L"],
-    *,
-    rope: Float32[np.ndarray, "2 L half"],
-    n_heads: int,
-    reach: int,
-    causal: bool,
-) -> Float[Array, "B L D"]:
-    """Softmax attention of each head; scores and softmax in float32.
+def attend(qkv: Float[Array, "B L D3"], visible: Bool[Array, "B L"], pattern: Pattern) -> Float[Array, "B L D"]:
+    """Softmax attention of each head, with scores and softmax in float32.
 
     Args:
         qkv: queries, keys and values of all heads, one after the other on the last axis.
         visible: keys that carry a token.
-        rope: the rotation of `rope_table`.
-        n_heads: number of heads.
-        reach: width in tokens of the sliding window to one side, 0 for none.
-        causal: whether a query sees no later key.
+        pattern: heads, rotation and window of the layer.
     """
     batch, length, width = qkv.shape
-    query, key, value = jnp.split(qkv.reshape(batch, length, 3 * n_heads, width // (3 * n_heads)), 3, axis=2)
-    query, key = rotate(query, rope), rotate(key, rope)
-    scores = jnp.einsum("blhw,bmhw->bhlm", query, key, preferred_element_type=jnp.float32)
+    parts = qkv.reshape(batch, length, 3, pattern.n_heads, -1).transpose(2, 0, 3, 1, 4)
+    query, key, value = rotate(parts[0], pattern.theta), rotate(parts[1], pattern.theta), parts[2]
+    scores = jnp.einsum("bhlw,bhmw->bhlm", query, key, preferred_element_type=jnp.float32)
     scores = scores / np.sqrt(query.shape[-1]).astype(np.float32)
-    allowed = visible[:, None, None, :]
-    by_position = reachable(length, reach=reach, causal=causal)
+    scores = scores + jnp.where(visible, 0.0, HIDDEN_SCORE)[:, None, None, :]
+    by_position = position_scores(length, pattern)
     if by_position is not None:
-        allowed = allowed & jnp.asarray(by_position)[None, None]
-    weights = jax.nn.softmax(jnp.where(allowed, scores, HIDDEN_SCORE), axis=-1).astype(qkv.dtype)
-    return jnp.einsum("bhlm,bmhw->blhw", weights, value).reshape(batch, length, width // 3)
+        scores = scores + jnp.asarray(by_position)[None, None]
+    weights = jax.nn.softmax(scores, axis=-1).astype(qkv.dtype)
+    mixed = jnp.einsum("bhlm,bhmw->bhlw", weights, value)
+    return mixed.transpose(0, 2, 1, 3).reshape(batch, length, width // 3)

@@ -31,6 +31,14 @@ class ComputeType(Enum):
     BFLOAT16 = "bfloat16"
 
 
+class AttentionKind(Enum):
+    """How attention is computed; the result is the same."""
+
+    AUTO = "auto"  # by window on processors, whole elsewhere
+    WHOLE = "whole"  # all scores of a batch at once
+    BY_WINDOW = "by_window"  # one window after the other, weights computed again in the backward pass
+
+
 @dataclass
 class ModelConfig:
     """Shape of the ModernBERT encoder and of its two heads; the defaults are the size `tiny`.
@@ -53,6 +61,7 @@ class ModelConfig:
     kmer_share: float = 0.5  # share of the embedding's initial variance that comes from the features
     init_std: float = 0.02
     compute_type: ComputeType = ComputeType.FLOAT32
+    attention: AttentionKind = AttentionKind.AUTO
 
     def __post_init__(self):
         for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_tokens"):

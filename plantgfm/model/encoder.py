@@ -15,8 +15,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int32
 
-from plantgfm.model.attention import attend, rope_table
-from plantgfm.model.config import PAD, ComputeType, ModelConfig
+from plantgfm.model.attention import Pattern, attend
+from plantgfm.model.blocked import attend_by_window
+from plantgfm.model.config import PAD, AttentionKind, ComputeType, ModelConfig
 
 N_FREQUENCIES = 16
 """Frequencies of the distance features; with a half wave over `LOG_DISTANCE_SPAN` for the slowest."""
@@ -59,15 +60,20 @@ class Attention(nnx.Module):
         width, deep = config.d_model, config.init_std / math.sqrt(2.0 * config.n_layers)
         self.Wqkv = Linear(width, 3 * width, std=config.init_std, rngs=rngs)
         self.Wo = Linear(width, width, std=deep, rngs=rngs)
-        self.n_heads, self.causal = config.n_heads, config.causal
-        self.reach = 0 if full else config.local_attention // 2
-        self.theta = config.rope_theta_full if full else config.rope_theta_local
+        self.pattern = Pattern(
+            n_heads=config.n_heads,
+            theta=config.rope_theta_full if full else config.rope_theta_local,
+            reach=0 if full else config.local_attention // 2,
+            causal=config.causal,
+        )
+        self.attention = config.attention
 
     def __call__(self, x: Float[Array, "B L D"], visible: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
         """Mix the positions of each window; keys that are not visible get no weight."""
-        rope = rope_table(x.shape[1], width=x.shape[2] // self.n_heads, theta=self.theta)
-        mixed = attend(self.Wqkv(x), visible, rope=rope, n_heads=self.n_heads, reach=self.reach, causal=self.causal)
-        return self.Wo(mixed)
+        by_window = self.attention is AttentionKind.BY_WINDOW
+        if self.attention is AttentionKind.AUTO:
+            by_window = jax.default_backend() == "cpu"
+        return self.Wo((attend_by_window if by_window else attend)(self.Wqkv(x), visible, self.pattern))
 
 
 class FeedForward(nnx.Module):

@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plantgfm.model.attention import Pattern, attend, position_scores, rotate
+from plantgfm.model.blocked import attend_by_window
+
+PATTERNS = [
+    Pattern(n_heads=2, theta=1e4),
+    Pattern(n_heads=2, theta=1e4, reach=3),
+    Pattern(n_heads=2, theta=1e4, causal=True),
+    Pattern(n_heads=2, theta=1e4, reach=3, causal=True),
+]
+
+
+def case(batch=3, length=12, width=16):
+    rng = np.random.default_rng(0)
+    visible = np.ones((batch, length), bool)
+    visible[0, 9:] = False
+    return (
+        jnp.asarray(rng.normal(size=(batch, length, 3 * width)), jnp.float32),
+        jnp.asarray(visible),
+        jnp.asarray(rng.normal(size=(batch, length, width)) * visible[..., None], jnp.float32),
+    )
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_by_window_equals_whole_with_its_gradient(pattern):
+    qkv, visible, weight = case()
+    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
+    parts, back_parts = jax.vjp(lambda x: attend_by_window(x, visible, pattern), qkv)
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back_parts(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+
+
+def test_hidden_keys_change_nothing_and_get_no_gradient():
+    qkv, visible, weight = case()
+    for function in (attend, attend_by_window):
+        changed = qkv.at[0, 9:, 16:].add(5.0)
+        np.testing.assert_array_equal(
+            function(qkv, visible, PATTERNS[0])[0, :9], function(changed, visible, PATTERNS[0])[0, :9]
+        )
+        gradient = jax.grad(lambda x: jnp.sum(function(x, visible, PATTERNS[0]) * weight))(qkv)  # noqa: B023
+        assert not np.any(gradient[0, 9:, 16:])
+
+
+def test_a_window_without_any_token_gives_finite_gradients():
+    qkv, visible, weight = case()
+    gradient = jax.grad(lambda x: jnp.sum(attend_by_window(x, visible & False, PATTERNS[1]) * weight))(qkv)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_windows_reach_as_far_as_the_reference_says():
+    # transformers: |i - j| <= local/2 in the encoder; the decoder sees itself and local/2 - 1 tokens back.
+    def seen(**kind):
+        return np.flatnonzero(position_scores(12, Pattern(n_heads=1, theta=1.0, **kind))[6] == 0).tolist()
+
+    assert seen(reach=2) == [4, 5, 6, 7, 8]
+    assert seen(reach=2, causal=True) == [5, 6]
+    assert seen(causal=True) == list(range(7))
+    assert position_scores(12, Pattern(n_heads=1, theta=1.0)) is None
+
+
+def test_rotation_preserves_length_depends_on_distance_only_and_inverts():
+    x, y = jnp.asarray(np.random.default_rng(1).normal(size=(2, 1, 8)), jnp.float32)
+    many_x, many_y = rotate(jnp.tile(x, (10, 1)), 1e4), rotate(jnp.tile(y, (10, 1)), 1e4)
+    np.testing.assert_allclose(jnp.linalg.norm(many_x, axis=1), jnp.full(10, jnp.linalg.norm(x)), rtol=1e-5)
+    np.testing.assert_allclose(many_x[5] @ many_y[2], many_x[8] @ many_y[5], rtol=1e-4)
+    np.testing.assert_allclose(rotate(many_x, 1e4, back=True), jnp.tile(x, (10, 1)), rtol=0, atol=1e-5)
