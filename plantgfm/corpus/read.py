@@ -47,10 +47,6 @@ class Corpus:
         first, width = record.cluster_offset, record.cluster_window_bp
         return slice(first + (start - record.offset) // width, first - (-(end - record.offset) // width))
 
-    def species_mask(self, region: int) -> str:
-        """Provenance of the repeat mask of a region."""
-        return self.records[int(self.regions.record[region])].repeat_source
-
     def summary(self) -> list[dict]:
         """One row a species: base pairs and regions of each split, repeat and unknown shares, what is too short."""
         return [self._summarise(index) for index in range(len(self.species))]

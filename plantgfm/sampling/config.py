@@ -1,0 +1,47 @@
+"""Settings of what is seen at which step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class SamplerConfig:
+    """Which windows make a step; expect several million input tokens a second on one core at 512 tokens."""
+
+    window_tokens: int = 512  # L: [CLS] and at most L - 1 tokens of a window of 6 x (L - 1) bp
+    batch_windows: int = 16  # B: window pairs in an optimizer step, over all hosts and accumulation steps
+    min_species: int = 8  # distinct species in every step
+    temperature: float = 2.0  # species weigh size^(1 / temperature): 1 by size, large evenly
+    distance_min_bp: int = 64  # gap between the two windows of a pair, log-uniform from here
+    distance_max_bp: int = 8_192  # to here, or to what fits in the region
+    cluster_alpha: float = 0.5  # a window weighs (windows in its duplicate cluster)^-alpha: 0 all, 1 one a cluster
+    max_unknown_fraction: float = 0.1  # of either window; a window with more is never planned
+    prefetch_batches: int = 4  # made ahead by a thread
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.window_tokens < 2:
+            raise ValueError(f"sampler.window_tokens={self.window_tokens} must hold [CLS] and a token: 2 or more")
+        if self.min_species < 1 or self.batch_windows < self.min_species:
+            raise ValueError(
+                f"sampler.batch_windows={self.batch_windows} can't hold sampler.min_species={self.min_species}: "
+                "raise the first or lower the second (at least 1)"
+            )
+        if not 1 <= self.distance_min_bp <= self.distance_max_bp:
+            raise ValueError(
+                f"sampler.distance_min_bp={self.distance_min_bp} must lie between 1 and sampler.distance_max_bp="
+                f"{self.distance_max_bp}: a log-uniform distance has no zero"
+            )
+        if self.temperature <= 0 or self.cluster_alpha < 0 or not 0 <= self.max_unknown_fraction < 1:
+            raise ValueError(
+                f"sampler.temperature={self.temperature} must be positive, sampler.cluster_alpha={self.cluster_alpha} "
+                f"not negative, sampler.max_unknown_fraction={self.max_unknown_fraction} in [0, 1)"
+            )
+        if self.prefetch_batches < 1:
+            raise ValueError(f"sampler.prefetch_batches={self.prefetch_batches} must be at least 1")
+
+    @property
+    def window_bp(self) -> int:
+        """Width of a window: 6 base pairs for every token but [CLS]."""
+        return 6 * (self.window_tokens - 1)
