@@ -7,6 +7,7 @@ from plantgfm.tokenization import vocabulary as v
 from plantgfm.tokenization.vocabulary import Vocabulary
 
 EMPTY = np.zeros(0, dtype=np.uint16)
+GOLDEN_FINGERPRINT = "b5d5821bbc920a71"
 
 
 def test_layout_is_the_published_one(vocabulary):
@@ -94,3 +95,23 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
     (tmp_path / "v.json").write_text(">chr1\nACGT\n")
     with pytest.raises(ValueError, match="v.json: is no JSON"):
         Vocabulary.load(tmp_path / "v.json")
+
+
+def test_the_fingerprint_stands_for_the_layout_too(vocabulary, monkeypatch):
+    plain = Vocabulary(EMPTY)
+    assert plain.fingerprint == GOLDEN_FINGERPRINT, (
+        f"the vocabulary of no 8-mers now has fingerprint {plain.fingerprint}: every saved vocabulary and checkpoint "
+        "would be refused. If the change is meant, raise LAYOUT_VERSION, renew this value, say so in CHANGELOG.md."
+    )
+    monkeypatch.setattr(v, "LAYOUT_VERSION", v.LAYOUT_VERSION + 1)
+    assert Vocabulary(vocabulary.eight_mers).fingerprint != vocabulary.fingerprint
+
+
+def test_a_write_that_fails_leaves_nothing_behind(vocabulary, tmp_path, monkeypatch):
+    def full(self, target):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(v.Path, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        vocabulary.save(tmp_path / "vocabulary.json")
+    assert not list(tmp_path.iterdir())
