@@ -1,0 +1,99 @@
+"""Token frequencies of the training split: pooled, and per species shrunk to the pooled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from plantgfm.schema import Split
+from plantgfm.sequence import reverse_complement
+from plantgfm.tokenization.encode import encode
+from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Unigram:
+    """Smoothed frequencies; every row sums to 1 and is 0 at specials and N, which are never scored."""
+
+    pooled: Float64[np.ndarray, "V"]
+    species: Float64[np.ndarray, "S V"]
+    shrinkage_tokens: float  # weight of the pooled frequencies in a species' own
+
+    @property
+    def log_pooled(self) -> Float64[np.ndarray, "V"]:
+        """Natural logarithm of the pooled frequencies, -inf where they are 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.pooled)
+
+    @property
+    def log_species(self) -> Float64[np.ndarray, "S V"]:
+        """Natural logarithm of the species' frequencies, -inf where they are 0."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.species)
+
+
+def pieces_of(corpus, split: Split, species: int | None = None) -> list[np.ndarray]:
+    """The bases of every region of a split, uint8 [P] each, of one species or of all; mapped, not read."""
+    regions = corpus.regions
+    wanted = regions.split == int(split)
+    if species is not None:
+        wanted &= regions.species == species
+    starts, lengths = regions.offset[wanted], regions.length_bp[wanted]
+    return [corpus.bases[start : start + length] for start, length in zip(starts.tolist(), lengths.tolist())]
+
+
+def count_tokens(
+    pieces: Iterable[np.ndarray], vocabulary: Vocabulary, *, both_strands: bool = True
+) -> Int64[np.ndarray, "V"]:
+    """How often each id with known bases occurs in pieces of bases, each read from its left end on each strand."""
+    counts = np.zeros(vocabulary.size, dtype=np.int64)
+    for piece in pieces:
+        bases = np.ascontiguousarray(piece)
+        for strand in (bases, reverse_complement(bases))[: 2 if both_strands else 1]:
+            counts += np.bincount(encode(vocabulary, strand), minlength=vocabulary.size)
+    counts[:FIRST_BASE] = 0
+    return counts
+
+
+def shrink(
+    counts: Float64[np.ndarray, "N V"], prior: Float64[np.ndarray, "N V"] | Float64[np.ndarray, "1 V"], mass: float
+) -> Float64[np.ndarray, "N V"]:
+    """Frequencies of counts with a prior worth `mass` tokens: the posterior mean under a Dirichlet."""
+    return (counts + mass * prior) / (counts.sum(axis=1, keepdims=True) + mass)
+
+
+def likeliest_mass(
+    seen: Float64[np.ndarray, "N V"],
+    counts: Float64[np.ndarray, "N V"],
+    prior: Float64[np.ndarray, "N V"] | Float64[np.ndarray, "1 V"],
+    *,
+    grid: Sequence[float],
+) -> float:
+    """The prior mass of a grid under which held-out counts, `seen`, are most likely given `counts`."""
+    total = counts.sum(axis=1)
+    prior = np.broadcast_to(prior, counts.shape)
+    rows, columns = np.nonzero(seen)
+    weight, own, back = seen[rows, columns], counts[rows, columns], prior[rows, columns]
+    likelihood = [(weight * np.log((own + mass * back) / (total[rows] + mass))).sum() for mass in grid]
+    return float(grid[int(np.argmax(likelihood))])
+
+
+def fit_unigram(corpus, vocabulary: Vocabulary, *, shrinkages: Sequence[float]) -> Unigram:
+    """Fit on the training split, on both strands; the shrinkage is chosen on the validation split.
+
+    Pooled frequencies are smoothed by one occurrence of every id.
+    """
+    n_species = len(corpus.species)
+    counts = np.stack([count_tokens(pieces_of(corpus, Split.TRAIN, s), vocabulary) for s in range(n_species)])
+    seen = np.stack(
+        [count_tokens(pieces_of(corpus, Split.VALIDATION, s), vocabulary, both_strands=False) for s in range(n_species)]
+    )
+    counts, seen = counts.astype(np.float64), seen.astype(np.float64)
+    pooled = counts.sum(axis=0)
+    pooled[FIRST_BASE:] += 1.0
+    pooled /= pooled.sum()
+    mass = likeliest_mass(seen, counts, pooled[None], grid=shrinkages)
+    return Unigram(pooled, shrink(counts, pooled[None], mass), mass)

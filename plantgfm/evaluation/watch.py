@@ -1,0 +1,64 @@
+"""The light evaluator that training calls: a few validation windows, for curves and for keep-best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plantgfm.evaluation.config import EvaluationConfig
+from plantgfm.evaluation.held_out import Scorer, prepare
+from plantgfm.evaluation.masked import LN2
+from plantgfm.evaluation.next_region import histogram_nats
+from plantgfm.evaluation.unigram import fit_unigram
+from plantgfm.objectives.config import ObjectiveConfig
+from plantgfm.sampling.config import SamplerConfig
+from plantgfm.schema import Split
+from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
+
+
+class ValidationEvaluator:
+    """Scores parameters on fixed validation windows: `name`, `every_steps`, `run(params) -> {name: value}`.
+
+    Values: `masked_bits_per_base`, `masked_accuracy`, `next_region_nats` a token, and `next_region_gain` over the
+    species unigram of the training split.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        corpus,
+        vocabulary: Vocabulary,
+        config: EvaluationConfig,
+        sampler: SamplerConfig,
+        objective: ObjectiveConfig,
+        every_steps: int,
+        name: str = "validation",
+    ):
+        self.name = name
+        self.every_steps = every_steps
+        self._held_out = prepare(
+            corpus,
+            vocabulary,
+            Split.VALIDATION,
+            sampler=sampler,
+            objective=objective,
+            max_windows=config.watch_windows,
+            seed=config.seed,
+        )
+        self._scorer = Scorer(network, batch_windows=config.batch_windows)
+        batch, species = self._held_out.batch, self._held_out.pairs.species
+        prior = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages).species[species]
+        self._unigram_nats = histogram_nats(np.zeros_like(batch.tokens), batch.next_tokens, prior, mass=1.0)
+        self._counts = (batch.next_tokens >= FIRST_BASE).any(axis=1)
+
+    def run(self, params: Any) -> dict[str, float]:
+        """Scores of these parameters; the same parameters give the same values."""
+        scores, bases = self._scorer(params, self._held_out), self._held_out.positions.bp
+        return {
+            "masked_bits_per_base": float(scores.nats.sum() / bases.sum() / LN2),
+            "masked_accuracy": float(scores.correct.mean()),
+            "next_region_nats": float(scores.next_nats[self._counts].mean()),
+            "next_region_gain": float((self._unigram_nats - scores.next_nats)[self._counts].mean()),
+        }
