@@ -9,11 +9,12 @@ A step's folder appears by a rename when everything in it is on disk, so a check
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from plantgfm.identity import plain
 from plantgfm.training.checksum import checksums
@@ -68,21 +68,9 @@ class Checkpoints:
     def __init__(self, run_dir: Path, *, keep_last: int, best_metric: str = "", best_is_lowest: bool = True):
         self._run_dir = run_dir
         self._best_metric, self._best_is_lowest = best_metric, best_is_lowest
-        policies: list = [preservation_policy.LatestN(keep_last)]
-        if best_metric:
-            # Orbax counts the last of its order as the best.
-            policies.append(
-                preservation_policy.BestN(
-                    get_metric_fn=lambda metrics: metrics[best_metric],
-                    reverse=best_is_lowest,
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                )
-            )
+        self._scores = _scores(run_dir)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-            best_fn=(lambda metrics: metrics[best_metric]) if best_metric else None,
-            best_mode="min" if best_is_lowest else "max",
+            preservation_policy=_LastAndBest(keep_last, self._scores),
             cleanup_tmp_directories=True,  # what a kill left half-written
         )
         self._manager = ocp.CheckpointManager(folder_of(run_dir).absolute(), options=options, item_names=_ITEMS)
@@ -115,7 +103,9 @@ class Checkpoints:
             opt_state=ocp.args.StandardSave(state.opt_state),
             position=ocp.args.JsonSave(position),
         )
-        self._manager.save(step, args=items, metrics=metrics if self._best_metric in metrics else None)
+        if (score := _score(position)) is not None:
+            self._scores[step] = score
+        self._manager.save(step, args=items)
 
     # Where a run goes on from, the first that there is:
     #   1. the newest checkpoint of this run's own folder that reads back as it was written;
@@ -193,15 +183,42 @@ def best_step(run_dir: Path) -> int:
     Raises:
         ValueError: when no checkpoint carries that metric.
     """
-    positions = [_read_position(run_dir, step) for step in steps_of(run_dir)]
-    scored = [
-        (position["metrics"][position["best_metric"]] * (1 if position["best_is_lowest"] else -1), position["step"])
-        for position in positions
-        if position["best_metric"] in position["metrics"]
-    ]
-    if not scored:
+    scores = _scores(run_dir)
+    if not scores:
         raise ValueError(f"no checkpoint of {run_dir} carries a best metric: set training.best_metric, or name a step")
-    return min(scored)[1]
+    return _best(scores)
+
+
+def _best(scores: dict[int, float]) -> int:
+    return min(scores, key=lambda step: (scores[step], step))
+
+
+def _scores(run_dir: Path) -> dict[int, float]:
+    """Steps with a best metric and its value, turned so that the lowest is the best."""
+    scores = {}
+    for step in steps_of(run_dir):
+        with contextlib.suppress(DamagedCheckpoint):  # told by whoever reads it
+            scores[step] = _score(_read_position(run_dir, step))
+    return {step: score for step, score in scores.items() if score is not None}
+
+
+def _score(position: dict[str, Any]) -> float | None:
+    value = position["metrics"].get(position["best_metric"])
+    return value if value is None or position["best_is_lowest"] else -value
+
+
+@dataclass(frozen=True)
+class _LastAndBest:
+    """Which checkpoints Orbax keeps: the last few, and the best one."""
+
+    keep_last: int
+    scores: dict[int, float]  # grows with every checkpoint that is saved
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        scored = {step: self.scores[step] for step in steps if step in self.scores}
+        kept = {*steps[-self.keep_last :], *([_best(scored)] if scored else [])}
+        return [step in kept for step in steps]
 
 
 def _newest_whole(run_dir: Path, read: Callable[[int], Restored]) -> Restored | None:
@@ -251,16 +268,16 @@ def _read_position(run_dir: Path, step: int) -> dict[str, Any]:
 
 
 def _read_tree(folder: Path, abstract: Any, sums: dict[str, int]) -> Any:
-    reader = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    handler = ocp.StandardCheckpointHandler()
     try:
         if abstract is None:
-            abstract = _abstract_of(reader.metadata(folder.absolute()))
-        tree = reader.restore(folder.absolute(), args=ocp.args.StandardRestore(abstract))
+            abstract = _abstract_of(handler.metadata(folder.absolute()))
+        tree = handler.restore(folder.absolute(), args=ocp.args.StandardRestore(abstract))
     except Exception as error:  # Orbax raises bare `Exception` for an array that is cut short
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged ({reason})") from error
     finally:
-        reader.close()
+        handler.close()
     wrong = [path for path, value in checksums(tree).items() if sums.get(path) != value]
     if wrong:
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: checksums differ at {', '.join(wrong[:5])}")
@@ -269,5 +286,4 @@ def _read_tree(folder: Path, abstract: Any, sums: dict[str, int]) -> Any:
 
 def _abstract_of(metadata: Any) -> Any:
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    tree = metadata.item_metadata.tree
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), metadata.tree)

@@ -180,6 +180,8 @@ def test_what_a_kill_left_half_written_is_ignored_and_cleared(run):
     shutil.copytree(folder_of(run) / "5", torn)
     assert restore_params(run).step == 5
     assert restore(run).step == 5
+    save(run, [7])
+    assert restore_params(run).step == 7
     assert not torn.exists()
 
 
