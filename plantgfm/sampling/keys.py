@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Int64, UInt64
 from numba import njit, uint64
@@ -19,6 +21,7 @@ STREAM_TURNS = 9
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def mix(value):
     """The finaliser of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195)."""
     value = uint64(value) + uint64(0x9E3779B97F4A7C15)
@@ -28,24 +31,28 @@ def mix(value):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def hash64(seed, stream, first, second):
     """64 bits of a seed, a stream and two counters."""
     return mix(mix(mix(mix(uint64(seed)) ^ uint64(stream)) ^ uint64(first)) ^ uint64(second))
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def unit(bits):
     """A float64 in [0, 1) of 64 bits."""
     return float(bits >> uint64(11)) * (1.0 / 9007199254740992.0)
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _fill(seed, stream, counter, out):
     for index in range(out.size):
         out[index] = hash64(seed, stream, counter, index)
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _draw(seed, stream, first, second):
     return unit(hash64(seed, stream, first, second))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit, uint64
@@ -15,6 +16,7 @@ _DRAWS = 8  # distances and strands that are tried at each
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def unknown_bases(runs, before, start, end):
     """Unknown bases between start and end; `runs` sorted (start, end) rows, `before[i]` bases in the first i runs."""
     low = np.searchsorted(runs[:, 1], start, side="right")
@@ -28,6 +30,7 @@ def unknown_bases(runs, before, start, end):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def log_uniform(low, high, u):
     """A whole number from low to high whose logarithm is uniform; u in [0, 1)."""
     span = math.log(high + 1.0) - math.log(float(low))
@@ -35,6 +38,7 @@ def log_uniform(low, high, u):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def pair_at(start, region_start, region_end, width, nearest, farthest, u, coin):
     """The pair of a window at `start`: (start of the downstream window, reverse), (-1, False) where none fits.
 
@@ -54,11 +58,13 @@ def pair_at(start, region_start, region_end, width, nearest, farthest, u, coin):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _is_clear(start, width, most_unknown, runs, before):
     return unknown_bases(runs, before, start, start + width) <= most_unknown
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def prove_cells(first, region, jitter_bp, region_start, region_end, law, runs, before, out):
     """Find one allowed pair a cell: rows (start, downstream start, reverse) of `out` [cells, 3], start -1 where none.
 
@@ -81,6 +87,7 @@ def prove_cells(first, region, jitter_bp, region_start, region_end, law, runs, b
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def place_pairs(
     cells, epochs, first, region, proven, jitter_bp, mirrored, region_start, region_end, law, runs, before, seed, out
 ):

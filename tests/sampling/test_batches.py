@@ -1,5 +1,5 @@
 import threading
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def texts(vocabulary, batch):
     return [decode(tokens_of.decode(vocabulary, ids[0])) for ids in (batch.tokens, batch.next_tokens)]
 
 
-def test_a_flip_swaps_upstream_and_downstream(vocabulary):
-    corpus = SimpleNamespace(bases=encode(TEXT))
+def test_a_flip_swaps_upstream_and_downstream(gapless, vocabulary):
+    corpus = replace(gapless, bases=encode(TEXT))
     forward = make_batch(corpus, vocabulary, pair(start=0, next_start=14, reverse=False), 3)
     assert texts(vocabulary, forward) == ["ACGTACGGTTCC", "TTGACATTTGCA"]
     flipped = make_batch(corpus, vocabulary, pair(start=14, next_start=0, reverse=True), 3)
@@ -41,18 +41,18 @@ def test_a_flip_swaps_upstream_and_downstream(vocabulary):
     assert forward.distance_bp.tolist() == [2] and forward.species.tolist() == [3]
 
 
-def test_repeats_follow_their_bases_through_a_flip(vocabulary):
+def test_repeats_follow_their_bases_through_a_flip(gapless, vocabulary):
     bases = encode(TEXT)
     bases[:6] |= REPEAT_BIT
-    corpus = SimpleNamespace(bases=bases)
+    corpus = replace(gapless, bases=bases)
     forward = make_batch(corpus, vocabulary, pair(start=0, next_start=14, reverse=False), 3)
     assert forward.repeat_fraction.tolist() == [[0, 1, 0]]
     flipped = make_batch(corpus, vocabulary, pair(start=0, next_start=14, reverse=True), 3)
     assert flipped.repeat_fraction.tolist() == [[0, 0, 1]]
 
 
-def test_what_makes_too_many_tokens_is_cut_and_counted(vocabulary):
-    corpus = SimpleNamespace(bases=encode("N" + TEXT[1:]))
+def test_what_makes_too_many_tokens_is_cut_and_counted(gapless, vocabulary):
+    corpus = replace(gapless, bases=encode("N" + TEXT[1:]))
     batch, cut = tokenize_pairs(corpus, vocabulary, pair(start=0, next_start=14, reverse=False), window_tokens=3)
     assert batch.tokens.shape == (1, 3) and cut == 5
 
