@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pysam
+from jaxtyping import UInt8
 
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.streams import atomic_binary, blocks, raw_lines
@@ -181,7 +182,9 @@ def _describe(line: bytes, column: int) -> str:
     return message
 
 
-def write_fasta(path: str | Path, records: Iterable[Record | tuple[str, np.ndarray]], *, width: int = 60) -> None:
+def write_fasta(
+    path: str | Path, records: Iterable[Record | tuple[str, UInt8[np.ndarray, "P"]]], *, width: int = 60
+) -> None:
     """Write records; lower case where soft-masked (of a pair: where the repeat bit is set). Atomic.
 
     Args:
@@ -207,7 +210,7 @@ def write_fasta(path: str | Path, records: Iterable[Record | tuple[str, np.ndarr
             raise FormatError(path, "no record to write")
 
 
-def _parts(record: Record | tuple[str, np.ndarray]) -> tuple[str, str, np.ndarray]:
+def _parts(record: Record | tuple[str, UInt8[np.ndarray, "P"]]) -> tuple[str, str, np.ndarray]:
     if isinstance(record, Record):
         masked = mask_of(record.soft_mask, record.length_bp).astype(np.uint8) * np.uint8(REPEAT_BIT)
         header = f"{record.name} {record.description}".strip() if record.description else record.name

@@ -257,10 +257,11 @@ def _dress(axes: Axes, *, title: str, xlabel: str, ylabel: str, log_x: bool, log
     axes.set_title(_plain(title), fontsize=11)
     axes.set_xlabel(_plain(xlabel))
     axes.set_ylabel(_plain(ylabel))
-    if log_x:
-        axes.set_xscale("log", nonpositive="mask")
-    if log_y:
-        axes.set_yscale("log", nonpositive="mask")
+    for axis, is_log, set_scale in ((axes.xaxis, log_x, axes.set_xscale), (axes.yaxis, log_y, axes.set_yscale)):
+        if is_log and axis.get_data_interval()[1] <= 0:
+            raise ValueError(f"{axis.get_label_text()!r} has no positive value for a logarithmic axis; draw it linear")
+        if is_log:
+            set_scale("log", nonpositive="mask")
     for axis, is_log in ((axes.xaxis, log_x), (axes.yaxis, log_y)):
         _number_ticks(axis, is_log=is_log)
     axes.grid(visible=True, color="#d9d9d9", linewidth=0.6, zorder=0)

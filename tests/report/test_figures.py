@@ -148,10 +148,28 @@ def test_a_short_log_axis_has_labels(drawn):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda: figures.lines({"a": ([1, 2], [0, 0])}, xlabel="x", ylabel="y"),
+        lambda: figures.lines({"a": ([0, 2], [0, 5])}, xlabel="x", ylabel="y", log_x=True, log_y=True),
+        lambda: figures.lines({"a": ([0, 2], [np.nan] * 2), "b": ([], [])}, xlabel="x", ylabel="y"),
+        lambda: figures.bars(["a"], [np.nan], xlabel="x", reference={"zero": 0}),
+        lambda: figures.funnel(["s"], {"kept": {"a": [0]}, "rejected": {}}, xlabel="x"),
+    ],
+)
+def test_zeros_and_gaps_are_drawn_without_a_warning(make):
+    assert make().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: figures.lines({}, xlabel="x", ylabel="y"), "needs series"),
         (lambda: figures.lines({"a": ([1], [1, 2])}, xlabel="x", ylabel="y"), "1 x and 2 y"),
+        (
+            lambda: figures.lines({"a": ([1, 2], [0, -1])}, xlabel="x", ylabel="gain", log_y=True),
+            "'gain' has no positive",
+        ),
         (lambda: figures.bars([], [], xlabel="x"), "needs labels"),
         (lambda: figures.bars(["a"], [1, 2], xlabel="x"), "1 labels"),
         (lambda: figures.bars(["a"], [1], xlabel="x", intervals=[]), "1 labels"),
