@@ -1,0 +1,87 @@
+"""Stage 3, assembly score: contiguity, certainty and size in one declared figure; asked of whole genomes only.
+
+Score, version 1: contiguity x certainty x size, where contiguity = log10(NG50 / 1 kb) / 3 cut to [0, 1] (1 from 1 Mb
+on), certainty = 1 - unknown share, size = known bp / expected bp cut to [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from plantgfm.curation.config import AssemblyScoreConfig
+from plantgfm.curation.facts import RecordFacts, Verdict
+from plantgfm.schema import Outcome
+
+STAGE = "assembly_score"
+SCORE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AssemblyMetrics:
+    """Contiguity and content of an assembly, over the records that earlier stages left."""
+
+    records: int
+    length_bp: int
+    unknown_bp: int
+    gc_fraction: float  # of known bases
+    gaps: int
+    n50_bp: int
+    l50: int
+    aun_bp: float  # expected length of the record that a random base lies in
+    ng50_bp: int | None  # N50 against the expected genome size, None where it has none
+    score: float | None
+
+
+def assembly_metrics(facts: list[RecordFacts], expected_size_bp: int | None) -> AssemblyMetrics:
+    """Metrics of an assembly; `ng50_bp` and `score` only where a genome size is expected."""
+    lengths = np.sort(np.array([fact.length_bp for fact in facts], dtype=np.int64))[::-1]
+    total, unknown = int(lengths.sum()), sum(fact.unknown_bp for fact in facts)
+    n50, l50 = _nx(lengths, total / 2)
+    ng50 = _nx(lengths, expected_size_bp / 2)[0] if expected_size_bp else None
+    score = None
+    if expected_size_bp and total:
+        contiguity = min(1.0, max(0.0, math.log10(max(1, ng50) / 1_000) / 3))
+        score = contiguity * (1 - unknown / total) * min(1.0, (total - unknown) / expected_size_bp)
+    return AssemblyMetrics(
+        records=len(facts),
+        length_bp=total,
+        unknown_bp=unknown,
+        gc_fraction=sum(fact.gc_bp for fact in facts) / max(1, total - unknown),
+        gaps=sum(fact.gaps for fact in facts),
+        n50_bp=n50,
+        l50=l50,
+        aun_bp=float((lengths.astype(float) ** 2).sum() / max(1, total)),
+        ng50_bp=ng50,
+        score=score,
+    )
+
+
+def judge_assembly(
+    facts: list[RecordFacts], expected_size_bp: int | None, config: AssemblyScoreConfig
+) -> list[Verdict]:
+    """Verdicts on all records of a fragmented, empty or badly scored assembly; none for a piece of a genome."""
+    if not expected_size_bp or not facts:
+        return []
+    metrics = assembly_metrics(facts, expected_size_bp)
+    reason, text = _failure(metrics, config)
+    return [Verdict(fact.name, Outcome.REJECTED, STAGE, reason, text) for fact in facts] if reason else []
+
+
+def _failure(metrics: AssemblyMetrics, config: AssemblyScoreConfig) -> tuple[str, str]:
+    if metrics.ng50_bp < config.min_ng50_bp:
+        text = f"NG50 is {metrics.ng50_bp:,} bp over {metrics.records:,} records; {config.min_ng50_bp:,} are asked"
+        return "fragmented_assembly", text
+    if metrics.unknown_bp > config.max_unknown_fraction * metrics.length_bp:
+        text = f"{metrics.unknown_bp:,} of {metrics.length_bp:,} bp are unknown; at most "
+        return "unknown_assembly", f"{text}{config.max_unknown_fraction:.0%} may be"
+    if metrics.score < config.min_score:
+        return "low_score", f"score {metrics.score:.3f} (version {SCORE_VERSION}); {config.min_score:g} is asked"
+    return "", ""
+
+
+def _nx(lengths: np.ndarray, goal_bp: float) -> tuple[int, int]:
+    reached = np.searchsorted(np.cumsum(lengths), goal_bp)
+    return (int(lengths[reached]), int(reached) + 1) if reached < lengths.size else (0, int(lengths.size))

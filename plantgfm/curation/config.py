@@ -1,0 +1,108 @@
+"""Settings of curation, one dataclass a stage; thresholds are stated as what a biologist would measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+def _fraction(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} = {value} must lie between 0 and 1")
+
+
+@dataclass
+class CompletenessConfig:
+    """When a record is too short, too empty or cut off, and when an assembly misses too much of its genome."""
+
+    min_record_bp: int = 1_000
+    max_unknown_fraction: float = 0.5  # of a record
+    truncation_fraction: float = 0.05  # a source that states a record this much longer is one sign of truncation
+    min_size_fraction: float = 0.5  # of the expected genome size, where one is stated
+    max_size_ratio: float = 1.8  # above: flagged (uncollapsed haplotypes, or a wrong expectation)
+
+    def __post_init__(self):
+        _fraction("max_unknown_fraction", self.max_unknown_fraction)
+        _fraction("min_size_fraction", self.min_size_fraction)
+
+
+@dataclass
+class ContaminationConfig:
+    """How records are screened against vectors, foreign organisms and organelles."""
+
+    k: int = 21
+    scaled: int = 50  # one k-mer hash of this many is compared
+    min_shared_hashes: int = 3  # distinct, in one interval
+    max_gap_bp: int = 2_000  # between shared hashes of one interval
+    max_foreign_fraction: float = 0.25  # of a record; below, the intervals are masked and the record is flagged
+    max_vector_fraction: float = 0.25
+    min_organelle_fraction: float = 0.5  # of a record labelled nuclear; below, an insertion: flagged only
+    vector_seed_k: int = 15
+    min_vector_score: int = 30  # matches - 5 x mismatches: strong in NCBI's VecScreen
+    organelle_references: list[str] = field(default_factory=list)  # FASTA files beside those of references.tsv
+
+    def __post_init__(self):
+        if self.k % 2 == 0 or self.vector_seed_k > 31:
+            raise ValueError(f"k = {self.k} must be odd and vector_seed_k = {self.vector_seed_k} at most 31")
+
+
+@dataclass
+class AssemblyScoreConfig:
+    """What makes an assembly too fragmented or too empty to learn from; asked only where its size is expected."""
+
+    min_ng50_bp: int = 20_000  # below, half of the genome lies in contigs shorter than a training region
+    max_unknown_fraction: float = 0.4
+    min_score: float = 0.1
+
+
+@dataclass
+class DuplicateConfig:
+    """Which sequences count as one; thresholds are nucleotide identity."""
+
+    k: int = 21
+    seed: int = 1
+    permutations: int = 128
+    bins: int = 1_024
+    assembly_identity: float = 0.99
+    record_identity: float = 0.99
+    organelle_species_identity: float = 0.999  # across species names: plastomes of sister species are alike by nature
+    window_bp: int = 6_144
+    window_bins: int = 128
+    window_identity: float = 0.97
+
+    def __post_init__(self):
+        for name in ("assembly_identity", "record_identity", "organelle_species_identity", "window_identity"):
+            if not 0.9 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie between 0.9 and 1: k-mers see no further")
+
+
+@dataclass
+class LabelConfig:
+    """When the sketch distance to passport references verifies or refutes a cultivar label."""
+
+    max_distance: float = 0.05  # to the accession's own reference
+    margin: float = 0.001  # by which another accession's reference must be nearer to refute a label
+    min_shared_hashes: int = 10
+
+
+@dataclass
+class RepeatConfig:
+    """Where the repeat mask comes from."""
+
+    min_soft_mask_fraction: float = 0.01  # of an assembly; below, the mask is computed
+    k: int = 21
+    min_count: int = 3  # k-mers seen at least this often in the assembly, on either strand
+    dust_window: int = 64
+    dust_threshold: int = 20
+    batch_kmers: int = 32_000_000  # sorted at a time: bounds memory at 8 bytes each
+
+
+@dataclass
+class CurationConfig:
+    """Everything that shapes what is kept."""
+
+    completeness: CompletenessConfig = field(default_factory=CompletenessConfig)
+    contamination: ContaminationConfig = field(default_factory=ContaminationConfig)
+    assembly_score: AssemblyScoreConfig = field(default_factory=AssemblyScoreConfig)
+    duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    repeats: RepeatConfig = field(default_factory=RepeatConfig)

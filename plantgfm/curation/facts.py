@@ -1,0 +1,110 @@
+"""What the stages know of a record and of an assembly, and what a stage says: the types inside this room."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import UInt8
+
+from plantgfm.schema import Compartment, Outcome
+from plantgfm.sequence import BASE_MASK, UNKNOWN, runs_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one stage says of one record; a record without a verdict passed the stage."""
+
+    record: str
+    outcome: Outcome  # FLAGGED or REJECTED
+    stage: str
+    reason: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class RecordFacts:
+    """Figures of one record, and what other sources say of its length."""
+
+    name: str
+    description: str
+    length_bp: int
+    unknown_bp: int
+    gc_bp: int
+    terminal_unknown_bp: int  # unknown bases at its end
+    gaps: int  # runs of at least 10 unknown bases
+    stated_lengths: dict[str, int] = field(default_factory=dict)  # source ("header", ".fai", "annotation") -> bp
+
+    @property
+    def unknown_fraction(self) -> float:
+        """Share of unknown bases."""
+        return self.unknown_bp / self.length_bp if self.length_bp else 1.0
+
+
+_STATED_LENGTH = (
+    re.compile(r"(?:^|[\s;|,\[(_])(?:length|len|LN|size)\s*[=:]\s*(\d+)", re.IGNORECASE),
+    re.compile(r"(?:^|\s)(\d[\d,]*)\s*bp\b", re.IGNORECASE),
+)
+_STATED_RANGE = (
+    re.compile(r"(?:^|[\s:|=])(\d+)\s*\.\.\s*(\d+)(?:\D|$)"),
+    re.compile(r":(\d+):(\d+):-?1(?:\s|$)"),  # Ensembl: chromosome:AGPv3:3:1:36000:1
+)
+
+
+def stated_length(name: str, description: str) -> int | None:
+    """Length in bp that a FASTA header states, None where it states none.
+
+    Understood are `length=`, `len=`, `LN:`, `size=`, "n bp", "start..end" and Ensembl's location string.
+    """
+    header = f"{name} {description}"
+    for pattern in _STATED_LENGTH:
+        if found := pattern.search(header):
+            return int(found.group(1).replace(",", ""))
+    for pattern in _STATED_RANGE:
+        if (found := pattern.search(header)) and int(found.group(2)) >= int(found.group(1)):
+            return int(found.group(2)) - int(found.group(1)) + 1
+    return None
+
+
+def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_lengths: dict[str, int]) -> RecordFacts:
+    """The facts of a record; `other_lengths` is what files beside it state, by source."""
+    unknown = (codes & BASE_MASK) == UNKNOWN
+    runs = runs_of(unknown)
+    terminal = int(runs[-1, 1] - runs[-1, 0]) if runs.size and runs[-1, 1] == codes.size else 0
+    header = stated_length(name, description)
+    lengths = {**({"header": header} if header is not None else {}), **other_lengths}
+    return RecordFacts(
+        name=name,
+        description=description,
+        length_bp=int(codes.size),
+        unknown_bp=int(unknown.sum()),
+        gc_bp=int(np.count_nonzero((codes == 1) | (codes == 2))),
+        terminal_unknown_bp=terminal,
+        gaps=int(np.count_nonzero(runs[:, 1] - runs[:, 0] >= 10)),
+        stated_lengths=dict(sorted(lengths.items())),
+    )
+
+
+_PLASTID_NAME = re.compile(
+    r"^(?:chr_?)?(?:pt|cp|pltd|chloroplast|plastid|plastome|ptdna|cpdna)$|^chr_?c$", re.IGNORECASE
+)
+_MITO_NAME = re.compile(r"^(?:chr_?)?(?:mt|mito|mitochondrion|mitochondria|mtdna)$|^chr_?m$", re.IGNORECASE)
+_PLASTID_WORD = re.compile(r"\b(?:chloroplast|plastid|plastome)\b", re.IGNORECASE)
+_MITO_WORD = re.compile(r"\bmitochondri(?:on|al|a)\b", re.IGNORECASE)
+_NUCLEAR_WORD = re.compile(r"\bnuclear\b|\bgene for\b", re.IGNORECASE)
+
+
+def stated_compartment(name: str, description: str) -> Compartment | None:
+    """The compartment that a header says outright ("ChrC", "Mt", "... chloroplast, complete genome"), else None."""
+    if _PLASTID_NAME.match(name):
+        return Compartment.PLASTID
+    if _MITO_NAME.match(name):
+        return Compartment.MITOCHONDRION
+    if _NUCLEAR_WORD.search(description):
+        return None
+    plastid = bool(_PLASTID_WORD.search(description))
+    mitochondrion = bool(_MITO_WORD.search(description))
+    if plastid == mitochondrion:
+        return None
+    return Compartment.PLASTID if plastid else Compartment.MITOCHONDRION

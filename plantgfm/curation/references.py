@@ -1,0 +1,97 @@
+"""What records are screened against: vectors as an index of seeds, organisms and organelles as sorted hashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, UInt64
+
+from plantgfm.curation.config import ContaminationConfig
+from plantgfm.curation.vectors import VectorIndex, index_vectors
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.tables import read_tsv
+from plantgfm.identity import file_sha256, fingerprint
+from plantgfm.sketch import fraction
+
+KINDS = ("foreign", "vector", "organelle")
+_COLUMNS = ("name", "kind", "path")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One row of a reference table."""
+
+    name: str
+    kind: str  # foreign, vector or organelle
+    path: Path
+
+
+@dataclass(frozen=True)
+class HashIndex:
+    """FracMinHash hashes of several references, sorted, with the reference that each belongs to."""
+
+    names: list[str]
+    hashes: UInt64[np.ndarray, "hashes"]
+    owner: Int32[np.ndarray, "hashes"]  # index into names; the first reference in order of name that holds the hash
+
+
+@dataclass(frozen=True)
+class ReferenceIndex:
+    """Everything that contamination is screened against."""
+
+    vectors: VectorIndex
+    foreign: HashIndex
+    organelle: HashIndex
+
+
+def list_references(table: Path | None, organelle_references: list[str]) -> list[Reference]:
+    """References of a table (`references.tsv`, or a folder that holds one) and organelle files of the settings.
+
+    Raises:
+        FormatError: for a column that is missing, a kind that is unknown, or a file that does not exist.
+    """
+    rows = [Reference(Path(path).name, "organelle", Path(path)) for path in organelle_references]
+    if table is not None:
+        path = table / "references.tsv" if table.is_dir() else table
+        for line, row in enumerate(read_tsv(path, required=_COLUMNS), start=2):
+            if row["kind"] not in KINDS:
+                raise FormatError(path, f"kind {row['kind']!r} is none of {', '.join(KINDS)}", line=line)
+            rows.append(Reference(row["name"], row["kind"], path.parent / row["path"]))
+    for row in rows:
+        if not row.path.is_file():
+            raise FormatError(row.path, f"reference {row.name!r} does not exist")
+    return sorted(rows, key=lambda row: (row.kind, row.name, str(row.path)))
+
+
+def references_key(references: list[Reference], config: ContaminationConfig) -> str:
+    """Fingerprint of the references' content and of the settings that index them."""
+    content = [(row.name, row.kind, file_sha256(row.path)) for row in references]
+    return fingerprint([content, config])
+
+
+@lru_cache(maxsize=2)
+def load_references(references: tuple[Reference, ...], k: int, scaled: int, vector_seed_k: int) -> ReferenceIndex:
+    """The index of references; a process that screens many assemblies builds it once."""
+    vectors = [
+        (row.name, record.codes) for row in references if row.kind == "vector" for record in read_fasta(row.path)
+    ]
+    return ReferenceIndex(
+        vectors=index_vectors(vectors, vector_seed_k),
+        foreign=_hash_index([row for row in references if row.kind == "foreign"], k, scaled),
+        organelle=_hash_index([row for row in references if row.kind == "organelle"], k, scaled),
+    )
+
+
+def _hash_index(references: list[Reference], k: int, scaled: int) -> HashIndex:
+    hashes, owner = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int32)]
+    for number, row in enumerate(references):
+        for record in read_fasta(row.path):
+            found = fraction(record.codes, k=k, scaled=scaled)[0]
+            hashes.append(found)
+            owner.append(np.full(found.size, number, dtype=np.int32))
+    unique, first = np.unique(np.concatenate(hashes), return_index=True)
+    return HashIndex([row.name for row in references], unique, np.concatenate(owner)[first])
