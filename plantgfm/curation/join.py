@@ -1,0 +1,281 @@
+"""What needs all assemblies at once: compartments, duplicates, labels, window clusters; then every decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from plantgfm.curation import contamination, duplicates, label
+from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.facts import Verdict
+from plantgfm.curation.ledger import ACCEPTED, STAGES
+from plantgfm.curation.store import Artefact
+from plantgfm.curation.windows import cluster_windows
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.passport import PassportRecord
+from plantgfm.identity import fingerprint, plain
+from plantgfm.schema import Assembly, Compartment, Decision, Outcome
+from plantgfm.sketch import distinct, fraction, jaccard_of_identity, verification_sketches
+
+
+@dataclass
+class Prepared:
+    """One assembly after the first three stages; verdicts of later stages are added as they fall."""
+
+    assembly: Assembly
+    artefact: Artefact
+    description: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    verdicts: list[Verdict] = field(init=False)
+    offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
+    hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
+
+    def __post_init__(self):
+        self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
+        kept = self.description["kept"]
+        starts = np.concatenate(([0], np.cumsum([row["length_bp"] for row in kept], dtype=np.int64)))
+        self.offsets = {row["name"]: int(start) for row, start in zip(kept, starts)}
+        ends = np.cumsum(self.arrays["hash_counts"])
+        parts = np.split(self.arrays["hashes"], ends[:-1]) if kept else []
+        self.hashes = {row["name"]: part for row, part in zip(kept, parts)}
+
+    def rejected(self) -> set[str]:
+        """Names of records that any stage has rejected so far."""
+        return {verdict.record for verdict in self.verdicts if verdict.outcome is Outcome.REJECTED}
+
+    def left(self) -> list[dict[str, Any]]:
+        """Descriptions of the records that are not rejected, in file order."""
+        rejected = self.rejected()
+        return [row for row in self.description["kept"] if row["name"] not in rejected]
+
+    def bases(self, record: str = "") -> np.ndarray:
+        """Bases of a surviving record with the repeat bit; of all of them for ""."""
+        whole = np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
+        if not record:
+            return whole
+        length = next(row["length_bp"] for row in self.description["kept"] if row["name"] == record)
+        return whole[self.offsets[record] : self.offsets[record] + length]
+
+    def all_hashes(self) -> np.ndarray:
+        """Sorted distinct hashes of the records that are left."""
+        return distinct([self.hashes[row["name"]] for row in self.left()])
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The outcome of the join, as it is stored."""
+
+    decisions: list[dict[str, Any]]
+    accepted: list[dict[str, Any]]
+    input_records: int
+    input_bp: int
+    window_bp: int
+    cluster_id: Int64[np.ndarray, "windows"]
+    cluster_size: Int32[np.ndarray, "windows"]
+
+    def save(self, artefact: Artefact) -> None:
+        """Store it under its key."""
+        arrays = {"cluster_id": self.cluster_id, "cluster_size": self.cluster_size}
+        names = ("decisions", "accepted", "input_records", "input_bp", "window_bp")
+        artefact.write({name: getattr(self, name) for name in names}, arrays, [])
+
+    @classmethod
+    def load(cls, artefact: Artefact) -> Joined:
+        """Read what `save` stored."""
+        description, arrays = artefact.read()
+        return cls(**description, **arrays)
+
+
+def join(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> Joined:
+    """Run the stages that compare assemblies, in order, and decide on every record of the input."""
+    for one, verdicts in zip(prepared, _compartments(prepared, config)):
+        one.verdicts += verdicts
+    _remove_assemblies(prepared, config)
+    _remove_records(prepared, config)
+    _verify_labels(prepared, passport, config)
+    accepted, cluster_id, cluster_size = _windows(prepared, config)
+    records = [row for one in prepared for row in one.description["records"]]
+    return Joined(
+        decisions=[plain(decision) for one in prepared for decision in _decisions(one)],
+        accepted=accepted,
+        input_records=len(records),
+        input_bp=sum(row["length_bp"] for row in records),
+        window_bp=config.duplicates.window_bp,
+        cluster_id=cluster_id,
+        cluster_size=cluster_size,
+    )
+
+
+def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
+    left = [{row["name"]: one.hashes[row["name"]] for row in one.left()} for one in prepared]
+    labels = [one.assembly.compartment for one in prepared]
+    return contamination.compare_compartments(left, labels, config.contamination)
+
+
+def _sequence(one: Prepared, row: dict[str, Any] | None, config: CurationConfig) -> duplicates.Sequence:
+    left, record = one.left(), row["name"] if row else ""
+    number = {kept["name"]: i for i, kept in enumerate(one.description["kept"])}
+    signatures = one.arrays["signatures"]
+    rows = [row] if row else left
+    digests = {side: sorted(kept[side] for kept in rows) for side in ("forward", "reverse")}
+    return duplicates.Sequence(
+        assembly=one.assembly.key,
+        record=record,
+        species=one.assembly.species,
+        length_bp=sum(kept["length_bp"] for kept in rows),
+        known_bp=sum(kept["length_bp"] - kept["unknown_bp"] for kept in rows),
+        annotated=one.assembly.annotation is not None,
+        n50_bp=one.description["metrics"]["n50_bp"],
+        forward=digests["forward"][0] if row else fingerprint(digests["forward"]),
+        reverse=digests["reverse"][0] if row else fingerprint(digests["reverse"]),
+        signature=np.minimum.reduce([signatures[number[kept["name"]]] for kept in rows]),
+        hashes=one.hashes[record] if row else one.all_hashes(),
+        codes=lambda: one.bases(record),
+        k=config.duplicates.k,
+        bins=config.duplicates.bins,
+    )
+
+
+def _find(prepared: list[Prepared], *, whole: bool, identity: float, config: CurationConfig) -> list:
+    """Removals among whole assemblies, or among records; a plastid is no duplicate of its copy in a chromosome."""
+    removals = []
+    for compartment in Compartment:
+        group = [one for one in prepared if one.assembly.compartment is compartment]
+        rows = [(one, row) for one in group for row in ([None] if whole else one.left()) if one.left()]
+        candidates = [_sequence(one, row, config) for one, row in rows]
+        across = identity if compartment is Compartment.NUCLEAR else config.duplicates.organelle_species_identity
+        removals += duplicates.find_duplicates(
+            candidates, _support(group), identity=identity, across=max(identity, across), config=config.duplicates
+        )
+    return removals
+
+
+def _support(prepared: list[Prepared]):
+    """How much of a sequence is found in other records under its species name, outside the cluster it is in."""
+
+    def support(member: duplicates.Sequence, cluster: list[duplicates.Sequence]) -> float:
+        inside = {(other.assembly, other.record) for other in cluster}
+        others = [
+            one.hashes[row["name"]]
+            for one in prepared
+            if one.assembly.species == member.species and (one.assembly.key, "") not in inside
+            for row in one.left()
+            if (one.assembly.key, row["name"]) not in inside
+        ]
+        found = np.intersect1d(member.hashes, distinct(others), assume_unique=True)
+        return found.size / max(1, member.hashes.size)
+
+    return support
+
+
+def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None:
+    by_key = {one.assembly.key: one for one in prepared}
+    removals = _find(prepared, whole=True, identity=config.duplicates.assembly_identity, config=config)
+    for removal in removals:
+        one = by_key[removal.removed.assembly]
+        text = f"assembly {removal.evidence}"
+        one.verdicts += [_verdict(row["name"], Outcome.REJECTED, removal.reason, text) for row in one.left()]
+    for removal in removals:
+        if removal.in_doubt:
+            one = by_key[removal.kept.assembly]
+            text = f"assembly {removal.removed.name} holds the same sequence as {removal.removed.species}"
+            one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, "species_in_doubt", text) for row in one.left()]
+
+
+def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
+    by_key = {one.assembly.key: one for one in prepared}
+    for removal in _find(prepared, whole=False, identity=config.duplicates.record_identity, config=config):
+        verdict = _verdict(removal.removed.record, Outcome.REJECTED, removal.reason, removal.evidence)
+        by_key[removal.removed.assembly].verdicts.append(verdict)
+        if removal.in_doubt:
+            text = f"{removal.removed.name} holds the same sequence as {removal.removed.species}"
+            flag = _verdict(removal.kept.record, Outcome.FLAGGED, "species_in_doubt", text)
+            by_key[removal.kept.assembly].verdicts.append(flag)
+
+
+def _verdict(record: str, outcome: Outcome, reason: str, evidence: str) -> Verdict:
+    return Verdict(record, outcome, duplicates.STAGE, reason, evidence)
+
+
+def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> None:
+    k, scaled = config.contamination.k, config.contamination.scaled
+    references = {
+        (record.instcode, record.accenumb): distinct(
+            [fraction(r.codes, k=k, scaled=scaled)[0] for r in read_fasta(record.refsketch)]
+        )
+        for record in sorted(passport, key=lambda record: (record.instcode, record.accenumb))
+        if record.refsketch
+    }
+    left = [(one, one.all_hashes()) for one in prepared if one.left()]
+    verdicts = []
+    for one, hashes in left:
+        nuclear = one.assembly.compartment is Compartment.NUCLEAR  # organelles of sister species are alike by nature
+        others = [(other.assembly, its) for other, its in left if other is not one and nuclear]
+        verdicts.append(
+            [
+                *label.judge_label(
+                    one.assembly, hashes, passport=passport, references=references, k=k, config=config.label
+                ),
+                *label.judge_species(one.assembly, hashes, others, k=k),
+            ]
+        )
+    for (one, _), found in zip(left, verdicts):
+        rejections = [verdict for verdict in found if verdict.outcome is Outcome.REJECTED]
+        for verdict in rejections[:1] or [v for v in found if v.outcome is Outcome.FLAGGED]:
+            one.verdicts += [
+                Verdict(row["name"], verdict.outcome, label.STAGE, verdict.reason, verdict.evidence)
+                for row in one.left()
+            ]
+
+
+def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
+    settings, accepted, sketches, origin = config.duplicates, [], [], []
+    count = 0
+    for one in prepared:
+        left, at = {row["name"] for row in one.left()}, 0
+        for row in one.description["kept"]:
+            windows = max(1, -(-row["length_bp"] // settings.window_bp))
+            if row["name"] in left:
+                offset, source = one.offsets[row["name"]], one.description["repeat_source"]
+                place = {"assembly": one.assembly.key, "offset": offset, "repeat_source": source}
+                names = {name: row[name] for name in ("name", "length_bp", "sha256")}
+                accepted.append({**place, **names, "windows": [count, count + windows]})
+                sketches.append(one.arrays["windows"][at : at + windows])
+                origin += [(one, row["name"], i * settings.window_bp) for i in range(windows)]
+                count += windows
+            at += windows
+
+    def verify(chosen: np.ndarray) -> np.ndarray:
+        large = np.empty((chosen.size, settings.bins), dtype=np.uint32)
+        views: dict[tuple[str, str], np.ndarray] = {}
+        for i, number in enumerate(chosen):
+            one, name, start = origin[number]
+            key = (one.assembly.key, name)
+            if key not in views:
+                views[key] = one.bases(name)
+            codes = np.ascontiguousarray(views[key][start : start + settings.window_bp])
+            large[i] = verification_sketches(codes, k=settings.k, bins=settings.bins, window_bp=settings.window_bp)[0]
+        return large
+
+    everything = np.concatenate([np.empty((0, settings.window_bins), dtype=np.uint64), *sketches])
+    index = jaccard_of_identity(settings.window_identity, settings.k)
+    return accepted, *cluster_windows(everything, verify, min_jaccard=index)
+
+
+def _decisions(one: Prepared) -> list[Decision]:
+    by_record: dict[str, list[Verdict]] = {}
+    for verdict in one.verdicts:
+        by_record.setdefault(verdict.record, []).append(verdict)
+    decisions = []
+    for row in one.description["records"]:
+        found = sorted(by_record.get(row["name"], []), key=lambda v: (STAGES.index(v.stage), v.reason, v.evidence))
+        if not any(verdict.outcome is Outcome.REJECTED for verdict in found):
+            flags = len(found)
+            text = f"passed every stage with {flags} flag{'s' * (flags != 1)}" if flags else "passed every stage"
+            found = [*found, Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)]
+        who = (one.assembly.key, one.assembly.species, row["name"], row["length_bp"])
+        decisions += [Decision(*who, v.outcome, v.stage, v.reason, v.evidence) for v in found]
+    return decisions

@@ -1,0 +1,176 @@
+"""The work on one assembly file: read, judge by the first three stages, mask, sketch, store. One idempotent task."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from plantgfm.curation import assembly_score, completeness, contamination
+from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.facts import RecordFacts, Verdict, measure
+from plantgfm.curation.references import Reference, load_references
+from plantgfm.curation.repeats import repeat_masks
+from plantgfm.curation.store import Artefact, FileHashes
+from plantgfm.formats.errors import FormatError
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.gff3 import read_gff3
+from plantgfm.identity import fingerprint, plain
+from plantgfm.schema import Assembly, Outcome, Record
+from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
+from plantgfm.sketch import densify, distinct, fraction, minhash, one_permutation, window_sketches
+
+PREPARE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to prepare one assembly."""
+
+    assembly: Assembly
+    config: CurationConfig
+    references: tuple[Reference, ...]
+    artefact: Artefact
+
+
+def artefact_key(assembly: Assembly, config: CurationConfig, references_key: str, hashes: FileHashes) -> str:
+    """Identity of what preparing an assembly yields: content of its files, what is claimed of it, settings, version."""
+    index = _index_path(assembly.fasta)
+    content = {
+        "version": [PREPARE_VERSION, assembly_score.SCORE_VERSION],
+        "fasta": hashes.sha256(assembly.fasta),
+        "index": hashes.sha256(index) if index.is_file() else "",
+        "annotation": hashes.sha256(assembly.annotation) if assembly.annotation else "",
+        "compartment": assembly.compartment,
+        "expected_size_bp": assembly.expected_size_bp,
+        "references": references_key,
+        "stages": [config.completeness, config.assembly_score, config.repeats, _sketching(config)],
+    }
+    return fingerprint(content) + fingerprint(["second half", content])
+
+
+def _sketching(config: CurationConfig) -> list:
+    # Thresholds of the joins across assemblies are no part of it: changing one prepares nothing again.
+    duplicates = config.duplicates
+    sizes = [duplicates.permutations, duplicates.bins, duplicates.window_bp, duplicates.window_bins]
+    return [duplicates.k, duplicates.seed, *sizes]
+
+
+def prepare(task: Task) -> str:
+    """Prepare one assembly and store the result; returns the key of the artefact.
+
+    Raises:
+        FormatError: for a file that is not what it should be.
+    """
+    assembly, config = task.assembly, task.config
+    records = list(read_fasta(assembly.fasta))
+    others = _other_lengths(assembly)
+    facts = [measure(r.name, r.description, r.codes, others.get(r.name, {})) for r in records]
+    verdicts = completeness.judge_records(facts, config.completeness)
+    left = _survivors(facts, verdicts)
+    verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
+    left = _survivors(left, verdicts)
+    by_name = {record.name: record for record in records}
+    screened = [_screen(fact, by_name[fact.name], task) for fact in left]
+    verdicts += [verdict for found, _ in screened for verdict in found]
+    clean = {fact.name: record for fact, (_, record) in zip(left, screened)}
+    left = _survivors(left, verdicts)
+    metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp)
+    verdicts += assembly_score.judge_assembly(left, assembly.expected_size_bp, config.assembly_score)
+    left = _survivors(left, verdicts)
+    _store(task, facts, verdicts, metrics, [clean[fact.name] for fact in left])
+    return task.artefact.key
+
+
+def _survivors(facts: list[RecordFacts], verdicts: list[Verdict]) -> list[RecordFacts]:
+    rejected = {verdict.record for verdict in verdicts if verdict.outcome is Outcome.REJECTED}
+    return [fact for fact in facts if fact.name not in rejected]
+
+
+def _screen(fact: RecordFacts, record: Record, task: Task) -> tuple[list[Verdict], Record]:
+    settings = task.config.contamination
+    references = load_references(task.references, settings.k, settings.scaled, settings.vector_seed_k)
+    hashes, places = fraction(record.codes, k=settings.k, scaled=settings.scaled)
+    verdicts, runs = contamination.judge_record(
+        fact,
+        record.codes,
+        hashes,
+        places,
+        compartment=task.assembly.compartment,
+        references=references,
+        config=settings,
+    )
+    if not runs.size:
+        return verdicts, record
+    codes = record.codes.copy()
+    codes[mask_of(runs, codes.size)] = UNKNOWN
+    return verdicts, Record(record.name, record.description, codes, record.soft_mask)
+
+
+def _store(task: Task, facts: list[RecordFacts], verdicts: list[Verdict], metrics: Any, records: list[Record]) -> None:
+    source, masks = repeat_masks(records, task.config.repeats)
+    bases = [record.codes | (mask * np.uint8(REPEAT_BIT)) for record, mask in zip(records, masks)]
+    description = {
+        "records": [{"name": fact.name, "length_bp": fact.length_bp} for fact in facts],
+        "verdicts": [plain(verdict) for verdict in verdicts],
+        "metrics": plain(metrics),
+        "repeat_source": source,
+        "kept": [_describe(record, part) for record, part in zip(records, bases)],
+    }
+    task.artefact.write(description, _sketches(records, task.config), bases)
+
+
+def _describe(record: Record, bases: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "length_bp": record.length_bp,
+        "unknown_bp": int(np.count_nonzero(record.codes == UNKNOWN)),
+        "repeat_bp": int(np.count_nonzero(bases & REPEAT_BIT)),
+        "sha256": hashlib.sha256(bases).hexdigest(),
+        "forward": hashlib.sha256(record.codes).hexdigest(),
+        "reverse": hashlib.sha256(np.ascontiguousarray(reverse_complement(record.codes))).hexdigest(),
+    }
+
+
+def _sketches(records: list[Record], config: CurationConfig) -> dict[str, np.ndarray]:
+    settings, screen = config.duplicates, config.contamination
+    k, empty = settings.k, np.full(settings.bins, np.iinfo(np.uint64).max, dtype=np.uint64)
+    signatures = [minhash(r.codes, k=k, permutations=settings.permutations, seed=settings.seed) for r in records]
+    bins = [one_permutation(r.codes, k=k, bins=settings.bins) for r in records]
+    windows = [window_sketches(r.codes, k=k, bins=settings.window_bins, window_bp=settings.window_bp) for r in records]
+    hashes = [distinct([fraction(r.codes, k=screen.k, scaled=screen.scaled)[0]]) for r in records]
+    return {
+        "signatures": np.array(signatures, dtype=np.uint64).reshape(-1, settings.permutations),
+        "sketch": np.minimum.reduce([empty, *bins]),
+        "windows": densify(np.concatenate([np.empty((0, settings.window_bins), dtype=np.uint64), *windows])),
+        "hashes": np.concatenate([np.empty(0, dtype=np.uint64), *hashes]),
+        "hash_counts": np.array([part.size for part in hashes], dtype=np.int64),
+    }
+
+
+def _index_path(fasta: Path) -> Path:
+    return fasta.with_name(f"{fasta.name}.fai")
+
+
+def _other_lengths(assembly: Assembly) -> dict[str, dict[str, int]]:
+    """Per record, what a `.fai` and the annotation say of its length, by source."""
+    lengths: dict[str, dict[str, int]] = {}
+    index = _index_path(assembly.fasta)
+    if index.is_file():
+        for number, line in enumerate(index.read_text(errors="replace").splitlines(), start=1):
+            cells = line.split("\t")
+            if len(cells) < 2 or not cells[1].isdigit():
+                raise FormatError(index, "a .fai line needs a name and a length, tab-separated", line=number)
+            lengths.setdefault(cells[0], {})[".fai"] = int(cells[1])
+    if assembly.annotation:
+        ends: dict[str, int] = {}
+        for feature in read_gff3(assembly.annotation):
+            name = feature.interval.sequence
+            ends[name] = max(ends.get(name, 0), feature.interval.end)
+        for name, end in ends.items():
+            lengths.setdefault(name, {})["annotation"] = end
+    return lengths
