@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class VocabularyConfig:
     """How the 8-mers of a vocabulary are chosen.
 
-    Expect about 0.155 tokens per base (plain 6-mers: 0.167) and a second or two for the default sample.
+    Expect 0.153 to 0.166 tokens per base (plain 6-mers: 0.167) and a second or two for the default sample.
     """
 
     eight_mers: int = 4096  # chosen 8-mers, with their reverse complements

@@ -96,7 +96,7 @@ class TokenizerReport:
 def tokenizer_report(
     vocabulary: Vocabulary, strata: Sequence[Stratum], *, labels: UInt8[np.ndarray, "N P"] | None = None
 ) -> TokenizerReport:
-    """Measure a vocabulary on the held-back windows of its strata; about 10 s for the default sample.
+    """Measure a vocabulary on the held-back windows of its strata; 5 to 10 s for the default sample.
 
     Args:
         vocabulary: whose 8-mers were chosen from `strata`.
