@@ -43,9 +43,15 @@ class RetrievalEvaluation:
     """All methods on the same queries, and the paired difference of the model to each of them."""
 
     methods: list[MethodScore]
-    ranks: dict[str, Int64[np.ndarray, "Q"]]  # first true rank per query, 0 = not found
+    ranks: dict[str, Int64[np.ndarray, "rankings Q"]]  # first true rank per query, 0 = not among the first top_k
     differences: dict[str, tuple[float, float, float]]  # method -> model minus method in MRR: mean, low, high
     queries_without_truth: int
+    top_k: int  # how far down the ranks were read
+
+    def recall_at(self, method: str, k: int) -> float:
+        """Share of queries with a true window among the first k."""
+        ranks = self.ranks[method]
+        return float(np.mean((ranks > 0) & (ranks <= k)))
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON, whole or not at all."""
@@ -54,9 +60,23 @@ class RetrievalEvaluation:
             "ranks": {name: ranks.tolist() for name, ranks in self.ranks.items()},
             "mrr_difference_to": self.differences,
             "queries_without_truth": self.queries_without_truth,
+            "top_k": self.top_k,
         }
         with atomic_text(path) as stream:
             stream.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> RetrievalEvaluation:
+        """Read what `write` wrote."""
+        data = json.loads(path.read_text())
+        by_k = ("recall", "recall_low", "recall_high")
+        methods = [
+            MethodScore(**{**row, **{name: {int(k): v for k, v in row[name].items()} for name in by_k}})
+            for row in data["methods"]
+        ]
+        ranks = {name: np.asarray(values, dtype=np.int64) for name, values in data["ranks"].items()}
+        differences = {name: tuple(values) for name, values in data["mrr_difference_to"].items()}
+        return RetrievalEvaluation(methods, ranks, differences, data["queries_without_truth"], data["top_k"])
 
 
 def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Interval]]:
@@ -128,11 +148,11 @@ def evaluate_retrieval(
 
     def ranks_of(scores: np.ndarray) -> np.ndarray:
         found = [first_true_rank(scores[r], intervals, truth[names[r]], top_k=top_k) for r in rows]
-        return np.array(found, dtype=np.int64)
+        return np.array([found], dtype=np.int64)
 
     ranks = {name: ranks_of(scores) for name, scores in methods.items()}
     shuffled = [ranks_of(rng.random((len(names), len(intervals)), np.float32)) for _ in range(config.permutations)]
-    ranks["chance"] = np.stack(shuffled)
+    ranks["chance"] = np.concatenate(shuffled)
     resample = rng.integers(0, len(rows), (config.resamples, len(rows)))
     scored = [_method_score(name, values, resample) for name, values in ranks.items()]
     model = next(iter(methods))
@@ -141,13 +161,11 @@ def evaluate_retrieval(
         for name, values in ranks.items()
         if name != model
     }
-    flat = {name: values for name, values in ranks.items() if values.ndim == 1}
-    return RetrievalEvaluation(scored, flat, differences, len(names) - len(rows))
+    return RetrievalEvaluation(scored, ranks, differences, len(names) - len(rows), top_k)
 
 
 def _reciprocal(ranks: np.ndarray) -> np.ndarray:
-    values = np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0)
-    return values if values.ndim == 1 else values.mean(axis=0)
+    return np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0).mean(axis=0)
 
 
 def _interval(values: np.ndarray, resample: np.ndarray) -> tuple[float, float, float]:
@@ -159,7 +177,6 @@ def _interval(values: np.ndarray, resample: np.ndarray) -> tuple[float, float, f
 def _method_score(name: str, ranks: np.ndarray, resample: np.ndarray) -> MethodScore:
     recall, low, high = {}, {}, {}
     for k in RECALL_AT:
-        found = ((ranks > 0) & (ranks <= k)).astype(float)
-        recall[k], low[k], high[k] = _interval(found if found.ndim == 1 else found.mean(axis=0), resample)
+        recall[k], low[k], high[k] = _interval(((ranks > 0) & (ranks <= k)).mean(axis=0), resample)
     mrr = _interval(_reciprocal(ranks), resample)
     return MethodScore(name, resample.shape[1], recall, low, high, *mrr)

@@ -11,7 +11,7 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.retrieval import baselines
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.evaluate import evaluate_retrieval, first_true_rank, read_truth
+from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, first_true_rank, read_truth
 from plantgfm.retrieval.queries import Query, cut_genes
 from plantgfm.sequence import Interval, decode, encode, reverse_complement
 from tests.fixtures import random_codes, record
@@ -59,7 +59,8 @@ def test_the_result_is_written_and_repeats(tmp_path):
     make().write(tmp_path / "a.json")
     make().write(tmp_path / "b.json")
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
-    assert json.loads((tmp_path / "a.json").read_text())["ranks"]["model"] == [1] * 12
+    assert json.loads((tmp_path / "a.json").read_text())["ranks"]["model"] == [[1] * 12]
+    assert RetrievalEvaluation.read(tmp_path / "a.json").methods == make().methods
 
 
 def test_queries_without_truth_are_counted_and_too_few_are_refused():

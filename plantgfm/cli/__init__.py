@@ -1,0 +1,46 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from plantgfm.cli.build import curate, simulate, vocabulary
+from plantgfm.cli.model import embed, evaluate, export
+from plantgfm.cli.results import report, retrieve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="plantgfm")
+def commands() -> None:
+    """From plant genomes to a pre-trained, exported, searchable model.
+
+    \b
+    A whole run:       python train.py run.name=mine corpus=manifest corpus.path=genomes/manifest.csv
+    Then:              plantgfm export runs/mine --out runs/mine/bundle
+                       plantgfm embed runs/mine/bundle --fasta genome.fa.gz --out vectors.parquet
+                       plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
+    The parts alone:   simulate, curate, vocabulary, evaluate, report
+    """
+
+
+for command in (simulate, curate, vocabulary, evaluate, export, embed, retrieve, report):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Run a command; a wrong input is one line on standard error and exit status 2."""
+    try:
+        commands.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; nothing half-written was left", err=True)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

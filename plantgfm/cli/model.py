@@ -1,0 +1,92 @@
+"""Commands on a trained model: evaluate, export, embed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from plantgfm.cli.build import SET
+from plantgfm.cli.progress import progress_bars
+
+
+class Step(click.ParamType):
+    """The step of a kept checkpoint, or "best"."""
+
+    name = "step"
+
+    def convert(self, value, param, ctx):
+        """A number, or the word."""
+        if value == "best" or isinstance(value, int):
+            return value
+        if not value.isdigit():
+            self.fail(f"{value!r} is neither a number nor 'best'", param, ctx)
+        return int(value)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figures; RUN/evaluation by default.")
+@SET
+def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Score a checkpoint on held-out regions, beside unigram and Markov baselines on the same positions.
+
+    Example: plantgfm evaluate runs/demo --step best
+    """
+    from plantgfm.wiring.scores import evaluate_run
+    from plantgfm.wiring.tables import evaluation_tables
+
+    with progress_bars() as progress:
+        result = evaluate_run(run, step=step, out=out, overrides=overrides, progress=progress)
+    for table in evaluation_tables(result):
+        click.echo(table.to_text() + "\n")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
+@click.option("--untrained", is_flag=True, help="The parameters before the first step: a baseline for comparisons.")
+def export(run: Path, out: Path, step: int | str | None, untrained: bool) -> None:
+    """Write a checkpoint as a bundle: parameters, tokenizer, lineage, model card. No pickle.
+
+    Example: plantgfm export runs/demo --out runs/demo/bundle
+    """
+    from plantgfm.wiring.runs import export_run
+
+    if untrained and step is not None:
+        raise click.UsageError("--untrained and --step exclude each other")
+    click.echo(f"{export_run(run, out, step=0 if untrained else step)}")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--fasta", type=click.Path(path_type=Path), help="Genome: FASTA, plain, gzip or bgzip.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="Or a manifest: every file that it lists.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Parquet file of vectors.")
+@click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
+@click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")
+@click.option("--pooling", type=click.Choice(["mean", "cls", "max"]), default="mean", show_default=True)
+@click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
+@click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
+@click.option("--batch-windows", type=int, default=32, show_default=True)
+def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, **options) -> None:
+    """Turn a genome into vectors with coordinates.
+
+    One row a window: sequence, start, end (0-based, half-open), vector. Windows with over 10 % N are left out, and
+    counted. A file that the same bundle, settings and input made is left as it is.
+
+    Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
+    """
+    from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+    from plantgfm.wiring.downstream import embed_files
+
+    if (fasta is None) == (manifest is None):
+        raise click.UsageError("give either --fasta or --manifest")
+    config = EmbeddingConfig(
+        **{**options, "pooling": Pooling(options["pooling"]), "strand": StrandUse(options["strand"])}
+    )
+    with progress_bars() as progress:
+        counts = embed_files(bundle, out, fasta=fasta, manifest=manifest, config=config, progress=progress)
+    click.echo(f"{out}: {counts}")

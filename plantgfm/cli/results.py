@@ -1,0 +1,55 @@
+"""Commands that answer questions: retrieve, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from plantgfm.cli.progress import progress_bars
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.option("--queries", type=PATH, help="FASTA of sequences to look for.")
+@click.option("--genes", type=PATH, help="Or a file of gene ids, one a line, with --genome and --annotation.")
+@click.option("--genome", type=PATH, help="FASTA that the genes are cut from.")
+@click.option("--annotation", type=PATH, help="GFF3 of that genome.")
+@click.option("--vectors", type=PATH, required=True, help="Target, as `plantgfm embed` wrote it with this bundle.")
+@click.option("--out", type=PATH, required=True, help="Folder for hits.tsv and hits.parquet.")
+@click.option("--top-k", type=int, default=50, show_default=True, help="Hits per query.")
+@click.option("--components", type=int, default=1, show_default=True, help="Leading components removed (debiasing).")
+@click.option("--truth", type=PATH, help="Evaluate: table of query, sequence, start, end. Ranking never sees it.")
+@click.option("--target", type=PATH, multiple=True, help="FASTA of the target: adds baselines to the evaluation.")
+@click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
+def retrieve(bundle: Path, out: Path, **options) -> None:
+    """Find where sequences of one plant lie in another, by embedding, and say how that compares.
+
+    Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
+    """
+    from plantgfm.wiring.downstream import RetrievalInputs, retrieve_files
+    from plantgfm.wiring.tables import retrieval_table
+
+    config_options = {name: options.pop(name) for name in ("top_k", "components")}
+    with progress_bars() as progress:
+        found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config_options, progress=progress)
+    click.echo(f"{out / 'hits.tsv'}: {len(found.hits)} hits of {len(found.queries)} queries")
+    if evaluation is not None:
+        click.echo(retrieval_table(evaluation).to_text())
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="HTML file; RUN/report.html by default.")
+def report(run: Path, out: Path | None) -> None:
+    """Draw a run's report: curation funnel, loss curves, vocabulary use, held-out figures, retrieval ranks.
+
+    Example: plantgfm report runs/demo
+    """
+    from plantgfm.wiring.report import write_report
+
+    path, summary = write_report(run, out)
+    click.echo(summary.to_text())
+    click.echo(f"\nreport: {path}")

@@ -1,0 +1,133 @@
+"""The root of all settings: what Hydra composes, the checks that cross stages. The last place that knows Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from plantgfm.corpus.config import CorpusConfig
+from plantgfm.curation.config import CurationConfig
+from plantgfm.evaluation.config import EvaluationConfig
+from plantgfm.model.config import ModelConfig
+from plantgfm.objectives.config import ObjectiveConfig
+from plantgfm.sampling.config import SamplerConfig
+from plantgfm.simulate.config import NullConfig, WorldConfig
+from plantgfm.tokenization.config import VocabularyConfig
+from plantgfm.training.config import OptimizerConfig, TrainingConfig
+
+Settings = TypeVar("Settings")
+
+
+class CorpusKind(Enum):
+    """Where the genomes come from: the simulated clade, the simulated null genomes, or a manifest of files."""
+
+    EMBEDDED = "embedded"
+    NULL = "null"
+    MANIFEST = "manifest"
+
+
+@dataclass
+class InputConfig:
+    """The input of a run, and how it is laid out as a corpus."""
+
+    kind: CorpusKind = CorpusKind.EMBEDDED
+    path: str = "runs/world"  # a world to simulate into (or reuse), or a manifest.csv
+    passport: str = ""  # MCPD table; "" with a manifest: no cultivar is verified against a passport
+    references: str = ""  # references.tsv of contaminants; "" with a manifest: no screen against references
+    world: WorldConfig = field(default_factory=WorldConfig)
+    null: NullConfig = field(default_factory=NullConfig)
+    layout: CorpusConfig = field(default_factory=CorpusConfig)
+
+    def __post_init__(self):
+        if self.kind is CorpusKind.MANIFEST and not self.path.endswith((".csv", ".tsv")):
+            raise ValueError(f"corpus.path={self.path!r} is no manifest: give corpus.path=PATH/manifest.csv")
+
+
+@dataclass
+class RunConfig(TrainingConfig):
+    """Name and place of a run, and how its loop goes."""
+
+    name: str = "demo"
+    folder: str = "runs"  # runs/<name> holds the run, runs/.store what runs share
+    processes: int = 1  # for curation; 1: in this process
+    accept: list[str] = field(default_factory=list)  # settings that a resumed run may change, by dotted name
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"run.name={self.name!r} must be a plain folder name")
+
+
+@dataclass
+class MeshConfig:
+    """Devices along each axis of the mesh; a run of one device leaves all at 1."""
+
+    data: int = 1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass
+class Config:
+    """Everything that a run is made of, one field a Hydra group."""
+
+    corpus: InputConfig = field(default_factory=InputConfig)
+    curation: CurationConfig = field(default_factory=CurationConfig)
+    tokenizer: VocabularyConfig = field(default_factory=VocabularyConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self):
+        if self.sampler.window_tokens > self.model.max_tokens:
+            raise ValueError(
+                f"sampler.window_tokens={self.sampler.window_tokens} is more than model.max_tokens="
+                f"{self.model.max_tokens}: raise the latter or lower the former"
+            )
+
+
+def register() -> None:
+    """Hand the types to Hydra, so that a misspelt or mistyped override is refused by name."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def to_config(composed: Any) -> Config:
+    """Typed settings of what Hydra composed, with every check run.
+
+    Raises:
+        ValueError: for a value that a check refuses.
+    """
+    return _to_object(composed)
+
+
+def settings(kind: type[Settings], overrides: Sequence[str] = ()) -> Settings:
+    """Settings of one room from `key=value` texts, over its defaults; nested keys with dots.
+
+    Raises:
+        ValueError: for a key that does not exist or a value of the wrong type.
+    """
+    wrong = [text for text in overrides if "=" not in text]
+    if wrong:
+        raise ValueError(f"--set {wrong[0]!r} is no key=value")
+    base = OmegaConf.structured(kind)
+    try:
+        return _to_object(OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides))))
+    except OmegaConfBaseException as error:
+        known = ", ".join(OmegaConf.to_container(base))
+        raise ValueError(
+            f"--set {' '.join(overrides)}: {str(error).splitlines()[0]}; settings here: {known}"
+        ) from error
+
+
+def _to_object(composed: Any) -> Any:
+    return OmegaConf.to_object(composed)

@@ -1,0 +1,116 @@
+"""Configuration to data: inputs, curated corpus, vocabulary. Each part is made once and found again by its content."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from plantgfm.config import Config, CorpusKind, InputConfig
+from plantgfm.corpus.read import Corpus, open_corpus
+from plantgfm.corpus.write import write_corpus
+from plantgfm.curation.curate import Curation, curate
+from plantgfm.formats.manifest import read_manifest
+from plantgfm.identity import fingerprint, plain
+from plantgfm.schema import Split
+from plantgfm.simulate.null import simulate_null
+from plantgfm.simulate.world import simulate_world
+from plantgfm.tokenization.choose import build_vocabulary
+from plantgfm.tokenization.config import VocabularyConfig
+from plantgfm.tokenization.sample import Stratum
+from plantgfm.tokenization.vocabulary import Vocabulary
+
+Progress = Callable[[str, int, int], None]
+
+STORE = ".store"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files that a run starts from."""
+
+    manifest: Path
+    passport: Path | None
+    references: Path | None
+
+
+def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inputs:
+    """The files of a run; a simulated world is made where it is absent, reused where it is there.
+
+    Raises:
+        ValueError: when the path holds another world than the settings describe.
+    """
+    path = Path(config.path).expanduser()
+    if config.kind is CorpusKind.MANIFEST:
+        given = (Path(text).expanduser() if text else None for text in (config.passport, config.references))
+        return Inputs(path, *given)
+    if config.kind is CorpusKind.EMBEDDED:
+        simulate_world(config.world, path, progress=progress)
+    else:
+        simulate_null(config.null, path, progress=progress)
+    passport, references = path / "passport.tsv", path / "references" / "references.tsv"
+    return Inputs(
+        path / "manifest.csv", passport if passport.is_file() else None, references if references.is_file() else None
+    )
+
+
+@contextmanager
+def workers(processes: int) -> Iterator[Executor | None]:
+    """A pool of processes for curation (spawned, so that no thread of this one is copied); None for one process."""
+    if processes <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple[Corpus, Curation]:
+    """Curate the input and write the corpus, both only where something changed."""
+    inputs = find_inputs(config.corpus, progress=progress)
+    store = Path(config.run.folder) / STORE
+    with workers(config.run.processes) as executor:
+        curation = curate(
+            read_manifest(inputs.manifest),
+            config.curation,
+            store=store / "curation",
+            passport=inputs.passport,
+            references=inputs.references,
+            executor=executor,
+            progress=progress,
+        )
+    key = fingerprint({"curation": curation.fingerprint, "layout": plain(config.corpus.layout)})
+    out = store / "corpora" / key
+    if out.is_dir():
+        return open_corpus(out), curation
+    lineage = {"curation": curation.fingerprint, "manifest": str(inputs.manifest)}
+    return write_corpus(curation.accepted, config.corpus.layout, out=out, lineage=lineage), curation
+
+
+def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list[Stratum]]:
+    """A vocabulary chosen on the training regions of a corpus, and the strata that it was chosen on."""
+    rows = np.flatnonzero(corpus.regions.split == Split.TRAIN)
+    return build_vocabulary(
+        corpus.bases,
+        offsets=corpus.regions.offset[rows],
+        lengths=corpus.regions.length_bp[rows],
+        species=corpus.regions.species[rows],
+        species_names=corpus.species,
+        config=config,
+    )
+
+
+def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
+    """The vocabulary of a corpus, built once per corpus and settings."""
+    key = fingerprint({"corpus": corpus.fingerprint, "tokenizer": plain(config.tokenizer)})
+    path = Path(config.run.folder) / STORE / "vocabularies" / f"{key}.json"
+    if path.is_file():
+        return Vocabulary.load(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    vocabulary, _ = build_on(corpus, config.tokenizer)
+    vocabulary.save(path)
+    return vocabulary

@@ -1,0 +1,165 @@
+"""Bundles to vectors and hits: what the commands `embed` and `retrieve` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from plantgfm.embedding.config import EmbeddingConfig, Pooling
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.store import VectorTable, read_origin, read_vectors, write_vectors
+from plantgfm.embedding.tiles import tile_records
+from plantgfm.export.bundle import load_bundle
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.manifest import read_manifest
+from plantgfm.identity import file_sha256, plain
+from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.debias import fit_debias
+from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth
+from plantgfm.retrieval.queries import Query, cut_genes, fasta_queries, query_of
+from plantgfm.retrieval.retrieve import Retrieval, retrieve
+from plantgfm.retrieval.search import score_queries
+from plantgfm.schema import Record
+
+Progress = Callable[[str, int, int], None]
+
+
+def embed_files(
+    bundle: Path,
+    out: Path,
+    *,
+    fasta: Path | None,
+    manifest: Path | None,
+    config: EmbeddingConfig,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Embed FASTA files into one file of vectors; counts of windows written and skipped.
+
+    A file that the same bundle, settings and input made is left as it is (counts then hold "reused").
+
+    Raises:
+        ValueError: for a wrong bundle or setting, malformed input, or when no window was left.
+    """
+    files = [fasta] if fasta is not None else [row.fasta for row in read_manifest(manifest)]
+    embedder = Embedder(load_bundle(bundle), config)
+    total_bp = _checked_lengths(files)
+    origin = {
+        "bundle": embedder.bundle.fingerprint,
+        "settings": plain(embedder.config),
+        "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in files],
+    }
+    if out.is_file() and read_origin(out) == origin:
+        return {"reused": 1}
+
+    def tick(done_bp: int) -> None:
+        if progress is not None:
+            progress("embed (bp)", min(done_bp, total_bp), total_bp)
+
+    config = embedder.config
+    tiles = tile_records(_records(files), window_bp=config.window_bp, stride_bp=config.stride_bp)
+    counts = write_vectors(out, embedder.embed_tiles(tiles, progress=tick), width=embedder.width, origin=origin)
+    if progress is not None:
+        progress("embed (bp)", total_bp, total_bp)
+    return counts
+
+
+def _records(files: list[Path]) -> Iterator[Record]:
+    for path in files:
+        yield from read_fasta(path)
+
+
+def _checked_lengths(files: list[Path]) -> int:
+    return sum(record.length_bp for record in _records(files))
+
+
+@dataclass(frozen=True)
+class RetrievalInputs:
+    """Files of one retrieval; `truth`, `target` and `untrained` serve evaluation only."""
+
+    vectors: Path
+    queries: Path | None = None
+    genes: Path | None = None
+    genome: Path | None = None
+    annotation: Path | None = None
+    truth: Path | None = None
+    target: tuple[Path, ...] = ()
+    untrained: Path | None = None
+
+    def __post_init__(self):
+        genes = (self.genes, self.genome, self.annotation)
+        if (self.queries is None) == (self.genes is None):
+            raise ValueError("give either --queries, or --genes with --genome and --annotation")
+        if self.genes is not None and None in genes:
+            raise ValueError("--genes needs --genome and --annotation: the ids are cut out of that genome")
+        if self.untrained is not None and not self.target:
+            raise ValueError("--untrained needs --target: the untrained model has to embed it")
+
+
+def retrieve_files(
+    bundle: Path, out: Path, inputs: RetrievalInputs, options: dict, *, progress: Progress | None = None
+) -> tuple[Retrieval, RetrievalEvaluation | None]:
+    """Search, write the hits, and evaluate where a truth is given. The truth is read after the hits are written.
+
+    Raises:
+        ValueError: for wrong or malformed input.
+    """
+    config = RetrievalConfig(**options)
+    targets = read_vectors(inputs.vectors)
+    embedder = Embedder(load_bundle(bundle), _settings_of(targets))
+    queries = _queries(inputs, window_bp=embedder.config.window_bp, flank_bp=config.flank_bp)
+    found = retrieve(embedder, queries, targets, config=config, progress=progress)
+    found.write(out)
+    if inputs.truth is None:
+        return found, None
+    truth = read_truth(inputs.truth, target_sequences={interval.sequence for interval in targets.intervals})
+    methods = {"model": found.scores.best, **_baselines(inputs, queries, targets, embedder=embedder, config=config)}
+    names = [query.name for query in queries]
+    evaluation = evaluate_retrieval(methods, names, intervals=targets.intervals, truth=truth, config=config)
+    evaluation.write(out / "evaluation.json")
+    return found, evaluation
+
+
+def _settings_of(targets: VectorTable) -> EmbeddingConfig:
+    stored = targets.origin["settings"]
+    return EmbeddingConfig(
+        window_bp=stored["window_bp"],
+        stride_bp=stored["stride_bp"],
+        pooling=Pooling(stored["pooling"]),
+        layer=stored["layer"],
+    )
+
+
+def _queries(inputs: RetrievalInputs, *, window_bp: int, flank_bp: int) -> list[Query]:
+    if inputs.queries is not None:
+        return fasta_queries(inputs.queries, window_bp=window_bp)
+    ids = [line.strip() for line in inputs.genes.read_text().splitlines() if line.strip()]
+    records = cut_genes(inputs.genome, inputs.annotation, gene_ids=ids, flank_bp=flank_bp)
+    return [query_of(record, window_bp=window_bp) for record in records]
+
+
+def _baselines(
+    inputs: RetrievalInputs, queries: list[Query], targets: VectorTable, *, embedder: Embedder, config: RetrievalConfig
+) -> dict[str, np.ndarray]:
+    if not inputs.target:
+        return {}
+    records = {record.name: record.codes for record in _records(list(inputs.target))}
+    missing = sorted({i.sequence for i in targets.intervals} - set(records))
+    if missing:
+        raise ValueError(f"--target lacks sequence {missing[0]!r} of the vectors: give the FASTA that was embedded")
+    tiles = [records[i.sequence][i.start : i.end] for i in targets.intervals]
+    methods = {
+        "GC content": gc_scores(queries, tiles),
+        "4-mer cosine": composition_scores(queries, tiles, k=4),
+        "6-mer cosine": composition_scores(queries, tiles, k=6),
+        "11-mer containment": containment_scores(queries, tiles, k=11),
+    }
+    if inputs.untrained is not None:
+        untrained = Embedder(load_bundle(inputs.untrained), replace(embedder.config))
+        vectors = untrained.embed(tiles)
+        debias = fit_debias(vectors, components=config.components)
+        methods["untrained model"] = score_queries(untrained, queries, targets=vectors, debias=debias).best
+    return methods

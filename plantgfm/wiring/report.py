@@ -1,0 +1,210 @@
+"""A run folder to one self-contained HTML page, drawn from the files that the stages left."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from plantgfm.corpus.read import Corpus
+from plantgfm.curation.ledger import STAGES, Ledger
+from plantgfm.evaluation.result import FILE_NAME, EvaluationResult
+from plantgfm.report import figures
+from plantgfm.report.page import Page, Picture, Section
+from plantgfm.report.table import Table
+from plantgfm.retrieval.evaluate import RetrievalEvaluation
+from plantgfm.schema import Decision, Outcome
+from plantgfm.training.metrics import METRICS_FILE
+from plantgfm.training.run_folder import RESULT_FILE, read_json
+from plantgfm.wiring.data import STORE
+from plantgfm.wiring.runs import Run, open_run_folder
+from plantgfm.wiring.scores import EVALUATION_FOLDER
+from plantgfm.wiring.tables import corpus_table, evaluation_tables, evidence_table, ledger_table, retrieval_table
+from plantgfm.wiring.training import LEDGER_FOLDER
+from plantgfm.wiring.vocabulary import report_tables, stored_report
+
+RETRIEVAL_FOLDER = "retrieval"
+RETRIEVAL_FILE = "evaluation.json"
+
+
+def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
+    """Draw the report of a run; what has not been run yet is left out and said to be.
+
+    Returns:
+        The HTML file and the summary table.
+
+    Raises:
+        ValueError: when the folder is no run.
+    """
+    run = open_run_folder(run_dir)
+    corpus, ledger = run.corpus(), read_ledger(run_dir / LEDGER_FOLDER)
+    evaluation = _evaluation_of(run_dir)
+    retrieval = _retrieval_of(run_dir)
+    summary = summary_table(run, corpus, ledger, evaluation=evaluation, retrieval=retrieval)
+    sections = [
+        Section("Summary", tables=[summary]),
+        _curation_section(ledger, corpus),
+        _vocabulary_section(run, corpus),
+        _training_section(run_dir),
+        _held_out_section(evaluation),
+        _retrieval_section(retrieval),
+    ]
+    path = out or run_dir / "report.html"
+    Page(f"plantgfm run {run_dir.name}", "", sections).write_html(path)
+    return path, summary
+
+
+def read_ledger(folder: Path) -> Ledger:
+    """The ledger that a run left, read back from its Parquet and JSON."""
+    rows = pq.read_table(folder / "ledger.parquet").to_pylist()
+    stated = json.loads((folder / "ledger.json").read_text())["input"]
+    decisions = [Decision(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows]
+    return Ledger(decisions, stated["records"], stated["bp"])
+
+
+def _evaluation_of(run_dir: Path) -> EvaluationResult | None:
+    folder = run_dir / EVALUATION_FOLDER
+    return EvaluationResult.read(folder) if (folder / FILE_NAME).is_file() else None
+
+
+def _retrieval_of(run_dir: Path) -> RetrievalEvaluation | None:
+    path = run_dir / RETRIEVAL_FOLDER / RETRIEVAL_FILE
+    return RetrievalEvaluation.read(path) if path.is_file() else None
+
+
+def summary_table(
+    run: Run,
+    corpus: Corpus,
+    ledger: Ledger,
+    *,
+    evaluation: EvaluationResult | None,
+    retrieval: RetrievalEvaluation | None,
+) -> Table:
+    """The run on a dozen lines."""
+    totals = ledger.totals()
+    result_path = run.path / RESULT_FILE
+    result = read_json(result_path) if result_path.is_file() else {}
+    rows: list[tuple[str, str]] = [
+        ("records kept / rejected", f"{totals['kept'][0]:,} / {totals['rejected'][0]:,}"),
+        ("corpus", f"{corpus.bases.size / 1e6:.1f} Mb, {len(corpus.species)} species, {corpus.fingerprint}"),
+        ("vocabulary", f"{run.vocabulary.size:,} tokens, {run.vocabulary.fingerprint}"),
+        ("steps", f"{result.get('step', 0):,} of {run.config.run.steps:,}"),
+    ]
+    if result:
+        memory = result["peak_memory_bytes"] / 2**30
+        rows.append(("training", f"{result['tokens_per_second']:,.0f} tokens/s, peak memory {memory:.2f} GiB"))
+    if evaluation is not None:
+        rows += _evaluation_lines(evaluation.summary)
+    if retrieval is not None:
+        rows += [
+            (f"retrieval MRR, {method.method}", f"{method.mean_reciprocal_rank:.3f}") for method in retrieval.methods
+        ]
+    return Table("Summary", ("what", "figure"), rows)
+
+
+def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
+    def interval(name: str, sign: str = "") -> str:
+        return f"{summary[name]:{sign}.4f} [{summary[name + '_low']:{sign}.4f}, {summary[name + '_high']:{sign}.4f}]"
+
+    order, per_species = summary["markov_pooled_order"], summary["markov_species_order"]
+    return [
+        ("masked bits per base", interval("masked_bits_per_base")),
+        ("  unigram (per species)", interval("unigram_species_bits_per_base")),
+        (f"  best Markov, pooled (order {order:.0f})", interval("markov_pooled_bits_per_base")),
+        (f"  best Markov, per species (order {per_species:.0f})", interval("markov_species_bits_per_base")),
+        ("  model - best pooled Markov", interval("model_minus_markov_pooled", "+")),
+        ("next-region gain over unigram, nats/token", interval("next_region_gain_over_unigram", "+")),
+        ("next-region gain over histogram, nats/token", interval("next_region_gain_over_histogram", "+")),
+    ]
+
+
+def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
+    """Base pairs by outcome, species and stage: what goes on after each stage, and what it rejects, in Mb."""
+    stages = [stage for stage in STAGES if stage != STAGES[-1]]
+    rejected: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(stages)))
+    total: dict[str, float] = defaultdict(float)
+    for d in ledger.decisions:
+        if d.outcome is Outcome.FLAGGED:
+            continue
+        total[d.species] += d.length_bp / 1e6
+        if d.outcome is Outcome.REJECTED:
+            rejected[d.species][stages.index(d.stage)] += d.length_bp / 1e6
+    left = {name: list(total[name] - np.cumsum(rejected[name])) for name in sorted(total)}
+    gone = {name: list(rejected[name]) for name in sorted(rejected) if rejected[name].any()}
+    return stages, {"kept": left, **({"rejected": gone} if gone else {})}
+
+
+def _curation_section(ledger: Ledger, corpus: Corpus) -> Section:
+    stages, counts = funnel_counts(ledger)
+    picture = figures.funnel(stages, counts, xlabel="Mb after the stage (kept) or taken by it (rejected)")
+    caption = "Curation funnel: what each stage passes on and what it takes, by species"
+    tables = [ledger_table(ledger), evidence_table(ledger), corpus_table(corpus)]
+    return Section("Curation", tables=tables, figures=[Picture(caption, picture)])
+
+
+def _vocabulary_section(run: Run, corpus: Corpus) -> Section:
+    rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=Path(run.config.run.folder) / STORE)
+    strata = rows["strata"]
+    picture = figures.bars(
+        [row["stratum"] for row in strata],
+        [row["tokens_per_base"] for row in strata],
+        xlabel="tokens per base",
+        reference={"plain 6-mers": 1 / 6},
+    )
+    caption = "Vocabulary use: tokens per base of the hybrid vocabulary, by species and repeat density"
+    return Section("Vocabulary", tables=report_tables(rows), figures=[Picture(caption, picture)])
+
+
+def _training_section(run_dir: Path) -> Section:
+    path = run_dir / METRICS_FILE
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    if not rows:
+        return Section("Training", "No step has been logged yet.")
+    objectives = {"masked": "masked_nats_per_token", "next region": "next_nats_per_token"}
+    curves = {label: _curve(rows, key) for label, key in objectives.items()}
+    species = sorted({key for row in rows for key in row if key.startswith("species/")})
+    by_species = {key.removeprefix("species/"): _curve(rows, key) for key in species}
+    watched = {"masked bits per base": _curve(rows, "validation/masked_bits_per_base")}
+    pictures = [
+        _loss_picture("Loss per objective, training windows", curves, "nats per token"),
+        _loss_picture("Masked loss per species, training windows", by_species, "nats per token"),
+        _loss_picture("Validation windows, every chosen token hidden", watched, "bits per base"),
+    ]
+    return Section("Training", figures=[picture for picture in pictures if picture is not None])
+
+
+def _curve(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
+    found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _loss_picture(caption: str, curves: dict[str, tuple[list[float], list[float]]], ylabel: str) -> Picture | None:
+    drawn = {name: curve for name, curve in curves.items() if curve[0]}
+    return Picture(caption, figures.lines(drawn, xlabel="step", ylabel=ylabel)) if drawn else None
+
+
+def _held_out_section(evaluation: EvaluationResult | None) -> Section:
+    if evaluation is None:
+        return Section("Held-out regions", "Not evaluated yet: `plantgfm evaluate RUN`.")
+    rows = evaluation.select(kind="all", metric="masked_bits_per_base")
+    picture = figures.bars(
+        [row["predictor"] for row in rows],
+        [row["value"] for row in rows],
+        xlabel="masked bits per base (less is better)",
+        intervals=[(row["low"], row["high"]) for row in rows],
+    )
+    caption = "Masked bits per base of the model and of every baseline on the same positions, 95 % intervals"
+    return Section("Held-out regions", tables=evaluation_tables(evaluation), figures=[Picture(caption, picture)])
+
+
+def _retrieval_section(retrieval: RetrievalEvaluation | None) -> Section:
+    if retrieval is None:
+        return Section("Retrieval", "Not run yet: `plantgfm retrieve` with --truth and --out RUN/retrieval.")
+    steps = list(range(1, retrieval.top_k + 1))
+    curves = {name: (steps, [retrieval.recall_at(name, k) for k in steps]) for name in retrieval.ranks}
+    picture = figures.lines(curves, xlabel="windows looked at, k", ylabel="queries found", log_x=True)
+    caption = "Retrieval ranks: share of queries whose true place is among the first k windows"
+    return Section("Retrieval", tables=[retrieval_table(retrieval)], figures=[Picture(caption, picture)])

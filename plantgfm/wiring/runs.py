@@ -1,0 +1,112 @@
+"""A run folder, opened again: its settings, corpus, vocabulary, network and parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from plantgfm.config import Config
+from plantgfm.corpus.read import Corpus, open_corpus
+from plantgfm.export.bundle import write_bundle
+from plantgfm.identity import restore
+from plantgfm.model.build import Network
+from plantgfm.sampling.batches import Batches
+from plantgfm.sampling.plan import build_plan
+from plantgfm.tokenization.vocabulary import Vocabulary
+from plantgfm.training.checkpoint import restore_params
+from plantgfm.training.run_folder import read_json
+from plantgfm.wiring.training import SETTINGS_FILE, VOCABULARY_FILE, build_network, log_unigram
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    path: Path
+    config: Config
+    corpus_path: Path
+    vocabulary: Vocabulary
+    network: Network
+
+    def corpus(self) -> Corpus:
+        """The corpus that the run was trained on."""
+        return open_corpus(self.corpus_path)
+
+
+def settings_of(run_dir: Path) -> dict[str, Any]:
+    """What `settings.json` of a run says.
+
+    Raises:
+        ValueError: when the folder is no run.
+    """
+    path = run_dir / SETTINGS_FILE
+    if not path.is_file():
+        raise ValueError(f"{run_dir} is no run folder ({SETTINGS_FILE} is missing): train one with `python train.py`")
+    return read_json(path)
+
+
+def open_run_folder(run_dir: Path) -> Run:
+    """Open a run folder for evaluation or export; checkpoints are not read yet."""
+    stored = settings_of(run_dir)
+    config = restore(Config, stored["config"])
+    vocabulary = Vocabulary.load(run_dir / VOCABULARY_FILE)
+    return Run(run_dir, config, Path(stored["corpus"]), vocabulary, build_network(config, vocabulary))
+
+
+def corpus_path(path: Path) -> Path:
+    """The corpus folder that a path means: itself, or the one of a run folder."""
+    return Path(settings_of(path)["corpus"]) if (path / SETTINGS_FILE).is_file() else path
+
+
+def params_of(run: Run, *, step: int | str | None = None) -> tuple[Any, dict[str, Any]]:
+    """Parameters of a checkpoint and what is known of it: step, identity, metrics.
+
+    Args:
+        run: an opened run.
+        step: number of a kept step, "best", None for the newest, or 0 for the parameters before training.
+
+    Raises:
+        ValueError: when there is no such checkpoint.
+    """
+    if step == 0:
+        batches = Batches(
+            build_plan(run.corpus(), run.config.sampler),
+            run.corpus(),
+            vocabulary=run.vocabulary,
+            config=run.config.sampler,
+        )
+        unigram = log_unigram(batches, run.vocabulary)
+        return run.network.init(jax.random.key(run.config.run.seed), log_unigram=unigram), {"step": 0, "metrics": {}}
+    restored = restore_params(run.path, step=step)
+    return restored.params, {"step": restored.step, "metrics": restored.metrics}
+
+
+def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Path:
+    """Write a checkpoint of a run as a bundle.
+
+    Args:
+        run_dir: the run.
+        out: folder of the bundle.
+        step: as in `params_of`.
+    """
+    run = open_run_folder(run_dir)
+    params, known = params_of(run, step=step)
+    corpus = run.corpus()
+    lineage = {
+        "run": run_dir.name,
+        "corpus_fingerprint": corpus.fingerprint,
+        "species": list(corpus.species),
+        "vocabulary_fingerprint": run.vocabulary.fingerprint,
+        **known,
+    }
+    return write_bundle(
+        out,
+        network=run.network,
+        params=params,
+        model_config=run.config.model,
+        vocabulary=run.vocabulary,
+        lineage=lineage,
+    )

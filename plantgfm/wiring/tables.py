@@ -1,0 +1,99 @@
+"""Results of the stages as tables for terminals and reports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from plantgfm.corpus.read import Corpus
+from plantgfm.curation.ledger import Ledger
+from plantgfm.evaluation.result import EvaluationResult
+from plantgfm.report.table import Table, table_of
+from plantgfm.retrieval.evaluate import RECALL_AT, RetrievalEvaluation
+from plantgfm.schema import Outcome
+
+
+def ledger_table(ledger: Ledger) -> Table:
+    """What each stage decided: stage x reason with species, records, base pairs; the sum is the input."""
+    rows = [(row.stage, row.species, row.outcome, row.reason, row.records, row.bp) for row in ledger.rows()]
+    totals = ledger.totals()
+    note = "; ".join(f"{name}: {records:,} records, {bp:,} bp" for name, (records, bp) in totals.items())
+    note = f"input: {ledger.input_records:,} records, {ledger.input_bp:,} bp = kept + rejected; {note}"
+    return Table("Curation ledger", ("stage", "species", "outcome", "reason", "records", "bp"), rows, note=note)
+
+
+def evidence_table(ledger: Ledger, *, most: int = 60) -> Table:
+    """One line a decision that is not simply `kept`: what was found, with its evidence."""
+    told = [d for d in ledger.decisions if d.outcome is not Outcome.KEPT]
+    rows = [(d.species, d.record or "(assembly)", d.outcome.value, d.reason, d.evidence) for d in told[:most]]
+    note = f"{len(told) - most} more stand in ledger.parquet" if len(told) > most else ""
+    return Table("Evidence", ("species", "record", "outcome", "reason", "evidence"), rows, note=note)
+
+
+def corpus_table(corpus: Corpus) -> Table:
+    """What the corpus holds, a line a species."""
+    shares = {"repeat_fraction": ".1%", "unknown_fraction": ".2%"}
+    return table_of("Corpus", corpus.summary(), formats=shares)
+
+
+def evaluation_tables(result: EvaluationResult) -> list[Table]:
+    """Held-out figures: the headline, then by species and inside and outside repeats."""
+    return [headline_table(result), orders_table(result), by_group_table(result)]
+
+
+def orders_table(result: EvaluationResult) -> Table:
+    """Bits per base of every Markov model, a line an order."""
+    cells: dict[int, dict[str, float]] = defaultdict(dict)
+    for row in result.select(kind="all", metric="masked_bits_per_base"):
+        if row["predictor"].startswith("markov"):
+            kind, order = row["predictor"].removeprefix("markov ").rsplit(" ", 1)
+            cells[int(order)][kind] = row["value"]
+    kinds = list(dict.fromkeys(kind for found in cells.values() for kind in found))
+    rows = [(order, *(found.get(kind) for kind in kinds)) for order, found in sorted(cells.items())]
+    title = "Markov models over bases, bits per base on the same positions"
+    return Table(title, ("order", *kinds), rows, formats=dict.fromkeys(kinds, ".4f"))
+
+
+def headline_table(result: EvaluationResult) -> Table:
+    """The model, the unigrams and the best Markov models on all held-out windows; 95 % intervals over regions."""
+    best = set(result.best.values())
+    rows = [
+        (row["metric"].replace("_", " "), row["predictor"], row["value"], row["low"], row["high"])
+        for row in result.select(kind="all")
+        if not row["predictor"].startswith("markov") or row["predictor"] in best
+    ]
+    formats = dict.fromkeys(("value", "low", "high"), ".4f")
+    note = (
+        f"{result.summary['test_windows']:.0f} windows in {result.summary['test_regions']:.0f} regions, "
+        f"{result.summary['scored_tokens']:,.0f} masked tokens; intervals: bootstrap over regions; "
+        "differences are the model's minus the baseline's (below zero is better), gains the other way round"
+    )
+    return Table("Held-out regions", ("metric", "predictor", "value", "low", "high"), rows, note=note, formats=formats)
+
+
+def by_group_table(result: EvaluationResult) -> Table:
+    """Masked bits per base by species and by repeats: the model beside the best Markov models."""
+    predictors = ["model", *dict.fromkeys(result.best.values())]
+    cells: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for row in result.select(metric="masked_bits_per_base"):
+        if row["kind"] in ("species", "repeats") and row["predictor"] in predictors:
+            cells[row["kind"], row["group"]][row["predictor"]] = row["value"]
+    rows = [(kind, group, *(found.get(name) for name in predictors)) for (kind, group), found in cells.items()]
+    columns = ("by", "group", *predictors)
+    return Table("Masked bits per base", columns, rows, formats=dict.fromkeys(predictors, ".4f"))
+
+
+def retrieval_table(evaluation: RetrievalEvaluation) -> Table:
+    """Recall and reciprocal rank of every method on the same queries, best first."""
+    rows = []
+    for method in sorted(evaluation.methods, key=lambda m: -m.mean_reciprocal_rank):
+        recalls = [method.recall[k] for k in RECALL_AT]
+        rows.append((method.method, *recalls, method.mean_reciprocal_rank, method.mrr_low, method.mrr_high))
+    columns = ("method", *(f"recall@{k}" for k in RECALL_AT), "MRR", "low", "high")
+    best, model = rows[0][0], evaluation.methods[0].method
+    verdict = "the model ranks first" if best == model else f"{best} ranks above the model"
+    if "untrained model" in evaluation.differences:
+        mean, low, high = evaluation.differences["untrained model"]
+        verdict += f"; trained minus untrained MRR {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+    left_out = evaluation.queries_without_truth
+    note = f"{evaluation.methods[0].queries} queries ({left_out} without a true place left out); {verdict}"
+    return Table("Retrieval", columns, rows, note=note, formats=dict.fromkeys(columns[1:], ".3f"))

@@ -1,0 +1,147 @@
+"""Configuration and data to a training run: plan, network, step, evaluators, identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from plantgfm.config import Config
+from plantgfm.corpus.read import Corpus
+from plantgfm.curation.curate import Curation
+from plantgfm.evaluation.watch import ValidationEvaluator
+from plantgfm.identity import plain
+from plantgfm.model.build import Network, build
+from plantgfm.objectives.joint import loss
+from plantgfm.sampling.batches import Batches
+from plantgfm.sampling.plan import build_plan
+from plantgfm.tokenization.features import kmer_features
+from plantgfm.tokenization.vocabulary import N_SPECIAL, Vocabulary
+from plantgfm.training.loop import Result, train
+from plantgfm.training.optimizer import build_optimizer
+from plantgfm.training.run_folder import open_run, write_json
+from plantgfm.training.state import state_init
+from plantgfm.training.step import make_step
+from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
+
+SETTINGS_FILE = "settings.json"
+VOCABULARY_FILE = "vocabulary.json"
+LEDGER_FOLDER = "ledger"
+_UNIGRAM_STEPS = 32
+_SILENT = {"name", "folder", "processes", "accept", "log_every_steps", "tensorboard", "keep_last"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run was made of, and how it ended."""
+
+    run_dir: Path
+    corpus: Corpus
+    curation: Curation
+    vocabulary: Vocabulary
+    network: Network
+    result: Result
+
+
+def run_dir_of(config: Config) -> Path:
+    """The folder of a run."""
+    return Path(config.run.folder).expanduser() / config.run.name
+
+
+def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Every setting that shapes the result of a run; where it lies and what it prints are left out."""
+    rooms = ("sampler", "model", "objective", "optimizer", "mesh")
+    return {
+        "corpus": corpus.fingerprint,
+        "vocabulary": vocabulary.fingerprint,
+        "run": {key: value for key, value in plain(config.run).items() if key not in _SILENT},
+        **{room: plain(getattr(config, room)) for room in rooms},
+    }
+
+
+def build_network(config: Config, vocabulary: Vocabulary) -> Network:
+    """The network of a configuration, with k-mer features where the model asks for them."""
+    features = kmer_features(vocabulary) if config.model.kmer_features else None
+    return build(config.model, vocabulary.size, features=features)
+
+
+def log_unigram(batches: Batches, vocabulary: Vocabulary) -> Float32[np.ndarray, "V"]:
+    """Log frequencies of tokens in the first steps of the plan, half a count added to each."""
+    counts = np.full(vocabulary.size, 0.5)
+    for step in range(_UNIGRAM_STEPS):
+        counts += np.bincount(batches.batch(step).tokens.ravel(), minlength=vocabulary.size)
+    counts[:N_SPECIAL] = 0.5
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def run_training(
+    config: Config,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    write: Callable[[str], None],
+) -> Outcome:
+    """Curate, build the vocabulary, train to the configured number of steps; goes on where an earlier call stopped.
+
+    Args:
+        config: all settings.
+        progress: of the long parts before training.
+        write: where lines for a person go.
+
+    Raises:
+        ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
+    """
+    corpus, curation = prepare_corpus(config, progress=progress)
+    write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
+    vocabulary = prepare_vocabulary(config, corpus)
+    write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")
+    network = build_network(config, vocabulary)
+    plan = build_plan(corpus, config.sampler)
+    batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler)
+    optimizer = build_optimizer(config.optimizer, config.run.steps)
+    unigram = log_unigram(batches, vocabulary)
+    n_species = len(corpus.species)
+    run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
+    open_run(run_dir, identity, accept=config.run.accept)
+    leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)
+    result = train(
+        init=state_init(lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed),
+        step=make_step(
+            lambda params, batch, key: loss(network, params, batch, key, config.objective, n_species=n_species),
+            optimizer,
+            seed=config.run.seed,
+            micro_batches=config.run.micro_batches,
+        ),
+        batches=batches.iterate,
+        config=config.run,
+        run_dir=run_dir,
+        identity=identity,
+        evaluators=[watcher(config, network, corpus=corpus, vocabulary=vocabulary)],
+        species=corpus.species,
+        accept=config.run.accept,
+        write=write,
+    )
+    return Outcome(run_dir, corpus, curation, vocabulary, network, result)
+
+
+def watcher(config: Config, network: Network, *, corpus: Corpus, vocabulary: Vocabulary) -> ValidationEvaluator:
+    """The evaluator that watches validation windows during training."""
+    return ValidationEvaluator(
+        network,
+        corpus=corpus,
+        vocabulary=vocabulary,
+        sampler=config.sampler,
+        objective=config.objective,
+        config=config.evaluation,
+        every_steps=config.run.evaluate_every_steps,
+    )
+
+
+def leave_notes(run_dir: Path, config: Config, *, corpus: Corpus, curation: Curation, vocabulary: Vocabulary) -> None:
+    """Write beside the run what later commands need: settings, vocabulary, ledger, place of the corpus."""
+    write_json(run_dir / SETTINGS_FILE, {"config": plain(config), "corpus": str(corpus.path.resolve())})
+    vocabulary.save(run_dir / VOCABULARY_FILE)
+    curation.ledger.write(run_dir / LEDGER_FOLDER)
