@@ -60,7 +60,11 @@ def run() -> list[dict[str, object]]:
     window_tokens = _WINDOW_TOKENS * (_BASES // _TEXT_BP)
     return [
         *(_row(f"tokenizer: {name}", value, "Mbp/s") for name, value in speed.items()),
-        _row("tokenizer: batches of windows", window_tokens / seconds["windows"] / 1e6, "M tokens/s/core, padding included"),
+        _row(
+            "tokenizer: batches of windows",
+            window_tokens / seconds["windows"] / 1e6,
+            "M tokens/s/core, padding included",
+        ),
         _row("tokenizer: 8-mers among the tokens", float((ids[:tokens] >= FIRST_EIGHT).mean()), "share"),
         _row("tokenizer: kernel / rolling loop", speed["kernel"] / speed["rolling loop"], "x", BAR_OF_BARE_LOOP),
         _row("tokenizer: kernel / tokenizers", speed["kernel"] / speed["tokenizers"], "x", BAR_OF_TOKENIZERS),
