@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Float32, Int32
 from plantgfm.model import embedding
 from plantgfm.model.config import CLS, PAD, SEP, ModelConfig
 from plantgfm.model.encoder import Encoder
+from plantgfm.model.product import decode
 
 ROW_MULTIPLE = 64
 """Vocabulary rows are padded to a multiple of this, for matrix units and for sharding."""
@@ -96,8 +97,7 @@ class Network:
         return nnx.merge(self.graph, self.fold(params))
 
     def _decode(self, module: Encoder, states: Array, bias: Array) -> Array:
-        table = module.embeddings.table[...].astype(states.dtype)
-        logits = jnp.einsum("...d,vd->...v", states, table, preferred_element_type=jnp.float32)
+        logits = decode(states, module.embeddings.table[...].astype(states.dtype))
         bias = jnp.where(jnp.arange(self.rows) < self.vocabulary_size, bias, HIDDEN_LOGIT)
         return logits + bias.reshape((1,) * (logits.ndim - 1) + (-1,))
 

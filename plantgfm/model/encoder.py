@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from plantgfm.model.attention import Pattern, attend
 from plantgfm.model.blocked import attend_by_window
 from plantgfm.model.config import PAD, AttentionKind, ComputeType, ModelConfig
+from plantgfm.model.product import project
 
 N_FREQUENCIES = 16
 """Frequencies of the distance features; with a half wave over `LOG_DISTANCE_SPAN` for the slowest."""
@@ -50,7 +51,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "... n_in"]) -> Float[Array, "... n_out"]:
         """Project the last axis."""
-        return x @ self.kernel[...].astype(x.dtype)
+        return project(x, self.kernel[...].astype(x.dtype))
 
 
 class Attention(nnx.Module):
@@ -72,7 +73,7 @@ class Attention(nnx.Module):
         """Mix the positions of each window; keys that are not visible get no weight."""
         by_window = self.attention is AttentionKind.BY_WINDOW
         if self.attention is AttentionKind.AUTO:
-            by_window = jax.default_backend() == "cpu"
+            by_window = jax.default_backend() == "cpu" and jax.device_count() == 1
         return self.Wo((attend_by_window if by_window else attend)(self.Wqkv(x), visible, self.pattern))
 
 

@@ -11,11 +11,26 @@ from plantgfm.objectives.masking import scorable
 Sums = dict[str, Array]
 
 
+@jax.custom_vjp
 def slot_nats(logits: Float[Array, "B M V"], targets: Int32[Array, "B M"]) -> Float32[Array, "B M"]:
-    """Cross-entropy, in nats, of the true token at each slot."""
-    logits = logits.astype(jnp.float32)
+    """Cross-entropy, in nats, of the true token at each slot; its gradient is softmax - one-hot, in one pass."""
+    return _slot_nats_forward(logits, targets)[0]
+
+
+def _slot_nats_forward(logits, targets):
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - chosen
+    normaliser = jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)
+    return normaliser - chosen, (logits, targets, normaliser)
+
+
+def _slot_nats_backward(kept, gradient):
+    logits, targets, normaliser = kept
+    shape = (1,) * targets.ndim + (-1,)
+    one_hot = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype).reshape(shape)
+    return ((jnp.exp(logits - normaliser[..., None]) - one_hot) * gradient[..., None]).astype(logits.dtype), None
+
+
+slot_nats.defvjp(_slot_nats_forward, _slot_nats_backward)
 
 
 def masked_loss(
