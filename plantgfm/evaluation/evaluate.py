@@ -62,9 +62,12 @@ def evaluate(
     nats = masked.model_nats(scores, unigram, test, markov)
     mass = fit_histogram_mass(tuning, unigram, grid=config.shrinkages)
     baselines = next_baselines(test, unigram, histogram_mass=mass)
-    rows = masked.masked_rows(corpus, test, nats, scores.correct, config)
+    rows = masked.masked_rows(corpus, test, nats, masked.hits(scores, unigram, test), config)
     rows += next_rows(corpus, test, scores.next_nats, baselines, config)
-    best = {kind: masked.best_markov(nats, kind) for kind in (masked.POOLED, masked.SPECIES)}
+    kinds = (masked.POOLED, masked.SPECIES)
+    best = {kind: masked.best_markov(nats, kind) for kind in kinds}
+    if config.two_sided:
+        best |= {f"{kind} two-sided": masked.best_markov(nats, kind, two_sided=True) for kind in kinds}
     identity = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "split": Split.TEST.name.lower()}
     result = EvaluationResult(rows=rows, summary={}, best=best, identity=identity)
     result.summary.update(_summary(result, test, unigram, histogram_mass=mass))
@@ -78,8 +81,10 @@ def _summary(result: EvaluationResult, test: HeldOut, unigram: Unigram, *, histo
         "masked_bits_per_base": ("masked_bits_per_base", masked.MODEL),
         "unigram_pooled_bits_per_base": ("masked_bits_per_base", masked.UNIGRAM_POOLED),
         "unigram_species_bits_per_base": ("masked_bits_per_base", masked.UNIGRAM_SPECIES),
-        "markov_pooled_bits_per_base": ("masked_bits_per_base", pooled),
-        "markov_species_bits_per_base": ("masked_bits_per_base", species),
+        **{
+            f"{kind.replace(' ', '_').replace('-', '_')}_bits_per_base": ("masked_bits_per_base", name)
+            for kind, name in result.best.items()
+        },
         "model_minus_unigram_species": ("model_minus_baseline_bits_per_base", masked.UNIGRAM_SPECIES),
         "model_minus_markov_pooled": ("model_minus_baseline_bits_per_base", pooled),
         "model_minus_markov_species": ("model_minus_baseline_bits_per_base", species),

@@ -159,10 +159,18 @@ def groups_of(corpus, held_out: HeldOut, config: EvaluationConfig) -> Iterator[t
     yield "repeats", "outside", ~inside
 
 
-def masked_rows(
-    corpus, held_out: HeldOut, nats: Nats, correct: Float64[np.ndarray, "N"], config: EvaluationConfig
-) -> list[dict[str, Any]]:
-    """Rows of the masked part: bits per base of every predictor, accuracy of the model, the model minus each baseline.
+def hits(scores: ModelScores, unigram: Unigram, held_out: HeldOut) -> Nats:
+    """1 where a predictor's likeliest token is the true one, else 0: of the model and of the unigrams."""
+    token, species = held_out.positions.token, held_out.species
+    return {
+        MODEL: scores.correct,
+        UNIGRAM_POOLED: (token == unigram.pooled.argmax()).astype(np.float64),
+        UNIGRAM_SPECIES: (token == unigram.species.argmax(axis=1)[species]).astype(np.float64),
+    }
+
+
+def masked_rows(corpus, held_out: HeldOut, nats: Nats, correct: Nats, config: EvaluationConfig) -> list[dict[str, Any]]:
+    """Rows of the masked part: bits per base of every predictor, accuracies, and the model minus each baseline.
 
     Every predictor is in the group of all positions; the model, the unigrams and the best Markov ones in each group.
     """
@@ -176,7 +184,7 @@ def masked_rows(
         counts = {"tokens": int(member.sum()), "bases": int(held_out.positions.bp[member].sum())}
         at = {"kind": kind, "group": group, **counts}
         rows += [_row(at, "masked_bits_per_base", name, interval(nats[name] / LN2)) for name in shown]
-        rows.append(_row(at, "masked_accuracy", MODEL, interval(correct, per_token=True)))
+        rows += [_row(at, "masked_accuracy", name, interval(right, per_token=True)) for name, right in correct.items()]
         rows += [
             _row(at, "model_minus_baseline_bits_per_base", name, interval((nats[MODEL] - nats[name]) / LN2))
             for name in shown

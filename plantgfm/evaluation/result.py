@@ -22,7 +22,7 @@ class EvaluationResult:
 
     rows: list[dict[str, Any]]
     summary: dict[str, float]  # headline figures by name
-    best: dict[str, str]  # "markov pooled" and "markov species": which direction and order did best
+    best: dict[str, str]  # of "markov pooled", "markov species" and both two-sided: the predictor that did best
     identity: dict[str, str]  # fingerprints of corpus and vocabulary; the split
 
     def select(self, **wanted: Any) -> list[dict[str, Any]]:

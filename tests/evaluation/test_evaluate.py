@@ -88,6 +88,14 @@ def held_out(corpus, vocabulary, config, sampler, objective):
     )
 
 
+@pytest.fixture(scope="module")
+def small(vocabulary, sampler):
+    """A real network and its parameters; what is compiled for it is shared by the tests."""
+    shape = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=sampler.window_tokens)
+    network = build(shape, vocabulary.size)
+    return network, jax.jit(network.init)(jax.random.key(0))
+
+
 def test_every_chosen_position_is_hidden_and_nothing_else_changes(held_out, sampler):
     rows = np.arange(len(held_out.slots))[:, None]
     assert held_out.slots.shape[1] == slot_count(sampler.window_tokens, 0.15)
@@ -154,6 +162,23 @@ def test_groups_partition_the_sums(uniform, kind):
         assert total == pytest.approx(whole["value"] * whole[unit], rel=1e-9)
 
 
+def test_accuracy_stands_beside_the_likeliest_token(uniform, held_out, corpus, vocabulary, config):
+    unigram = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages)
+    row = uniform.one(kind="all", metric="masked_accuracy", predictor="unigram pooled")
+    assert row["value"] == pytest.approx(np.mean(held_out.positions.token == np.argmax(unigram.pooled)))
+    assert uniform.summary["masked_accuracy"] == 0.0  # the likeliest of equals is [PAD]
+
+
+def test_the_best_chains_are_the_smallest_of_their_kind(uniform):
+    bits = {row["predictor"]: row["value"] for row in uniform.select(kind="all", metric="masked_bits_per_base")}
+    for kind in ("markov pooled", "markov species"):
+        two_sided = {name for name in bits if name.startswith(f"{kind} two-sided")}
+        one_sided = {name for name in bits if name.startswith(kind)} - two_sided
+        assert bits[uniform.best[kind]] == min(bits[name] for name in one_sided)
+        assert bits[uniform.best[f"{kind} two-sided"]] == min(bits[name] for name in two_sided)
+    assert uniform.summary["markov_pooled_two_sided_bits_per_base"] < uniform.summary["markov_pooled_bits_per_base"]
+
+
 def test_distance_bins_and_species_tile_the_pairs(corpus, held_out, config):
     for wanted in ("species", "distance"):
         members = [member for kind, _, member in next_groups(corpus, held_out, config) if kind == wanted]
@@ -193,11 +218,9 @@ def test_a_network_of_another_size_is_refused(parts, vocabulary):
         evaluate(Fixed(vocabulary.size + 1), jnp.zeros(vocabulary.size + 1), **parts)
 
 
-def test_the_watcher_scores_a_real_network_the_same_twice(parts, vocabulary, sampler):
-    shape = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=sampler.window_tokens)
-    network = build(shape, vocabulary.size)
+def test_the_watcher_scores_a_real_network_the_same_twice(parts, small):
+    network, params = small
     watcher = ValidationEvaluator(network, every_steps=5, **parts)
-    params = network.init(jax.random.key(0))
     values = watcher.run(params)
     assert values == watcher.run(params)
     assert (watcher.name, watcher.every_steps) == ("validation", 5)
@@ -206,12 +229,10 @@ def test_the_watcher_scores_a_real_network_the_same_twice(parts, vocabulary, sam
     assert values["next_region_gain"] < 0
 
 
-def test_batching_does_not_change_what_a_network_says(held_out, vocabulary, sampler):
-    shape = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=sampler.window_tokens)
-    network = build(shape, vocabulary.size)
-    params = network.init(jax.random.key(0))
+def test_batching_does_not_change_what_a_network_says(held_out, config, small):
+    network, params = small
     whole = Scorer(network, batch_windows=len(held_out.pairs))(params, held_out)
-    parts = Scorer(network, batch_windows=7)(params, held_out)
+    parts = Scorer(network, batch_windows=config.batch_windows)(params, held_out)
     np.testing.assert_allclose(whole.nats, parts.nats, atol=1e-4)
     np.testing.assert_allclose(whole.next_nats, parts.next_nats, atol=1e-4)
     assert whole.next_nats.shape == (len(held_out.pairs),)
