@@ -77,8 +77,11 @@ def bars(
     intervals: Sequence[tuple[float, float]] | None = None,
     reference: Mapping[str, float] | None = None,
     log_x: bool = False,
+    points: bool = False,
 ) -> bytes:
     """Horizontal bars, first on top, with intervals (low, high) and vertical reference lines.
+
+    With `points` each value is a point on an axis that need not start at zero: for small differences of large values.
 
     Raises:
         ValueError: no label, or labels, values and intervals of other lengths.
@@ -86,8 +89,13 @@ def bars(
     _need(labels, "labels")
     if len(values) != len(labels) or (intervals is not None and len(intervals) != len(labels)):
         raise ValueError(f"{len(labels)} labels need as many values ({len(values)}) and intervals")
-    figure, axes = _canvas(7.2 + _label_inches(labels) / 2 + _legend_inches(reference or {}), 1.2 + 0.3 * len(labels))
-    axes.barh(range(len(labels)), values, color=PALETTE[4], height=0.7, zorder=2)
+    figure, axes = _canvas(
+        7.2 + _label_inches(labels) / 2 + _legend_inches(reference or {}, lone=0), 1.2 + 0.3 * len(labels)
+    )
+    if points:
+        axes.plot(values, range(len(labels)), "o", color=PALETTE[0], markersize=6, zorder=5)
+    else:
+        axes.barh(range(len(labels)), values, color=PALETTE[4], height=0.7, zorder=2)
     if intervals is not None:
         _whiskers(axes, values, intervals)
     for index, (name, x) in enumerate((reference or {}).items()):
@@ -96,7 +104,7 @@ def bars(
     _dress(axes, title=title, xlabel=xlabel, ylabel="", log_x=log_x, log_y=False)
     _name_rows(axes, labels)
     if reference:
-        _legend(figure, axes)
+        _legend(figure, axes, always=True)
     return _png(figure)
 
 
@@ -129,10 +137,11 @@ def funnel(
     panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axes, (outcome, by_species) in zip(panels, counts.items()):
         _stack(axes, stages, by_species, species=species)
-        _dress(axes, title=outcome, xlabel=xlabel, ylabel="", log_x=False, log_y=False)
+        _dress(axes, title=outcome, xlabel="", ylabel="", log_x=False, log_y=False)
         axes.grid(visible=False, axis="y")
     _name_rows(panels[0], stages)
     figure.suptitle(_plain(title), fontsize=12)
+    figure.supxlabel(_plain(xlabel), fontsize=10)
     _legend(figure, panels[0], always=True)
     return _png(figure)
 
@@ -300,8 +309,8 @@ def _legend(figure: Figure, axes: Axes, *, always: bool = False) -> None:
         figure.legend(handles, labels, loc="outside right upper", fontsize=8.5, frameon=False, handlelength=2.8)
 
 
-def _legend_inches(names: Sequence[str] | Mapping[str, float]) -> float:
-    return 0.75 + _label_inches(names) if len(names) > _LONE_ENTRY else 0.0
+def _legend_inches(names: Sequence[str] | Mapping[str, float], *, lone: int = _LONE_ENTRY) -> float:
+    return 0.75 + _label_inches(names) if len(names) > lone else 0.0
 
 
 def _label_inches(names: Sequence[str] | Mapping[str, float]) -> float:

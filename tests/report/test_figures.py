@@ -26,7 +26,9 @@ CROWDED = {
     "bars": lambda: figures.bars(
         SPECIES, np.arange(14.0), xlabel="x", intervals=[(0, 20)] * 14, reference={"none": 0, "own": 0.1}
     ),
-    "funnel": lambda: figures.funnel(STAGES, {"kept": COUNTS, "flagged": COUNTS, "rejected": COUNTS}, xlabel="bp"),
+    "funnel": lambda: figures.funnel(
+        STAGES, {"kept": COUNTS, "flagged": COUNTS, "rejected": COUNTS}, xlabel="bp " * 30
+    ),
     "rank_histogram": lambda: figures.rank_histogram(RANKS, n_candidates=5000, title="t"),
     "recall_curves": lambda: figures.recall_curves(RANKS, n_candidates=5000, title="t"),
 }
@@ -66,7 +68,7 @@ def test_no_text_overlaps_another_nor_leaves_the_picture(drawn, kind):
     figure = drawn(CROWDED[kind])
     axes = figure.axes
     texts = [text for legend in figure.legends for text in legend.get_texts()]
-    texts += [text for a in axes for text in (a.title, a.xaxis.label, a.yaxis.label)]
+    texts += [text for a in axes for text in (a.title, a.xaxis.label, a.yaxis.label)] + figure.texts
     texts += [label for a in axes for label in tick_labels(a.yaxis)]
     if kind != "rank_histogram":  # slanted labels: their boxes overlap where their letters do not
         texts += [label for a in axes for label in tick_labels(a.xaxis)]
@@ -109,6 +111,14 @@ def test_bars_name_their_rows_and_span_their_intervals(drawn):
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first bar stands on top"
     (whiskers,) = (c.get_segments() for c in axes.collections)
     assert [segment[:, 0].tolist() for segment in whiskers] == [[0.5, 3.0], [1.0, 2.5]]
+
+
+def test_points_need_no_zero_and_a_lone_reference_is_named(drawn):
+    figure = drawn(lambda: figures.bars(["a", "b"], [1.92, 1.93], xlabel="x", points=True, reference={"floor": 1.91}))
+    axes = figure.axes[0]
+    assert axes.get_xlim()[0] > 1.9 and not axes.patches
+    assert axes.get_lines()[0].get_xdata().tolist() == [1.92, 1.93]
+    assert legend_of(figure) == ["floor"]
 
 
 def test_funnel_stacks_species_in_one_order(drawn):
