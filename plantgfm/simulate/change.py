@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from plantgfm.sequence import UNKNOWN
+from plantgfm.simulate.background import Background
 from plantgfm.simulate.codons import AMINO_INDEX
 from plantgfm.simulate.columns import CODING, COPIES, Columns, Kind, concatenate, delete
 from plantgfm.simulate.config import WorldConfig
@@ -37,6 +38,7 @@ class Habit:
     gc3: float
     kappa: float
     cpg_factor: float
+    background: Background  # words that substitution prefers
 
 
 def _hky(gc: float, kappa: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,11 +69,20 @@ def substitute(genome: Columns, rng: np.random.Generator, *, distance: float, ha
     neutral, third = _hky(habit.gc, habit.kappa), _hky(habit.gc3, habit.kappa)
     rate = RATE[genome.kind] * neutral[0].astype(np.float32)[before]
     rate[_methylated(genome)] *= habit.cpg_factor
-    hit = np.flatnonzero(rng.random(len(genome), dtype=np.float32) < -np.expm1(-rate * np.float32(distance)))
+    proposed = np.float32(distance / habit.background.acceptance)  # so that `distance` is what takes place
+    chance = -np.expm1(-rate * proposed)
+    hit = np.flatnonzero(rng.random(len(genome), dtype=np.float32) < chance)
     is_third = genome.kind[hit] == Kind.CDS3
     target = np.where(is_third[:, None], third[1][before[hit]], neutral[1][before[hit]])
-    genome.code[hit] = (rng.random(hit.size)[:, None] >= target).sum(axis=1).clip(max=3)
+    new = (rng.random(hit.size)[:, None] >= target).sum(axis=1).clip(max=3).astype(np.uint8)
+    accepted = _accepted(rng, habit.background, before, hit, new)
+    genome.code[hit[accepted]] = new[accepted]
     _select(genome, before, rng, omega=omega)
+
+
+def _accepted(rng, background: Background, codes: np.ndarray, at: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Which proposals take place: Barker's rule, so that preferred words stay in equilibrium (doi:10.1071/PH650119)."""
+    return rng.random(at.size) < 1 / (1 + np.exp(-background.preference(codes, at, new)))
 
 
 def _methylated(genome: Columns) -> np.ndarray:
@@ -134,10 +145,11 @@ def _whole_codons(genome: Columns, at: np.ndarray) -> np.ndarray:
 
 
 def _all_soft(genome: Columns, at: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Whether a span lies in one chromosome, one gene or none, and in kinds that bear indels only."""
+    """Whether a span lies in one chromosome, one gene or none, one kind, and that bears indels."""
     firm = np.concatenate(([0], np.cumsum(~SOFT[genome.kind])))
     end = at + length
     same = (genome.chrom[at] == genome.chrom[end]) & (genome.gene[at] == genome.gene[end - 1])
+    same &= genome.kind[at] == genome.kind[end - 1]  # else a tandem copy would put promoter into the transcript
     return same & (firm[at] == firm[end])
 
 

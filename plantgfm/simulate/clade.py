@@ -173,7 +173,7 @@ def _ancestor(clade: Clade, node: Node, genome: Columns, families: list[Family],
 def _pass_time(clade: Clade, node: Node, genome: Columns, rng, *, distance: float) -> Columns:
     """Substitution and indels over a distance, in steps short enough that multiple hits within one are rare."""
     config = clade.config
-    habit = change.Habit(node.gc, node.gc3, config.kappa, config.cpg_factor)
+    habit = change.Habit(node.gc, node.gc3, config.kappa, config.cpg_factor, clade.background)
     steps = max(1, int(np.ceil(distance / change.MAX_STEP)))
     for _ in range(steps if distance > 0 else 0):
         change.substitute(genome, rng, distance=distance / steps, habit=habit, omega=config.omega)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from plantgfm.simulate.background import WORD_BP, Background
+
 AMINO = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"
 """Amino acid of each codon, codons in lexicographic ACGT order (standard code, NCBI table 1)."""
 
@@ -12,6 +14,7 @@ LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 # Composition of UniProtKB/Swiss-Prot, release statistics, per cent, in the order of LETTERS.
 _COMPOSITION = (8.25, 1.38, 5.46, 6.72, 3.86, 7.07, 2.27, 5.91, 5.80, 9.65, 2.41, 4.06, 4.74, 3.93, 5.53, 6.65, 5.36)
 _COMPOSITION += (6.86, 1.10, 2.92)
+SWEEPS = 4  # over synonymous codons
 STOPS = ("TAA", "TAG", "TGA")
 
 AMINO_INDEX = np.array(["*ACDEFGHIKLMNPQRSTVWY".index(letter) for letter in AMINO], dtype=np.int8)
@@ -36,8 +39,28 @@ def usage(gc3: float) -> Float64[np.ndarray, "20 64"]:
     return np.cumsum(weight / weight.sum(axis=1, keepdims=True), axis=1)
 
 
-def coding_sequence(rng: np.random.Generator, residues: np.ndarray, gc3: float) -> UInt8[np.ndarray, "P"]:
-    """Codons of a protein, without start and stop: base codes, three for each residue."""
+def coding_sequence(
+    rng: np.random.Generator, residues: np.ndarray, gc3: float, background: Background
+) -> UInt8[np.ndarray, "P"]:
+    """Codons of a protein, without start and stop: base codes, three for each residue.
+
+    Among synonymous codons those are preferred that make the words of the background.
+    """
     cumulative = usage(gc3)[residues]
     codon = (rng.random(residues.size)[:, None] >= cumulative).sum(axis=1).clip(max=63)
-    return np.stack([codon // 16, codon // 4 % 4, codon % 4], axis=1).astype(np.uint8).ravel()
+    codes = np.stack([codon // 16, codon // 4 % 4, codon % 4], axis=1).astype(np.uint8).ravel()
+    for sweep in range(2 * SWEEPS):
+        _settle(rng, codes, gc3, background, first=sweep % 2)
+    return codes
+
+
+def _settle(rng: np.random.Generator, codes: np.ndarray, gc3: float, background: Background, *, first: int) -> None:
+    """Offer every second codon another third base in place; synonymous ones are taken by Barker's rule."""
+    if codes.size < 2 * WORD_BP:
+        return
+    at = np.arange(3 * first + 2, codes.size, 6)
+    new = rng.choice(4, size=at.size, p=np.array([1 - gc3, gc3, gc3, 1 - gc3]) / 2).astype(np.uint8)
+    stem = codes[at - 2].astype(np.int64) * 16 + codes[at - 1].astype(np.int64) * 4
+    synonymous = AMINO_INDEX[stem + new] == AMINO_INDEX[stem + codes[at]]
+    taken = synonymous & (rng.random(at.size) < 1 / (1 + np.exp(-background.preference(codes, at, new))))
+    codes[at[taken]] = new[taken]

@@ -99,7 +99,7 @@ def _promoter(strip: _Strip, rng: np.random.Generator, config: WorldConfig, *, b
 
 
 def _coding(strip: _Strip, rng: np.random.Generator, config: WorldConfig, *, background: Background, residues) -> None:
-    body = codons.coding_sequence(rng, residues, ROOT_GC3)
+    body = codons.coding_sequence(rng, residues, ROOT_GC3, background)
     stop = encode(codons.STOPS[int(rng.choice(3, p=[0.4, 0.2, 0.4]))])
     codes = np.concatenate([encode("ATG"), body, stop])
     kinds = np.concatenate(

@@ -54,7 +54,7 @@ def make_family(rng: np.random.Generator, name: str, order: str, *, background: 
     length = int(length * rng.uniform(0.75, 1.25))
     body = background.draw(rng, length, gc - 0.06 if order == "MITE" else gc)
     if order != "MITE":
-        _open_frame(rng, body, start=300, codons_count=length // 6, gc=gc)
+        _open_frame(rng, body, background, start=300, codons_count=length // 6, gc=gc)
     if order == "CACTA":
         body[:5] = encode("CACTA")
     body[-terminal:] = reverse_complement(body[:terminal])
@@ -69,13 +69,13 @@ def _retrotransposon(rng: np.random.Generator, name: str, order: str, *, backgro
     ltr[ltr_bp // 2 : ltr_bp // 2 + 7] = encode("TATATAA")
     inner[2:16] = encode("TGGTATCAGAGCCA")  # primer binding site, complement of the initiator tRNA
     inner[-14:] = encode("AAGGGGGAGAATGT")  # polypurine tract
-    _open_frame(rng, inner, start=150, codons_count=(inner_bp - 300) // 3, gc=gc)
+    _open_frame(rng, inner, background, start=150, codons_count=(inner_bp - 300) // 3, gc=gc)
     return Family(name, order, ltr_bp, np.concatenate([ltr, inner]))
 
 
-def _open_frame(rng: np.random.Generator, body: np.ndarray, *, start: int, codons_count: int, gc: float) -> None:
+def _open_frame(rng, body: np.ndarray, background: Background, *, start: int, codons_count: int, gc: float) -> None:
     residues = codons.protein(rng, codons_count)
-    body[start : start + 3 * codons_count] = codons.coding_sequence(rng, residues, gc)
+    body[start : start + 3 * codons_count] = codons.coding_sequence(rng, residues, gc, background)
 
 
 def element(

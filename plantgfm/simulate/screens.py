@@ -58,7 +58,8 @@ def _gene_dense(rng: np.random.Generator, background: Background, length_bp: int
     """Sequence nine tenths of which is genes without introns, on both strands."""
     parts, total = [], 0
     while total < length_bp:
-        frame = codons.coding_sequence(rng, codons.protein(rng, int(rng.integers(120, 480))), min(0.9, gc + 0.08))
+        residues = codons.protein(rng, int(rng.integers(120, 480)))
+        frame = codons.coding_sequence(rng, residues, min(0.9, gc + 0.08), background)
         gene = frame if rng.random() < 0.5 else (3 - frame[::-1]).astype(np.uint8)
         parts += [gene, background.draw(rng, int(rng.integers(30, 160)), gc)]
         total += parts[-1].size + parts[-2].size

@@ -96,7 +96,7 @@ def _positions(genome: Columns, rng: np.random.Generator, orders: list[str]) -> 
     """One position for each insertion, distinct, by the preference of its order."""
     allowed = np.flatnonzero(genome.gene[1:] < 0) + 1
     introns = _inside_introns(genome)
-    centre, near = _centrality(genome), _near_genes(genome)
+    centre, genes_before = _centrality(genome), np.concatenate(([0], np.cumsum(genome.gene >= 0)))
     taken: set[int] = set()
     out = []
     for order in orders:
@@ -107,7 +107,7 @@ def _positions(genome: Columns, rng: np.random.Generator, orders: list[str]) -> 
         if order == "Gypsy":
             weight = np.exp(-0.5 * (centre[candidates] / PERICENTROMERE) ** 2) + 0.02
         elif order == "MITE":
-            weight = np.where(near[candidates], 1.0, FAR_WEIGHT)
+            weight = np.where(_near_genes(genes_before, candidates), 1.0, FAR_WEIGHT)
         chosen = int(rng.choice(candidates, p=weight / weight.sum()))
         taken.add(chosen)
         out.append(chosen)
@@ -129,11 +129,10 @@ def _centrality(genome: Columns) -> np.ndarray:
     return out
 
 
-def _near_genes(genome: Columns) -> np.ndarray:
-    steps = np.concatenate(([0], np.cumsum(genome.gene >= 0)))
-    at = np.arange(len(genome))
-    high = np.minimum(at + NEAR_GENE_BP, len(genome))
-    return steps[high] > steps[np.maximum(at - NEAR_GENE_BP, 0)]
+def _near_genes(genes_before: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Whether a gene lies within reach of each position; `genes_before` counts genic bases left of each."""
+    high = np.minimum(at + NEAR_GENE_BP, genes_before.size - 1)
+    return genes_before[high] > genes_before[np.maximum(at - NEAR_GENE_BP, 0)]
 
 
 def add_satellites(

@@ -25,7 +25,7 @@ from plantgfm.simulate.screens import make_screens
 from plantgfm.simulate.species import CLADE, divergence, lineage_of, species_of
 from plantgfm.simulate.truth import ORTHOLOG_COLUMNS, Genome, annotation, finish, motifs, orthologs, repeats
 
-VERSION = 1  # of the simulation: raise it with every change that changes its bytes
+VERSION = 2  # of the simulation: raise it with every change that changes its bytes
 INSTITUTE = "XPG001"  # in the form of a FAO WIEWS code
 SOURCE = "simulated by plantgfm"
 LICENCE = "Apache-2.0"
