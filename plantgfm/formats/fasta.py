@@ -24,6 +24,7 @@ PROTEIN_AMBIGUOUS_FRACTION = 0.5
 _LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
 _CODES = CODE_OF_BYTE.tobytes()
 _CASE_BIT = 0x20
+_FIRST_LOWER = ord("a")
 _LINE_FEED = ord("\n")
 
 
@@ -114,22 +115,21 @@ def _check_entry(path: Path, name: str, description: str, sequence: str, *, inde
 
 def _record(path: Path, name: str, description: str, sequence: str, *, index: int) -> Record:
     # pysam leaves the CR of an empty CRLF line that follows the header.
-    raw = np.frombuffer(sequence.removeprefix("\r").encode("utf-8"), dtype=np.uint8)
-    codes = np.frombuffer(bytearray(raw).translate(_CODES), dtype=np.uint8)
-    if codes.max(initial=INVALID if codes.size == 0 else 0) == INVALID:
+    text = bytearray(sequence.removeprefix("\r"), "utf-8")
+    raw, codes = (np.frombuffer(letters, dtype=np.uint8) for letters in (text, text.translate(_CODES)))
+    highest = codes.max(initial=0)
+    if highest == INVALID or codes.size == 0:
         raise _invalid_character(path, name, index)
-    _check_composition(path, name, raw, codes, index=index)
-    lower = (raw & _CASE_BIT) != 0
+    if highest == UNKNOWN:
+        _check_composition(path, name, raw, codes, index=index)
+    lower = raw >= _FIRST_LOWER  # of letters, as all are here
     runs = runs_of(lower) if lower.any() else np.empty((0, 2), dtype=np.int64)
     return Record(name=name, description=description.strip(), codes=codes, soft_mask=runs)
 
 
 def _check_composition(path: Path, name: str, raw: np.ndarray, codes: np.ndarray, *, index: int) -> None:
     """Refuse a protein that happens to use letters of the nucleotide alphabet only."""
-    is_unknown = codes == UNKNOWN
-    if not is_unknown.any():
-        return
-    unknown = raw[is_unknown]
+    unknown = raw[codes == UNKNOWN]
     plain_n = int(np.count_nonzero((unknown & ~np.uint8(_CASE_BIT)) == ord("N")))
     letters, ambiguous = raw.size - plain_n, unknown.size - plain_n
     if letters >= PROTEIN_MIN_LETTERS and ambiguous > PROTEIN_AMBIGUOUS_FRACTION * letters:
