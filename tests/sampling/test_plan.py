@@ -204,3 +204,15 @@ def test_clusters_thin_by_their_size(make_corpus, make_config, tmp_path):
     assert shares[0.5] == pytest.approx(20**-0.5 / (1 + 20**-0.5), abs=0.05)
     assert shares[1.0] == pytest.approx(1 / 21, abs=0.03)
     assert kept[1.0] < 0.6 * kept[0.0]
+
+
+@pytest.mark.parametrize("window_tokens", [16, 64, 200])
+def test_cells_share_no_start_and_stay_in_their_region(gapped, make_config, window_tokens):
+    config = make_config(window_tokens=window_tokens)
+    grid = build_plan(gapped, config).grid
+    last = grid.first + grid.jitter_bp[grid.region]
+    assert np.all(grid.first >= grid.region_start[grid.region])
+    assert np.all(last + config.window_bp <= grid.region_end[grid.region])
+    same = np.diff(grid.region) == 0
+    assert np.all(grid.first[1:][same] > last[:-1][same])
+    assert np.all((grid.proven[:, 0] >= grid.first) & (grid.proven[:, 0] <= last))

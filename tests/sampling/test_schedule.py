@@ -63,3 +63,12 @@ def test_every_pair_of_species_meets():
     np.put_along_axis(present, species, 1, axis=1)
     together = (present.T @ present)[~np.eye(12, dtype=bool)]
     assert together.min() > 0.5 * together.mean()
+
+
+def test_a_species_is_spread_over_a_block():
+    """In 256 steps that hold a species by even chance, a run of 40 with or without it is one in a million million."""
+    schedule = build_schedule(np.full(16, 1 / 16), batch_windows=8, min_species=8, seed=0)
+    species, _ = schedule.block(0)
+    for index in range(16):
+        present = (species == index).any(axis=1)
+        assert np.diff(np.flatnonzero(np.diff(present))).max() < 40
