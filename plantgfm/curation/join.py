@@ -32,6 +32,7 @@ class Prepared:
     verdicts: list[Verdict] = field(init=False)
     offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
     hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
+    verified: str = ""  # what verified its label
 
     def __post_init__(self):
         self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
@@ -223,6 +224,7 @@ def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], con
             ]
         )
     for (one, _), found in zip(left, verdicts):
+        one.verified = "; ".join(verdict.evidence for verdict in found if verdict.outcome is Outcome.KEPT)
         rejections = [verdict for verdict in found if verdict.outcome is Outcome.REJECTED]
         for verdict in rejections[:1] or [v for v in found if v.outcome is Outcome.FLAGGED]:
             one.verdicts += [
@@ -275,6 +277,7 @@ def _decisions(one: Prepared) -> list[Decision]:
         if not any(verdict.outcome is Outcome.REJECTED for verdict in found):
             flags = len(found)
             text = f"passed every stage with {flags} flag{'s' * (flags != 1)}" if flags else "passed every stage"
+            text += f"; label verified: {one.verified}" if one.verified else ""
             found = [*found, Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)]
         who = (one.assembly.key, one.assembly.species, row["name"], row["length_bp"])
         decisions += [Decision(*who, v.outcome, v.stage, v.reason, v.evidence) for v in found]

@@ -117,6 +117,8 @@ def test_ledger_covers_the_input(curation):
         sum(r.records for r in curation.ledger.rows() if r.outcome != "flagged") == curation.ledger.input_records == 46
     )
     assert all(d.evidence for d in curation.ledger.decisions)
+    (kept,) = [d for d in curation.ledger.decisions if d.record == "o"]
+    assert "label verified: distance to the reference of A1" in kept.evidence
 
 
 def test_accepted_bases_are_the_files_with_foreign_intervals_masked(curation):
