@@ -23,7 +23,6 @@ PROTEIN_AMBIGUOUS_FRACTION = 0.5
 
 _LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
 _CODES = CODE_OF_BYTE.tobytes()
-_CASE_BIT = 0x20
 _FIRST_LOWER = ord("a")
 _LINE_FEED = ord("\n")
 
@@ -129,9 +128,8 @@ def _record(path: Path, name: str, description: str, sequence: str, *, index: in
 
 def _check_composition(path: Path, name: str, raw: np.ndarray, codes: np.ndarray, *, index: int) -> None:
     """Refuse a protein that happens to use letters of the nucleotide alphabet only."""
-    unknown = raw[codes == UNKNOWN]
-    plain_n = int(np.count_nonzero((unknown & ~np.uint8(_CASE_BIT)) == ord("N")))
-    letters, ambiguous = raw.size - plain_n, unknown.size - plain_n
+    plain_n = sum(int(np.count_nonzero(raw == ord(letter))) for letter in "Nn")
+    letters, ambiguous = codes.size - plain_n, int(np.count_nonzero(codes == UNKNOWN)) - plain_n
     if letters >= PROTEIN_MIN_LETTERS and ambiguous > PROTEIN_AMBIGUOUS_FRACTION * letters:
         message = f"{ambiguous} of {letters} letters are ambiguity codes: looks like protein, give nucleotides"
         raise FormatError(path, message, name, _header_line(path, index))

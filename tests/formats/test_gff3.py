@@ -83,6 +83,12 @@ features = st.builds(
 )
 
 
+def test_a_key_with_a_space_or_a_quote_is_not_read_as_gff2(tmp_path):
+    some = [Feature(Interval("c", 0, 1), "gene", attributes={key: ("v",)}) for key in ("a b", 'a"b', "a=b", "%20")]
+    write_gff3(tmp_path / "a.gff3", some)
+    assert read_gff3(tmp_path / "a.gff3") == some
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(features, max_size=4))
 def test_written_is_read(tmp_path_factory, some):
