@@ -30,6 +30,57 @@ install_import_hook([f"plantgfm.{room}" for room in CHECKED], "beartype.beartype
 ROOT = Path(__file__).resolve().parent.parent
 
 
+SMALL = (
+    "corpus.world.genome_size_bp=100000",
+    "corpus.world.species=10",
+    "tokenizer.eight_mers=256",
+    "tokenizer.sample_bp=1000000",
+    "sampler.window_tokens=64",
+    "sampler.batch_windows=16",
+    "sampler.distance_max_bp=2048",
+    "model.d_model=64",
+    "model.n_layers=2",
+    "model.n_heads=1",
+    "model.d_ff=96",
+    "model.max_tokens=64",
+    "optimizer.warmup_steps=5",
+    "optimizer.peak_learning_rate=0.003",
+    "run.steps=60",
+    "run.evaluate_every_steps=30",
+    "run.checkpoint_every_steps=20",
+    "evaluation.max_windows=128",
+    "evaluation.tune_windows=64",
+    "evaluation.watch_windows=16",
+    "evaluation.markov_order=6",
+    "evaluation.tune_bp=50000",
+    "evaluation.resamples=200",
+)
+"""Overrides that make the main job small: a 100-kb world, a 2-layer model, seconds of training."""
+
+
+def composed(*overrides: str):
+    """Typed settings of the main job, as Hydra composes them."""
+    from hydra import compose, initialize_config_dir
+
+    from plantgfm.config import register, to_config
+
+    register()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The one run that end-to-end tests share: (folder above it, outcome of the job)."""
+    from plantgfm.wiring.training import run_training
+
+    folder = tmp_path_factory.mktemp("job")
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=small")
+    lines: list[str] = []
+    outcome = run_training(composed(*SMALL, *where), write=lines.append)
+    return folder, outcome, lines
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real plant data beside the repository; skips where it is absent."""

@@ -42,15 +42,19 @@ def fasta_queries(path: Path, *, window_bp: int) -> list[Query]:
     return [query_of(record, window_bp=window_bp) for record in read_fasta(path)]
 
 
-def cut_genes(genome: Path, annotation: Path, *, gene_ids: Iterable[str], flank_bp: int = 0) -> list[Record]:
-    """The genes of an annotated genome, on their own strand, with flanks, in the order asked for.
+def cut_genes(
+    genome: Path, annotation: Path, *, gene_ids: Iterable[str] | None = None, flank_bp: int = 0
+) -> list[Record]:
+    """Genes of an annotated genome, on their own strand, with flanks, in the order asked for; all of them for None.
 
     Raises:
         ValueError: for an id that no `gene` of the annotation has, or a sequence that the genome lacks.
     """
-    wanted = list(dict.fromkeys(gene_ids))
     records = {record.name: record for record in read_fasta(genome)}
     features = {f.attributes.get("ID", ("",))[0]: f for f in read_gff3(annotation) if f.type == "gene"}
+    wanted = list(features if gene_ids is None else dict.fromkeys(gene_ids))
+    if not wanted:
+        raise ValueError(f"{annotation} has no feature of type gene with an ID: there is nothing to look for")
     unknown = [gene for gene in wanted if gene not in features]
     if unknown:
         raise ValueError(f"{annotation} has no gene {unknown[0]!r} ({len(unknown)} of {len(wanted)} ids are unknown)")

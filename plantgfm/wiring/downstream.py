@@ -90,11 +90,11 @@ class RetrievalInputs:
     untrained: Path | None = None
 
     def __post_init__(self):
-        genes = (self.genes, self.genome, self.annotation)
-        if (self.queries is None) == (self.genes is None):
-            raise ValueError("give either --queries, or --genes with --genome and --annotation")
-        if self.genes is not None and None in genes:
-            raise ValueError("--genes needs --genome and --annotation: the ids are cut out of that genome")
+        genome = (self.genome, self.annotation)
+        if (self.queries is None) == (genome == (None, None)):
+            raise ValueError("give either --queries, or --genome with --annotation (and --genes to choose some)")
+        if self.queries is None and None in genome:
+            raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
         if self.untrained is not None and not self.target:
             raise ValueError("--untrained needs --target: the untrained model has to embed it")
 
@@ -136,7 +136,9 @@ def _settings_of(targets: VectorTable) -> EmbeddingConfig:
 def _queries(inputs: RetrievalInputs, *, window_bp: int, flank_bp: int) -> list[Query]:
     if inputs.queries is not None:
         return fasta_queries(inputs.queries, window_bp=window_bp)
-    ids = [line.strip() for line in inputs.genes.read_text().splitlines() if line.strip()]
+    ids = None
+    if inputs.genes is not None:
+        ids = [line.strip() for line in inputs.genes.read_text().splitlines() if line.strip()]
     records = cut_genes(inputs.genome, inputs.annotation, gene_ids=ids, flank_bp=flank_bp)
     return [query_of(record, window_bp=window_bp) for record in records]
 

@@ -117,6 +117,7 @@ def test_genes_are_cut_on_their_strand_and_unknown_ids_are_named(tmp_path):
     (tmp_path / "a.gff3").write_text("\n".join(lines) + "\n")
     two, one = cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3", gene_ids=["two", "one"])
     assert (decode(one.codes), decode(two.codes)) == (decode(codes[10:20]), decode(reverse_complement(codes[30:40])))
+    assert [gene.name for gene in cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3")] == ["one", "two"]
     (wide,) = cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3", gene_ids=["one"], flank_bp=5)
     assert wide.length_bp == 20
     with pytest.raises(ValueError, match="no gene 'three'"):

@@ -1,0 +1,137 @@
+"""The main job on a small world: what it leaves, what a second call does, what later commands make of it."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from plantgfm.cli import commands
+from plantgfm.export.bundle import load_bundle
+from plantgfm.training.run_folder import RunMismatch
+from plantgfm.wiring.runs import open_run_folder, params_of
+from plantgfm.wiring.scores import evaluate_run
+from plantgfm.wiring.training import run_training
+from tests.conftest import SMALL, composed
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(commands, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="session")
+def evaluated(trained):
+    folder, outcome, _ = trained
+    return evaluate_run(outcome.run_dir)
+
+
+def test_the_run_folder_holds_what_later_commands_need(trained):
+    _, outcome, lines = trained
+    names = {path.name for path in outcome.run_dir.iterdir()}
+    assert {"run.json", "settings.json", "vocabulary.json", "ledger", "metrics.jsonl", "checkpoints"} <= names
+    assert lines[0].startswith("corpus ") and "9 species" in lines[0]
+    assert outcome.result.step == 60 and not outcome.result.interrupted
+
+
+def test_every_planted_defect_is_caught_and_every_clean_record_kept(trained):
+    folder, outcome, _ = trained
+    ledger = outcome.curation.ledger
+    planted = [line.split("\t") for line in (folder / "world/truth/defects.tsv").read_text().splitlines()[1:]]
+    assert len({kind for _, _, kind, _, _ in planted}) >= 8
+    bad = set()
+    for assembly, record, kind, stage, reason in planted:
+        told = [d for d in ledger.decisions if d.assembly == assembly and (not record or d.record == record)]
+        if reason == "accepted":
+            assert any(d.outcome.value == "kept" for d in told), kind
+            continue
+        bad.add((assembly, record))
+        assert any((d.stage, d.outcome.value) == (stage, "rejected") for d in told), (kind, told)
+    rejected = [d for d in ledger.decisions if d.outcome.value == "rejected"]
+    innocent = [d for d in rejected if (d.assembly, d.record) not in bad and (d.assembly, "") not in bad]
+    assert not innocent, innocent
+
+
+def test_the_held_out_species_is_in_no_corpus(trained):
+    folder, outcome, _ = trained
+    held_out = (folder / "world/held_out.csv").read_text().splitlines()[1].split(",")[0]
+    assert held_out not in outcome.corpus.species and len(outcome.corpus.species) == 9
+
+
+def test_the_loss_falls_and_species_are_reported(trained):
+    _, outcome, _ = trained
+    rows = [json.loads(line) for line in (outcome.run_dir / "metrics.jsonl").read_text().splitlines()]
+    logged = [row for row in rows if "masked_nats_per_token" in row]
+    assert logged[-1]["masked_nats_per_token"] < logged[0]["masked_nats_per_token"]
+    assert {f"species/{name}" for name in outcome.corpus.species} <= set().union(*logged)
+    assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
+
+
+def test_a_second_call_reuses_everything(trained):
+    folder, outcome, _ = trained
+    lines: list[str] = []
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=small")
+    again = run_training(composed(*SMALL, *where), write=lines.append)
+    assert again.curation.reused > 0 and "is done: nothing is left to train" in lines[-1]
+    assert again.corpus.fingerprint == outcome.corpus.fingerprint
+    assert again.vocabulary == outcome.vocabulary
+
+
+def test_other_settings_under_the_same_name_are_refused_by_name(trained):
+    folder, _, _ = trained
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=small")
+    with pytest.raises(RunMismatch, match=r"run\.steps: 60 there, 61 here"):
+        run_training(composed(*SMALL, *where, "run.steps=61"), write=print)
+
+
+def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
+    _, outcome, _ = trained
+    summary = evaluated.summary
+    assert 0 < summary["masked_bits_per_base"] < 2.3
+    for name in ("unigram_species_bits_per_base", "markov_pooled_bits_per_base", "next_region_gain_over_unigram"):
+        assert summary[f"{name}_low"] <= summary[name] <= summary[f"{name}_high"]
+    species = {row["group"] for row in evaluated.select(kind="species", metric="masked_bits_per_base")}
+    assert species <= set(outcome.corpus.species) and len(species) >= 5
+    again = evaluate_run(outcome.run_dir)
+    assert again.summary == summary
+
+
+def test_a_trained_model_beats_itself_before_training(trained, evaluated):
+    _, outcome, _ = trained
+    run = open_run_folder(outcome.run_dir)
+    params, known = params_of(run, step=0)
+    assert known["step"] == 0
+    trained_params, _ = params_of(run)
+    assert not np.allclose(params["masked_head"]["dense"]["kernel"], trained_params["masked_head"]["dense"]["kernel"])
+
+
+def test_export_embed_retrieve_report(trained, evaluated):
+    folder, outcome, _ = trained
+    run, world = outcome.run_dir, folder / "world"
+    invoke("export", run, "--out", run / "bundle")
+    invoke("export", run, "--out", run / "untrained", "--untrained")
+    assert load_bundle(run / "bundle").lineage["step"] == 60
+    assert load_bundle(run / "untrained").lineage["step"] == 0
+    vectors = run / "held_out.parquet"
+    said = invoke("embed", run / "bundle", "--manifest", world / "held_out.csv", "--out", vectors)
+    assert re.search(r"'windows': \d+", said)
+    assert "reused" in invoke("embed", run / "bundle", "--manifest", world / "held_out.csv", "--out", vectors)
+    assert pq.read_metadata(vectors).num_rows > 50
+    relative = next(line.split("\t")[1] for line in (world / "truth/orthologs.tsv").read_text().splitlines()[1:])
+    slug = relative.lower().replace(" ", "_")
+    target = (world / "held_out.csv").read_text().splitlines()[1].split(",")[5]
+    said = invoke(
+        "retrieve", run / "bundle", "--genome", world / f"genomes/{slug}.fa.gz",
+        "--annotation", world / f"annotation/{slug}.gff3.gz", "--vectors", vectors, "--out", run / "retrieval",
+        "--truth", world / "truth/orthologs.tsv", "--target", world / target, "--untrained", run / "untrained",
+    )  # fmt: skip
+    assert "chance" in said and "11-mer containment" in said and "untrained model" in said
+    said = invoke("report", run)
+    html = (run / "report.html").read_text()
+    for heading in ("Curation", "Vocabulary", "Training", "Held-out regions", "Retrieval"):
+        assert f">{heading}<" in html
+    assert html.count("data:image/png;base64,") >= 6 and "http" not in re.sub(r"https?://www\.w3\.org\S*", "", html)
+    assert "masked bits per base" in said

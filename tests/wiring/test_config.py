@@ -1,0 +1,68 @@
+"""Settings: every group composes, checks run, overrides are typed."""
+
+from pathlib import Path
+
+import pytest
+
+from plantgfm.config import CorpusKind, settings
+from plantgfm.curation.config import CurationConfig
+from plantgfm.identity import plain, restore
+from plantgfm.wiring.training import identity_of, run_dir_of
+from tests.conftest import ROOT, composed
+
+GROUPS = sorted((path.parent.name, path.stem) for path in (ROOT / "configs").glob("*/*.yaml"))
+
+
+def test_there_are_ten_groups():
+    assert {group for group, _ in GROUPS} >= {
+        "corpus", "curation", "tokenizer", "sampler", "model", "objective", "optimizer", "mesh", "run",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPS)
+def test_every_config_composes_and_opens_with_a_comment(group, name):
+    path = ["corpus.path=a/manifest.csv"] if (group, name) == ("corpus", "manifest") else []
+    config = composed(f"{group}={name}", *path)
+    assert restore(type(config), plain(config)) == config
+    assert (ROOT / "configs" / group / f"{name}.yaml").read_text().startswith("#")
+
+
+def test_a_manifest_is_asked_for_by_path():
+    config = composed("corpus=manifest", "corpus.path=a/b/manifest.csv")
+    assert config.corpus.kind is CorpusKind.MANIFEST and config.corpus.path == "a/b/manifest.csv"
+    with pytest.raises(ValueError, match=r"give corpus\.path=PATH/manifest\.csv"):
+        composed("corpus=manifest", "corpus.path=a/b")
+
+
+def test_a_window_longer_than_the_model_is_refused():
+    with pytest.raises(ValueError, match=r"sampler\.window_tokens=512 is more than model\.max_tokens=256"):
+        composed("sampler.window_tokens=512", "model.max_tokens=256")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
+def test_a_run_name_is_a_plain_folder_name(name):
+    with pytest.raises(ValueError, match=r"run\.name"):
+        composed(f"run.name='{name}'")
+
+
+def test_settings_from_the_command_line_are_typed_and_nested():
+    config = settings(CurationConfig, ["completeness.min_record_bp=77"])
+    assert config.completeness.min_record_bp == 77
+    with pytest.raises(ValueError, match="min_rekord_bp"):
+        settings(CurationConfig, ["completeness.min_rekord_bp=77"])
+    with pytest.raises(ValueError, match="could not be converted|not convert"):
+        settings(CurationConfig, ["completeness.min_record_bp=many"])
+
+
+class Printed:
+    fingerprint = "f"
+
+
+def test_identity_leaves_out_place_and_printing_only():
+    base = composed()
+    moved = composed("run.name=other", "run.folder=/elsewhere", "run.log_every_steps=3", "run.processes=2")
+    longer = composed("run.steps=999")
+    parts = {"corpus": Printed(), "vocabulary": Printed()}
+    assert identity_of(base, **parts) == identity_of(moved, **parts) != identity_of(longer, **parts)
+    assert identity_of(base, **parts) != identity_of(composed("model.d_ff=96"), **parts)
+    assert run_dir_of(moved) == Path("/elsewhere/other")
