@@ -40,13 +40,26 @@ def test_few_kmers_cluster_too():
     assert identity[0] == identity[2] == 0 and identity[1] == identity[3] == -1
 
 
-def test_members_match_their_leader():
+def leaders_by_hand(windows):
+    large = [verification_sketches(codes, k=21, bins=1024, window_bp=WIDTH)[0] for codes in windows]
+    leaders, found = [], []
+    for i, one in enumerate(large):
+        matches = [(np.mean(one == large[j]), -j) for j in leaders if np.mean(one == large[j]) >= INDEX]
+        found.append(-max(matches)[1] if matches else i)
+        leaders += [i] if found[-1] == i else []
+    return found
+
+
+def test_members_gather_around_leaders_and_do_not_chain():
     drift = [random_codes(WIDTH, 1)]
     for seed in range(8):
-        drift.append(mutated(drift[-1], 0.985, seed))
+        drift.append(mutated(drift[-1], 0.988, seed))
     identity, size = cluster(drift)
-    assert identity[0] == 0 and len(set(identity.tolist())) > 1, "a chain must break"
-    assert all(size[i] == (identity == identity[i]).sum() for i in range(len(drift)) if identity[i] >= 0)
+    expected = leaders_by_hand(drift)
+    assert 1 < len(set(expected)) < 9, "the chain must break"
+    together = [[expected[i] == expected[j] for j in range(9)] for i in range(9)]
+    assert [[identity[i] == identity[j] >= 0 or i == j for j in range(9)] for i in range(9)] == together
+    assert size.tolist() == [expected.count(one) for one in expected]
 
 
 @pytest.mark.parametrize("seed", range(3))
