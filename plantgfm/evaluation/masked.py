@@ -215,16 +215,6 @@ def _row(at: dict[str, Any], metric: str, predictor: str, estimate: Estimate) ->
     return {**at, "metric": metric, "predictor": predictor, **vars(estimate)}
 
 
-def floor_violation(estimate: Estimate, entropy_bits: float) -> float:
-    """Bits per base by which a whole interval lies below the generator's entropy; 0 where it does not.
-
-    On a simulated sequence of known entropy nothing can do better, so a positive value is a leak. A masked model sees
-    both sides of a token: its floor is the entropy of a token given both sides, which `Direction.TWO_SIDED` gives for
-    the generator's order, and which lies a little below the entropy rate.
-    """
-    return max(0.0, entropy_bits - estimate.high)
-
-
 def model_nats(scores: ModelScores, unigram: Unigram, held_out: HeldOut, markov: Nats) -> Nats:
     """Nats of all predictors at the scored positions, the model's first."""
     return {MODEL: scores.nats, **unigram_nats(unigram, held_out), **markov}

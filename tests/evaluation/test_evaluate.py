@@ -9,8 +9,9 @@ import pytest
 
 from plantgfm.evaluation.bootstrap import Estimate
 from plantgfm.evaluation.evaluate import evaluate
+from plantgfm.evaluation.floor import floor_nats, floor_violation
 from plantgfm.evaluation.held_out import Scorer, prepare
-from plantgfm.evaluation.masked import MODEL, floor_violation
+from plantgfm.evaluation.masked import MODEL
 from plantgfm.evaluation.next_region import next_groups
 from plantgfm.evaluation.result import EvaluationResult
 from plantgfm.evaluation.unigram import fit_unigram
@@ -242,3 +243,14 @@ def test_batching_does_not_change_what_a_network_says(held_out, config, small):
 def test_only_a_whole_interval_below_the_entropy_violates_the_floor():
     assert floor_violation(Estimate(1.95, 1.93, 1.97), 1.96) == 0.0
     assert floor_violation(Estimate(1.90, 1.88, 1.92), 1.96) == pytest.approx(0.04)
+
+
+def test_the_floor_knows_the_strand_and_lies_below_the_chains_of_both(uniform, corpus, vocabulary, held_out):
+    nats = floor_nats(corpus, vocabulary, held_out, order=2)
+    bits = nats.sum() / held_out.positions.bp.sum() / np.log(2)
+    mixed = uniform.one(kind="all", metric="masked_bits_per_base", predictor="markov species two-sided 2")
+    assert np.isfinite(nats).all()
+    assert bits < mixed["value"] - 0.005
+    # Read on the wrong strand, the same windows cost more.
+    flipped = replace(held_out, pairs=replace(held_out.pairs, reverse=~held_out.pairs.reverse))
+    assert floor_nats(corpus, vocabulary, flipped, order=2).sum() > 1.01 * nats.sum()

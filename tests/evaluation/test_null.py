@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from plantgfm.evaluation.bootstrap import bootstrap_ratio
+from plantgfm.evaluation.floor import floor_violation
 from plantgfm.evaluation.markov import Direction, fit_chain, kmers, token_nats
-from plantgfm.evaluation.masked import floor_violation
 from plantgfm.evaluation.next_region import histogram_nats
 from plantgfm.evaluation.unigram import count_tokens, likeliest_mass, shrink
 from plantgfm.tokenization.encode import encode
