@@ -202,7 +202,7 @@ def test_crash_in_the_middle_leaves_no_half_file_and_the_next_run_goes_on(world,
     monkeypatch.undo()
     names = [path.name for path in (tmp_path / "assemblies").iterdir()]
     assert not [name for name in names if name.endswith(".part")]
-    assert sum(name.endswith(".json") for name in names) == 2
+    assert [sum(name.endswith(end) for name in names) for end in (".json", ".npz")] == [2, 2]
     after = run(world, tmp_path)
     assert after.fingerprint == curation.fingerprint and after.reused == 2
 
