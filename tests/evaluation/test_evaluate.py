@@ -184,6 +184,7 @@ def test_distance_bins_and_species_tile_the_pairs(corpus, held_out, config):
     for wanted in ("species", "distance"):
         members = [member for kind, _, member in next_groups(corpus, held_out, config) if kind == wanted]
         assert np.array_equal(np.sum(members, axis=0), np.ones(len(held_out.pairs)))
+        assert min(member.sum() for member in members) >= len(held_out.pairs) // 4
 
 
 def test_a_second_evaluation_is_the_same_with_and_without_the_cache(uniform, parts, vocabulary, cache):
