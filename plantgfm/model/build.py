@@ -94,7 +94,8 @@ class Network:
         return (total / jnp.maximum(jnp.sum(counts, axis=1, keepdims=True), 1.0)).astype(hidden.dtype)
 
     def _module(self, params: Params) -> Encoder:
-        return nnx.merge(self.graph, self.fold(params))
+        # Parameters that were read from a file may be NumPy arrays.
+        return nnx.merge(self.graph, jax.tree.map(jnp.asarray, self.fold(params)))
 
     def _decode(self, module: Encoder, states: Array, bias: Array) -> Array:
         logits = decode(states, module.embeddings.table[...].astype(states.dtype))

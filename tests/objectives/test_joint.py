@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plantgfm.model.build import build
+from plantgfm.model.config import ModelConfig
+from plantgfm.objectives.config import ObjectiveConfig
+from plantgfm.objectives.joint import loss, summarise
+from plantgfm.objectives.masking import draw_masks
+from plantgfm.schema import Batch
+
+V = 90
+KEY = jax.random.key(5)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16), V)
+
+
+@pytest.fixture(scope="module")
+def params(network):
+    return network.init(jax.random.key(0))
+
+
+def batch(**changes):
+    rng = np.random.default_rng(0)
+    tokens, following = rng.integers(5, V, (2, 4, 40)).astype(np.int32)
+    tokens[:, 0] = following[:, 0] = 1
+    columns = {
+        "tokens": tokens,
+        "repeat_fraction": np.zeros((4, 40), np.float32),
+        "next_tokens": following,
+        "distance_bp": np.array([0, 100, 1000, 10_000], np.int32),
+        "species": np.array([0, 1, 1, 2], np.int32),
+    }
+    return Batch(**{name: jnp.asarray(value) for name, value in (columns | changes).items()})
+
+
+def run(network, params, batch, **settings):
+    columns = (batch.tokens, batch.repeat_fraction, batch.next_tokens, batch.distance_bp, batch.species)
+    return jax.jit(lambda p, *c: loss(network, p, Batch(*c), KEY, ObjectiveConfig(**settings), n_species=3))(
+        params, *columns
+    )
+
+
+def test_the_joint_loss_is_the_weighted_sum_of_both(network, params):
+    value, sums = run(network, params, batch(), next_region_weight=0.5)
+    means = summarise(sums)
+    np.testing.assert_allclose(value, means["masked_nats_per_token"] + 0.5 * means["next_nats_per_token"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.sum(sums["species_nats"]), sums["masked_nats"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.sum(sums["species_tokens"]), sums["masked_tokens"], rtol=1e-5)
+    assert means["species_nats_per_token"].shape == (3,)
+
+
+def test_the_next_region_is_a_target_and_never_an_input(network, params):
+    _, sums = run(network, params, batch())
+    _, others = run(network, params, batch(next_tokens=np.full((4, 40), 17, np.int32)))
+    assert sums["masked_nats"] == others["masked_nats"]
+    assert sums["next_nats"] != others["next_nats"]
+
+
+def test_a_hidden_token_changes_no_input_and_so_no_logit():
+    """With every chosen token behind [MASK], another token at a slot gives the same inputs."""
+    config, tokens = ObjectiveConfig(), batch().tokens
+    masks = draw_masks(KEY, tokens, config, vocabulary_size=V, evaluate=True)
+    rows = jnp.arange(4)[:, None]
+    changed = tokens.at[rows, masks.slots].set(jnp.where(masks.slot_valid, (masks.targets - 5 + 3) % (V - 5) + 5, 1))
+    assert jnp.sum(changed != tokens) == jnp.sum(masks.slot_valid)
+    other = draw_masks(KEY, changed, config, vocabulary_size=V, evaluate=True)
+    np.testing.assert_array_equal(other.inputs, masks.inputs)
+    np.testing.assert_array_equal(other.slots, masks.slots)
+
+
+def test_gradient_reaches_every_parameter_and_a_few_steps_bring_the_loss_down(network, params):
+    value_and_grad = jax.jit(jax.value_and_grad(lambda p: run(network, p, batch())[0]))
+    first, gradient = value_and_grad(params)
+    assert all(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient))
+    current = params
+    for _ in range(8):
+        _, gradient = value_and_grad(current)
+        current = jax.tree.map(lambda p, g: p - 0.5 * g, current, gradient)
+    assert value_and_grad(current)[0] < first - 0.05
+
+
+def test_without_weight_the_next_region_head_learns_nothing(network, params):
+    gradient = jax.jit(jax.grad(lambda p: run(network, p, batch(), next_region_weight=0.0)[0]))(params)
+    assert not any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient["next_region"]))
+
+
+def test_settings_out_of_range_name_their_value():
+    for settings in (
+        {"masked_fraction": 0.0},
+        {"mask_share": 1.5},
+        {"mean_span_tokens": 0.5},
+        {"next_region_weight": -1.0},
+    ):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            ObjectiveConfig(**settings)
+    with pytest.raises(ValueError, match="exceed"):
+        ObjectiveConfig(mask_share=0.9, random_share=0.2)
