@@ -1,0 +1,118 @@
+"""Device mesh, and ordered rules from parameter paths to the axes that they are split over.
+
+Parameters are named by their path in the tree, joined by "/". The first rule whose pattern is found in a path decides;
+a rule that decides nothing and a parameter without a rule are both errors, so a renamed parameter is noticed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXES = ("data", "fsdp", "tensor")
+"""Windows are split over data and fsdp; parameters over fsdp, and over tensor within a layer."""
+
+Rules = Sequence[tuple[str, P]]
+
+# The table is split over its rows alone: split over both dimensions, on a mesh of 2 x 2 x 2, XLA 0.10.2 gives wrong
+# gradients behind the tied decoder (held by `tests/test_partition.py`).
+MODEL_RULES: Rules = (
+    (r"embeddings/table$", P(("tensor", "fsdp"))),
+    (r"(Wqkv|Wi|dense)/kernel$", P("fsdp", "tensor")),
+    (r"Wo/kernel$", P("tensor", "fsdp")),
+    (r"kmer/projection$", P()),
+    (r"(scale|bias)$", P()),
+)
+"""Rules for the parameters of `model`; `model_rules` leaves out the one that folded parameters do not need."""
+
+
+def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of data · fsdp · tensor devices.
+
+    Args:
+        data: number of copies of the parameters; 0 takes all devices that the other two leave.
+        fsdp: number of parts that parameters, and the batch, are split into.
+        tensor: number of parts that the work within a layer is split into.
+        devices: to use; the first of all by default.
+
+    Raises:
+        ValueError: when there are not that many devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    data = data or len(devices) // (fsdp * tensor)
+    sizes = (data, fsdp, tensor)
+    if min(sizes) < 1 or math.prod(sizes) > len(devices):
+        raise ValueError(f"mesh data, fsdp, tensor = {sizes} does not fit {len(devices)} devices: lower one of them")
+    return Mesh(np.asarray(devices[: math.prod(sizes)]).reshape(sizes), AXES)
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """The name of a leaf: its keys joined by "/"."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def model_rules(params: Any) -> Rules:
+    """`MODEL_RULES` as far as these parameters need them: without a k-mer projection, without its rule."""
+    return MODEL_RULES if "kmer" in params else tuple(rule for rule in MODEL_RULES if not rule[0].startswith("kmer"))
+
+
+def match_rules(rules: Rules, tree: Any) -> Any:
+    """The specification of every leaf, as a tree of the same structure.
+
+    Raises:
+        ValueError: for a leaf without a rule, a rule that decides no leaf, or a rule with more axes than its leaf.
+    """
+    used = set()
+
+    def spec_of(path, leaf):
+        name = path_name(path)
+        for index, (pattern, spec) in enumerate(rules):
+            if re.search(pattern, name):
+                if len(spec) > np.ndim(leaf):
+                    raise ValueError(f"rule {pattern!r} → {spec} has more axes than {name} of shape {np.shape(leaf)}")
+                used.add(index)
+                return spec
+        raise ValueError(f"parameter {name} of shape {np.shape(leaf)} has no partition rule: add one")
+
+    specs = jax.tree_util.tree_map_with_path(spec_of, tree)
+    idle = [pattern for index, (pattern, _) in enumerate(rules) if index not in used]
+    if idle:
+        raise ValueError(f"partition rules that decide no parameter: {idle}; remove them or mend their pattern")
+    return specs
+
+
+def param_shardings(mesh: Mesh, rules: Rules, tree: Any) -> Any:
+    """`NamedSharding` of every leaf by its rule; an axis that does not divide a dimension is left out there."""
+    specs = match_rules(rules, tree)
+    return jax.tree.map(
+        lambda leaf, spec: NamedSharding(mesh, fitting(mesh, spec, np.shape(leaf))),
+        tree,
+        specs,
+    )
+
+
+def fitting(mesh: Mesh, spec: P, shape: tuple[int, ...]) -> P:
+    """The specification without the axes whose size does not divide their dimension."""
+    return P(*(axes if size % _parts(mesh, axes) == 0 else None for axes, size in zip(spec, shape)))
+
+
+def _parts(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    return math.prod(mesh.shape[name] for name in names)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Windows, the first axis, split over data and fsdp."""
+    return NamedSharding(mesh, P(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same value on every device."""
+    return NamedSharding(mesh, P())
