@@ -2,9 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from plantgfm.model.build import build
-from plantgfm.model.config import ModelConfig
+from plantgfm.model.config import CLS, PAD, SEP, ComputeType, ModelConfig
+from plantgfm.model.encoder import Encoder
+from plantgfm.tokenization import vocabulary
 
 V = 70
 
@@ -46,3 +49,69 @@ def test_folding_changes_no_logit_and_leaves_one_table():
     )
     with pytest.raises(ValueError, match="features"):
         plain.hidden(params, some_tokens())
+
+
+def test_fresh_logits_lie_near_the_log_unigram():
+    net = network()
+    log_unigram = np.log(np.random.default_rng(2).dirichlet(np.ones(V))).astype(np.float32)
+    params = net.init(jax.random.key(0), log_unigram=log_unigram)
+    hidden = net.hidden(params, some_tokens())
+    masked = jax.nn.log_softmax(net.masked_logits(params, hidden))[..., :V]
+    following = net.next_region_logits(params, net.pool(hidden, some_tokens()), jnp.array([0, 10, 10_000]))
+    assert np.mean(np.abs(masked - log_unigram.reshape(1, 1, -1))) < 0.15
+    assert np.mean(np.abs(jax.nn.log_softmax(following)[:, :V] - log_unigram.reshape(1, -1))) < 0.15
+
+
+def test_what_lies_behind_padding_or_ahead_of_a_causal_model_changes_nothing():
+    tokens = some_tokens()
+    for net, place in ((network(), 15), (network(causal=True), 8)):
+        params = net.init(jax.random.key(1))
+        states = net.hidden(params, tokens)
+        other = tokens.at[1:, place:].set(0 if place == 15 else 9)
+        kept = net.hidden(params, jnp.concatenate([other, jnp.zeros((3, 4), jnp.int32)], axis=1))
+        rows = slice(0, 1) if place == 15 else slice(0, 3)
+        np.testing.assert_allclose(kept[rows, :place], states[rows, :place], rtol=0, atol=1e-5)
+
+
+def test_pooling_is_the_mean_over_sequence_and_zero_without_any():
+    hidden = jnp.arange(24.0).reshape(2, 4, 3)
+    pooled = network().pool(hidden, jnp.array([[1, 9, 9, 2], [1, 0, 0, 0]], jnp.int32))
+    np.testing.assert_allclose(pooled, [hidden[0, 1:3].mean(0), np.zeros(3)])
+
+
+def test_distance_reaches_the_next_region_and_bfloat16_gives_float32_logits():
+    net = network(compute_type=ComputeType.BFLOAT16)
+    params = net.init(jax.random.key(0))
+    tokens = some_tokens()
+    pooled = net.pool(net.hidden(params, tokens), tokens)
+    near, far = (net.next_region_logits(params, pooled, jnp.full(3, d, jnp.int32)) for d in (10, 10_000))
+    assert pooled.dtype == jnp.bfloat16
+    assert near.dtype == jnp.float32
+    assert np.any(near != far)
+
+
+def test_an_embedding_keeps_its_variance_when_it_is_factorised():
+    spread = [
+        np.std(net.fold(net.init(jax.random.key(0)))["embeddings"]["table"]) for net in (network(), network(False))
+    ]
+    assert abs(spread[0] / spread[1] - 1) < 0.1
+
+
+def test_the_modules_are_a_tree_without_aliases_and_hold_parameters_alone():
+    module = Encoder(ModelConfig(d_model=16, n_layers=2, n_heads=2, d_ff=16), 64, rngs=nnx.Rngs(params=0))
+    nnx.split(module, nnx.Param)  # refuses any other kind of variable
+    variables = [id(leaf) for _, leaf in nnx.iter_graph(module) if isinstance(leaf, nnx.Variable)]
+    assert len(variables) == len(set(variables)) == len(jax.tree.leaves(nnx.state(module)))
+
+
+def test_shapes_that_cannot_be_built_name_their_value():
+    with pytest.raises(ValueError, match="192 over model.n_heads 5"):
+        ModelConfig(n_heads=5)
+    with pytest.raises(ValueError, match="local_attention is 3"):
+        ModelConfig(local_attention=3)
+    with pytest.raises(ValueError, match="7 rows"):
+        build(ModelConfig(), V, features=np.zeros((7, 3), np.float32))
+
+
+def test_special_tokens_are_those_of_the_vocabulary():
+    assert (PAD, CLS, SEP) == (vocabulary.PAD, vocabulary.CLS, vocabulary.SEP)
