@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.curation.config import CurationConfig
@@ -66,11 +67,11 @@ class RunConfig(TrainingConfig):
 
 @dataclass
 class MeshConfig:
-    """Devices along each axis of the mesh; a run of one device leaves all at 1."""
+    """Devices along each axis of the mesh; one device leaves all at 1."""
 
-    data: int = 1
-    fsdp: int = 1
-    tensor: int = 1
+    data: int = 1  # copies of the parameters; 0: as many as the devices that the other axes leave
+    fsdp: int = 1  # parts that parameters and batch are split into
+    tensor: int = 1  # parts that the work within a layer is split into
 
 
 @dataclass
@@ -107,11 +108,14 @@ def to_config(composed: Any) -> Config:
     Raises:
         ValueError: for a value that a check refuses.
     """
-    return _to_object(composed)
+    try:
+        return OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
 
 
-def settings(kind: type[Settings], overrides: Sequence[str] = ()) -> Settings:
-    """Settings of one room from `key=value` texts, over its defaults; nested keys with dots.
+def settings(base: Settings | type[Settings], overrides: Sequence[str] = ()) -> Settings:
+    """Settings of one room from `key=value` texts, over its defaults or over given ones; nested keys with dots.
 
     Raises:
         ValueError: for a key that does not exist or a value of the wrong type.
@@ -119,15 +123,11 @@ def settings(kind: type[Settings], overrides: Sequence[str] = ()) -> Settings:
     wrong = [text for text in overrides if "=" not in text]
     if wrong:
         raise ValueError(f"--set {wrong[0]!r} is no key=value")
-    base = OmegaConf.structured(kind)
+    base = OmegaConf.structured(base)
     try:
-        return _to_object(OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides))))
-    except OmegaConfBaseException as error:
+        return OmegaConf.to_object(OmegaConf.merge(base, OmegaConf.from_dotlist(list(overrides))))
+    except (OmegaConfBaseException, YAMLError) as error:
         known = ", ".join(OmegaConf.to_container(base))
         raise ValueError(
             f"--set {' '.join(overrides)}: {str(error).splitlines()[0]}; settings here: {known}"
         ) from error
-
-
-def _to_object(composed: Any) -> Any:
-    return OmegaConf.to_object(composed)

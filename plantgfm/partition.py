@@ -98,6 +98,16 @@ def param_shardings(mesh: Mesh, rules: Rules, tree: Any) -> Any:
     )
 
 
+def state_shardings(mesh: Mesh, state: Any) -> Any:
+    """`NamedSharding` of a training state: parameters and their moments by the rules, counters on every device.
+
+    Args:
+        mesh: the devices.
+        state: arrays or shapes, with `params` among its fields; moments carry the names of their parameters.
+    """
+    return param_shardings(mesh, (*model_rules(state.params), (r".", P())), state)
+
+
 def fitting(mesh: Mesh, spec: P, shape: tuple[int, ...]) -> P:
     """The specification without the axes whose size does not divide their dimension."""
     return P(*(axes if size % _parts(mesh, axes) == 0 else None for axes, size in zip(spec, shape)))

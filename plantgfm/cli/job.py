@@ -9,6 +9,7 @@ import click
 
 from plantgfm.cli.progress import progress_bars
 from plantgfm.config import Config
+from plantgfm.training.allocator import keep_freed_memory
 
 _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -16,6 +17,7 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 def run_job(config: Config) -> int:
     """Run the main job and print what it found; the exit status: 0, or 130 and 143 after a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_freed_memory()  # before JAX is imported
     from plantgfm.wiring.scores import evaluate_run
     from plantgfm.wiring.tables import corpus_table, evaluation_tables, ledger_table
     from plantgfm.wiring.training import run_training
@@ -33,7 +35,7 @@ def run_job(config: Config) -> int:
         f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB, {_seconds(result.seconds)}\n"
     )
     with progress_bars() as progress:
-        evaluation = evaluate_run(outcome.run_dir, progress=progress)
+        evaluation = evaluate_run(outcome.run_dir, reuse=True, progress=progress)
     for table in evaluation_tables(evaluation):
         click.echo(table.to_text() + "\n")
     click.echo(f"{outcome.run_dir}: done in {time.monotonic() - began:.0f} s")

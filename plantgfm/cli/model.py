@@ -27,7 +27,9 @@ class Step(click.ParamType):
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figures; RUN/evaluation by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the figures; RUN/evaluation[-step-STEP] by default."
+)
 @SET
 def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tuple[str, ...]) -> None:
     """Score a checkpoint on held-out regions, beside unigram and Markov baselines on the same positions.
@@ -71,7 +73,8 @@ def export(run: Path, out: Path, step: int | str | None, untrained: bool) -> Non
 @click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
 @click.option("--batch-windows", type=int, default=32, show_default=True)
-def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, **options) -> None:
+@SET
+def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, overrides, **options) -> None:
     """Turn a genome into vectors with coordinates.
 
     One row a window: sequence, start, end (0-based, half-open), vector. Windows with over 10 % N are left out, and
@@ -79,14 +82,14 @@ def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, **
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """
+    from plantgfm.config import settings
     from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
     from plantgfm.wiring.downstream import embed_files
 
     if (fasta is None) == (manifest is None):
         raise click.UsageError("give either --fasta or --manifest")
-    config = EmbeddingConfig(
-        **{**options, "pooling": Pooling(options["pooling"]), "strand": StrandUse(options["strand"])}
-    )
+    named = {"pooling": Pooling(options["pooling"]), "strand": StrandUse(options["strand"])}
+    config = settings(EmbeddingConfig(**{**options, **named}), overrides)
     with progress_bars() as progress:
         counts = embed_files(bundle, out, fasta=fasta, manifest=manifest, config=config, progress=progress)
     click.echo(f"{out}: {counts}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from plantgfm.cli.build import SET
 from plantgfm.cli.progress import progress_bars
 
 PATH = click.Path(path_type=Path)
@@ -24,17 +25,21 @@ PATH = click.Path(path_type=Path)
 @click.option("--truth", type=PATH, help="Evaluate: table of query, sequence, start, end. Ranking never sees it.")
 @click.option("--target", type=PATH, multiple=True, help="FASTA of the target: adds baselines to the evaluation.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
-def retrieve(bundle: Path, out: Path, **options) -> None:
+@SET
+def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
     """Find where sequences of one plant lie in another, by embedding, and say how that compares.
 
     Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
     """
+    from plantgfm.config import settings
+    from plantgfm.retrieval.config import RetrievalConfig
     from plantgfm.wiring.downstream import RetrievalInputs, retrieve_files
     from plantgfm.wiring.tables import retrieval_table
 
-    config_options = {name: options.pop(name) for name in ("top_k", "components")}
+    named = {name: options.pop(name) for name in ("top_k", "components")}
+    config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:
-        found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config_options, progress=progress)
+        found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config, progress=progress)
     click.echo(f"{out / 'hits.tsv'}: {len(found.hits)} hits of {len(found.queries)} queries")
     if evaluation is not None:
         click.echo(retrieval_table(evaluation).to_text())

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Float32, Int32, UInt8
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.tiles import Tile
 from plantgfm.export.bundle import Bundle
+from plantgfm.sequence import Interval
 from plantgfm.tokenization.encode import windows
 from plantgfm.tokenization.vocabulary import CLS, PAD
 
@@ -42,7 +43,7 @@ def resolve(config: EmbeddingConfig, bundle: Bundle) -> EmbeddingConfig:
             f"embedding.layer={config.layer} does not exist: this model has -1 (final norm), 0 to {n_layers}"
         )
     window_bp = config.window_bp or 6 * (bundle.model_config.max_tokens - 1)
-    stride_bp = config.stride_bp or window_bp // 2
+    stride_bp = config.stride_bp or max(window_bp // 2, 1)
     if stride_bp > window_bp:
         raise ValueError(f"embedding.stride_bp={stride_bp} leaves gaps between windows of {window_bp} bp: lower it")
     return replace(config, window_bp=window_bp, stride_bp=stride_bp)
@@ -134,11 +135,13 @@ class Embedder:
             tiles: windows, as `tile_records` gives them.
             progress: called with the number of base pairs done after every block.
         """
-        done_bp, stream = 0, iter(tiles)
+        done_bp, stream, last = 0, iter(tiles), Interval("", 0, 0)
         while block := list(islice(stream, 8 * self.config.batch_windows)):
             kept = [tile for tile in block if tile.unknown_fraction <= self.config.max_unknown_fraction]
             vectors = self.embed([tile.bases for tile in kept])
             yield Embedded(kept, vectors, len(block) - len(kept))
-            done_bp += sum(tile.interval.length_bp for tile in block)
+            for tile in block:
+                overlap = last.end - tile.interval.start if tile.interval.sequence == last.sequence else 0
+                done_bp, last = done_bp + tile.interval.length_bp - max(overlap, 0), tile.interval
             if progress is not None:
                 progress(done_bp)

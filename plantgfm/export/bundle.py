@@ -151,9 +151,12 @@ def _checked_seal(path: Path) -> dict[str, Any]:
         )
     try:
         seal = json.loads(seal_path.read_text())
-        version, digests = seal["format_version"], seal["sha256"]
+        version, digests = seal["format_version"], {name: seal["sha256"][name] for name in _PARTS}
+        known = fingerprint(seal["sha256"]) == seal["fingerprint"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BundleError(f"{seal_path} is damaged: {error}") from error
+        raise BundleError(f"{seal_path} is damaged: {error!r}") from error
+    if not known:
+        raise BundleError(f"{seal_path} is damaged: its fingerprint is not that of its digests")
     if version != FORMAT_VERSION:
         raise BundleError(f"{path} has bundle format {version}, this version reads {FORMAT_VERSION}")
     for name in _PARTS:

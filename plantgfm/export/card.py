@@ -27,14 +27,14 @@ Corpus `{corpus}`, species: {species}.
 Steps: {steps}. Window: {config.max_tokens} tokens. The licence above is that of the code and of these parameters; the
 licences of the input genomes are those that their manifest states.
 
-## Held-out figures
+## Validation figures, measured during training
 
 {metrics}
 
 ## Use
 
 ```bash
-plantgfm embed --bundle . --fasta genome.fa.gz --out vectors.parquet
+plantgfm embed . --fasta genome.fa.gz --out vectors.parquet
 ```
 
 ## Limits

@@ -15,7 +15,7 @@ FULL_EVERY = 3
 
 
 class Size(Enum):
-    """Named sizes; `tiny` is for two CPU cores and minutes, `base` has the 512 dimensions of the default model."""
+    """Named sizes; `base` has the 512 dimensions of the default model. `configs/model/tiny.yaml` is leaner."""
 
     TINY = "tiny"
     SMALL = "small"
@@ -41,7 +41,7 @@ class AttentionKind(Enum):
 
 @dataclass
 class ModelConfig:
-    """Shape of the ModernBERT encoder and of its two heads; the defaults are the size `tiny`.
+    """Shape of the ModernBERT encoder and of its two heads; the defaults are `Size.TINY`.
 
     Raises:
         ValueError: for a shape that cannot be built, naming the value.

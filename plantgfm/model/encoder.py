@@ -27,11 +27,15 @@ LOG_DISTANCE_SPAN = 16.0
 """Natural logarithm of the largest distance told apart, about 9 Mb."""
 
 
+HEAD_SCALE = 0.1
+"""First scale of the norm before the next-region decoder, so that its first prediction is the unigram of its bias."""
+
+
 class Norm(nnx.Module):
     """Layer norm without bias, computed in float32."""
 
-    def __init__(self, width: int, eps: float):
-        self.scale = nnx.Param(jnp.ones((width,), jnp.float32))
+    def __init__(self, width: int, eps: float, *, scale: float = 1.0):
+        self.scale = nnx.Param(jnp.full((width,), scale, jnp.float32))
         self.eps = eps
 
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
@@ -124,7 +128,7 @@ class MaskedHead(nnx.Module):
 
     def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
         self.dense = Linear(config.d_model, config.d_model, std=config.init_std, rngs=rngs)
-        self.norm = Norm(config.d_model, config.norm_eps)
+        self.norm = Norm(config.d_model, config.norm_eps, scale=HEAD_SCALE)
         self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
 
     def __call__(self, hidden: Float[Array, "... D"]) -> Float[Array, "... D"]:
@@ -137,7 +141,7 @@ class NextRegionHead(nnx.Module):
 
     def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
         self.dense = Linear(config.d_model + 2 * N_FREQUENCIES, config.d_model, std=config.init_std, rngs=rngs)
-        self.norm = Norm(config.d_model, config.norm_eps)
+        self.norm = Norm(config.d_model, config.norm_eps, scale=HEAD_SCALE)
         self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
 
     def __call__(self, pooled: Float[Array, "B D"], distance_bp: Int32[Array, " B"]) -> Float[Array, "B D"]:

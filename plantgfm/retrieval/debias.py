@@ -42,8 +42,11 @@ def fit_debias(targets: Float32[np.ndarray, "B D"], *, components: int) -> Debia
         ValueError: when there are not more targets than components.
     """
     n, width = targets.shape
-    if components >= min(n, width):
-        raise ValueError(f"retrieval.components={components} needs more than {min(n, width)} targets and dimensions")
+    if components >= min(n - 1, width):
+        raise ValueError(
+            f"retrieval.components={components} needs at least {components + 2} target windows and {components + 1} "
+            f"dimensions, there are {n} and {width}: lower it, or embed with a smaller stride"
+        )
     mean = targets.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((width, width))
     for first in range(0, n, _BLOCK_ROWS):

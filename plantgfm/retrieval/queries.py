@@ -48,10 +48,13 @@ def cut_genes(
     """Genes of an annotated genome, on their own strand, with flanks, in the order asked for; all of them for None.
 
     Raises:
-        ValueError: for an id that no `gene` of the annotation has, or a sequence that the genome lacks.
+        ValueError: for an id that no `gene` of the annotation has, a sequence that the genome lacks, or coordinates
+            past its end.
     """
     records = {record.name: record for record in read_fasta(genome)}
-    features = {f.attributes.get("ID", ("",))[0]: f for f in read_gff3(annotation) if f.type == "gene"}
+    lengths = {name: record.length_bp for name, record in records.items()}
+    genes = [f for f in read_gff3(annotation, lengths=lengths) if f.type == "gene" and "ID" in f.attributes]
+    features = {gene.attributes["ID"][0]: gene for gene in genes}
     wanted = list(features if gene_ids is None else dict.fromkeys(gene_ids))
     if not wanted:
         raise ValueError(f"{annotation} has no feature of type gene with an ID: there is nothing to look for")

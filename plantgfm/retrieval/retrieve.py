@@ -9,8 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantgfm.embedding.config import StrandUse
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.store import VectorTable
+from plantgfm.export.bundle import Bundle
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
 from plantgfm.retrieval.config import RetrievalConfig
@@ -68,18 +70,27 @@ class Retrieval:
             pq.write_table(pa.Table.from_pylist(rows), stream)
 
 
-def check_origin(targets: VectorTable, embedder: Embedder) -> None:
-    """Refuse target vectors that another model, or other settings than these, made.
+def check_origin(targets: VectorTable, bundle: Bundle) -> None:
+    """Refuse target vectors that another model made, or that are not of the forward strand.
 
     Raises:
-        ValueError: naming both fingerprints, or the setting that differs.
+        ValueError: naming both fingerprints, or the strand.
     """
-    made_by, here = targets.origin.get("bundle"), embedder.bundle.fingerprint
+    made_by, here = targets.origin.get("bundle"), bundle.fingerprint
     if made_by != here:
         raise ValueError(
             f"the target vectors were made by bundle {made_by}, this is bundle {here}: embed the target again"
         )
-    settings = targets.origin.get("settings", {})
+    strand = targets.origin["settings"]["strand"]
+    if strand != StrandUse.FORWARD.value:
+        raise ValueError(
+            f"the target vectors have strand={strand!r}: embed the target with --strand forward, both strands of a "
+            "query are searched"
+        )
+
+
+def _check_settings(targets: VectorTable, embedder: Embedder) -> None:
+    settings = targets.origin["settings"]
     for name, value in (("pooling", embedder.config.pooling.value), ("layer", embedder.config.layer)):
         if settings.get(name) != value:
             raise ValueError(
@@ -109,7 +120,8 @@ def retrieve(
     """
     if not queries:
         raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
-    check_origin(targets, embedder)
+    check_origin(targets, embedder.bundle)
+    _check_settings(targets, embedder)
     debias = fit_debias(targets.vectors, components=config.components)
     scores = score_queries(embedder, queries, targets=targets.vectors, debias=debias)
     hits: list[Hit] = []

@@ -185,7 +185,7 @@ def best_step(run_dir: Path) -> int:
     """
     scores = _scores(run_dir)
     if not scores:
-        raise ValueError(f"no checkpoint of {run_dir} carries a best metric: set training.best_metric, or name a step")
+        raise ValueError(f"no checkpoint of {run_dir} carries a best metric: set run.best_metric, or name a step")
     return _best(scores)
 
 

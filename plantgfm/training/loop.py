@@ -148,7 +148,7 @@ class _Run:
         """Refuse a best metric that no evaluator can give."""
         name, names = self._config.best_metric.split("/")[0], [evaluator.name for evaluator in evaluators]
         if name and name not in names:
-            raise ValueError(f"training.best_metric is {self._config.best_metric!r}, the evaluators are {names}")
+            raise ValueError(f"run.best_metric is {self._config.best_metric!r}, the evaluators are {names}")
 
     def start(self, init: Callable[[], TrainState], *, sharding: Any) -> TrainState:
         """Restore the newest state or make a fresh one, and open the files where it stands."""
@@ -235,7 +235,7 @@ class _Run:
             measured |= {f"{evaluator.name}/{name}": float(value) for name, value in values.items()}
             best = self._config.best_metric
             if best.split("/")[0] == evaluator.name and best not in measured:
-                raise ValueError(f"training.best_metric is {best!r}, {evaluator.name} gives {sorted(measured)}")
+                raise ValueError(f"run.best_metric is {best!r}, {evaluator.name} gives {sorted(measured)}")
         self.result.evaluations |= measured
         return measured
 

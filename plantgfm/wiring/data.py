@@ -39,6 +39,11 @@ class Inputs:
     references: Path | None
 
 
+def store_of(config: Config) -> Path:
+    """The folder of what runs share: curation artefacts, corpora, vocabularies, baselines."""
+    return Path(config.run.folder).expanduser() / STORE
+
+
 def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inputs:
     """The files of a run; a simulated world is made where it is absent, reused where it is there.
 
@@ -72,7 +77,7 @@ def workers(processes: int) -> Iterator[Executor | None]:
 def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple[Corpus, Curation]:
     """Curate the input and write the corpus, both only where something changed."""
     inputs = find_inputs(config.corpus, progress=progress)
-    store = Path(config.run.folder) / STORE
+    store = store_of(config)
     with workers(config.run.processes) as executor:
         curation = curate(
             read_manifest(inputs.manifest),
@@ -107,7 +112,7 @@ def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list
 def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
     """The vocabulary of a corpus, built once per corpus and settings."""
     key = fingerprint({"corpus": corpus.fingerprint, "tokenizer": plain(config.tokenizer)})
-    path = Path(config.run.folder) / STORE / "vocabularies" / f"{key}.json"
+    path = store_of(config) / "vocabularies" / f"{key}.json"
     if path.is_file():
         return Vocabulary.load(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.debias import fit_debias
 from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth
 from plantgfm.retrieval.queries import Query, cut_genes, fasta_queries, query_of
-from plantgfm.retrieval.retrieve import Retrieval, retrieve
+from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve
 from plantgfm.retrieval.search import score_queries
 from plantgfm.schema import Record
 
@@ -52,8 +52,12 @@ def embed_files(
         "settings": plain(embedder.config),
         "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in files],
     }
-    if out.is_file() and read_origin(out) == origin:
-        return {"reused": 1}
+    if out.exists():
+        stored = read_origin(out) if out.is_file() else None
+        if stored == origin:
+            return {"reused": 1}
+        if stored is None:
+            raise ValueError(f"{out} exists and is no file of vectors: name another file or remove it")
 
     def tick(done_bp: int) -> None:
         if progress is not None:
@@ -73,7 +77,19 @@ def _records(files: list[Path]) -> Iterator[Record]:
 
 
 def _checked_lengths(files: list[Path]) -> int:
-    return sum(record.length_bp for record in _records(files))
+    """Base pairs in all, after a look at every record: what is malformed is found before the first vector."""
+    owner: dict[str, Path] = {}
+    total_bp = 0
+    for path in files:
+        for record in read_fasta(path):
+            if record.name in owner:
+                raise ValueError(
+                    f"sequence {record.name!r} is in {owner[record.name]} and in {path}: coordinates would be "
+                    "ambiguous; embed the files one by one"
+                )
+            owner[record.name] = path
+            total_bp += record.length_bp
+    return total_bp
 
 
 @dataclass(frozen=True)
@@ -97,21 +113,27 @@ class RetrievalInputs:
             raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
         if self.untrained is not None and not self.target:
             raise ValueError("--untrained needs --target: the untrained model has to embed it")
+        if self.target and self.truth is None:
+            raise ValueError("--target serves the evaluation: give --truth too")
+        if self.genes is not None and self.queries is not None:
+            raise ValueError("--genes chooses genes of --annotation: it does not go with --queries")
 
 
 def retrieve_files(
-    bundle: Path, out: Path, inputs: RetrievalInputs, options: dict, *, progress: Progress | None = None
+    bundle: Path, out: Path, inputs: RetrievalInputs, config: RetrievalConfig, *, progress: Progress | None = None
 ) -> tuple[Retrieval, RetrievalEvaluation | None]:
     """Search, write the hits, and evaluate where a truth is given. The truth is read after the hits are written.
 
     Raises:
         ValueError: for wrong or malformed input.
     """
-    config = RetrievalConfig(**options)
     targets = read_vectors(inputs.vectors)
-    embedder = Embedder(load_bundle(bundle), _settings_of(targets))
+    opened = load_bundle(bundle)
+    check_origin(targets, opened)
+    embedder = Embedder(opened, _settings_of(targets))
     queries = _queries(inputs, window_bp=embedder.config.window_bp, flank_bp=config.flank_bp)
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
+    (out / "evaluation.json").unlink(missing_ok=True)  # of an earlier search
     found.write(out)
     if inputs.truth is None:
         return found, None

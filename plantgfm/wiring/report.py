@@ -17,9 +17,8 @@ from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
 from plantgfm.schema import Decision, Outcome
-from plantgfm.training.metrics import METRICS_FILE
+from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
-from plantgfm.wiring.data import STORE
 from plantgfm.wiring.runs import Run, open_run_folder
 from plantgfm.wiring.scores import EVALUATION_FOLDER
 from plantgfm.wiring.tables import corpus_table, evaluation_tables, evidence_table, ledger_table, retrieval_table
@@ -53,7 +52,8 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
         _retrieval_section(retrieval),
     ]
     path = out or run_dir / "report.html"
-    Page(f"plantgfm run {run_dir.name}", "", sections).write_html(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Page(f"plantgfm run {run_dir.resolve().name}", "", sections).write_html(path)
     return path, summary
 
 
@@ -146,7 +146,7 @@ def _curation_section(ledger: Ledger, corpus: Corpus) -> Section:
 
 
 def _vocabulary_section(run: Run, corpus: Corpus) -> Section:
-    rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=Path(run.config.run.folder) / STORE)
+    rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=run.store)
     strata = rows["strata"]
     picture = figures.bars(
         [row["stratum"] for row in strata],
@@ -160,7 +160,7 @@ def _vocabulary_section(run: Run, corpus: Corpus) -> Section:
 
 def _training_section(run_dir: Path) -> Section:
     path = run_dir / METRICS_FILE
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = read_metrics(path) if path.is_file() else []
     if not rows:
         return Section("Training", "No step has been logged yet.")
     objectives = {"masked": "masked_nats_per_token", "next region": "next_nats_per_token"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import jax
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus, open_corpus
 from plantgfm.export.bundle import write_bundle
-from plantgfm.identity import restore
+from plantgfm.identity import fingerprint, restore
 from plantgfm.model.build import Network
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.checkpoint import restore_params
 from plantgfm.training.run_folder import read_json
+from plantgfm.wiring.data import STORE
 from plantgfm.wiring.training import SETTINGS_FILE, VOCABULARY_FILE, build_network, log_unigram
 
 
@@ -30,6 +31,11 @@ class Run:
     corpus_path: Path
     vocabulary: Vocabulary
     network: Network
+
+    @property
+    def store(self) -> Path:
+        """What the runs beside this one share."""
+        return self.path.resolve().parent / STORE
 
     def corpus(self) -> Corpus:
         """The corpus that the run was trained on."""
@@ -81,7 +87,8 @@ def params_of(run: Run, *, step: int | str | None = None) -> tuple[Any, dict[str
         unigram = log_unigram(batches, run.vocabulary)
         return run.network.init(jax.random.key(run.config.run.seed), log_unigram=unigram), {"step": 0, "metrics": {}}
     restored = restore_params(run.path, step=step)
-    return restored.params, {"step": restored.step, "metrics": restored.metrics}
+    identity = fingerprint(restored.identity)
+    return restored.params, {"step": restored.step, "metrics": restored.metrics, "identity": identity}
 
 
 def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Path:
@@ -96,7 +103,7 @@ def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Pa
     params, known = params_of(run, step=step)
     corpus = run.corpus()
     lineage = {
-        "run": run_dir.name,
+        "run": run_dir.resolve().name,
         "corpus_fingerprint": corpus.fingerprint,
         "species": list(corpus.species),
         "vocabulary_fingerprint": run.vocabulary.fingerprint,
@@ -106,7 +113,7 @@ def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Pa
         out,
         network=run.network,
         params=params,
-        model_config=run.config.model,
+        model_config=replace(run.config.model, max_tokens=run.config.sampler.window_tokens),
         vocabulary=run.vocabulary,
         lineage=lineage,
     )

@@ -61,6 +61,9 @@ def headline_table(result: EvaluationResult) -> Table:
         for row in result.select(kind="all")
         if not row["predictor"].startswith("markov") or row["predictor"] in best
     ]
+    if "floor_bits_per_base" in result.summary:
+        floor = [result.summary[f"floor_bits_per_base{part}"] for part in ("", "_low", "_high")]
+        rows.insert(1, ("masked bits per base", "floor of the generator", *floor))
     formats = dict.fromkeys(("value", "low", "high"), ".4f")
     note = (
         f"{result.summary['test_windows']:.0f} windows in {result.summary['test_regions']:.0f} regions, "

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float32
 
-from plantgfm.config import Config
+from plantgfm.config import Config, MeshConfig
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.curate import Curation
 from plantgfm.evaluation.watch import ValidationEvaluator
 from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
 from plantgfm.objectives.joint import loss
+from plantgfm.partition import batch_sharding as sharding_of_batches
+from plantgfm.partition import make_mesh, state_shardings
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.features import kmer_features
@@ -24,7 +27,7 @@ from plantgfm.tokenization.vocabulary import N_SPECIAL, Vocabulary
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
-from plantgfm.training.state import state_init
+from plantgfm.training.state import TrainState, state_init
 from plantgfm.training.step import make_step
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 
@@ -105,15 +108,19 @@ def run_training(
     unigram = log_unigram(batches, vocabulary)
     n_species = len(corpus.species)
     run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
+    init = state_init(lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed)
+    state_sharding, batch_sharding = placement(config.mesh, init)
     open_run(run_dir, identity, accept=config.run.accept)
     leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)
     result = train(
-        init=state_init(lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed),
+        init=init if state_sharding is None else jax.jit(init, out_shardings=state_sharding),
         step=make_step(
             lambda params, batch, key: loss(network, params, batch, key, config.objective, n_species=n_species),
             optimizer,
             seed=config.run.seed,
             micro_batches=config.run.micro_batches,
+            state_sharding=state_sharding,
+            batch_sharding=batch_sharding,
         ),
         batches=batches.iterate,
         config=config.run,
@@ -121,10 +128,23 @@ def run_training(
         identity=identity,
         evaluators=[watcher(config, network, corpus=corpus, vocabulary=vocabulary)],
         species=corpus.species,
+        sharding=state_sharding,
         accept=config.run.accept,
         write=write,
     )
     return Outcome(run_dir, corpus, curation, vocabulary, network, result)
+
+
+def placement(config: MeshConfig, init: Callable[[], TrainState]) -> tuple[Any, Any]:
+    """Shardings of the state and of the batch on the configured mesh; (None, None) for one device.
+
+    Raises:
+        ValueError: when there are fewer devices than the mesh asks for.
+    """
+    mesh = make_mesh(data=config.data, fsdp=config.fsdp, tensor=config.tensor)
+    if mesh.size == 1:
+        return None, None
+    return state_shardings(mesh, jax.eval_shape(init)), sharding_of_batches(mesh)
 
 
 def watcher(config: Config, network: Network, *, corpus: Corpus, vocabulary: Vocabulary) -> ValidationEvaluator:

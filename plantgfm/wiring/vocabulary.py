@@ -40,8 +40,8 @@ def stored_report(corpus: Corpus, vocabulary: Vocabulary, config: VocabularyConf
     key = fingerprint({"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": plain(config)})
     path = store / "vocabularies" / f"{key}.report.json"
     if not path.is_file():
-        built, strata = build_on(corpus, config)
-        rows = tokenizer_report(built, strata).tables()
+        _, strata = build_on(corpus, config)
+        rows = tokenizer_report(vocabulary, strata).tables()
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_text(path) as stream:
             stream.write(json.dumps(rows) + "\n")

@@ -133,5 +133,18 @@ def test_export_embed_retrieve_report(trained, evaluated):
     html = (run / "report.html").read_text()
     for heading in ("Curation", "Vocabulary", "Training", "Held-out regions", "Retrieval"):
         assert f">{heading}<" in html
-    assert html.count("data:image/png;base64,") >= 6 and "http" not in re.sub(r"https?://www\.w3\.org\S*", "", html)
+    assert html.count("data:image/png;base64,") >= 6 and "http" not in re.sub(
+        r"data:image/png;base64,[^\"]*|https?://www\.w3\.org\S*", "", html
+    )
     assert "masked bits per base" in said
+
+
+def test_a_mesh_of_devices_trains_to_the_same_losses(trained):
+    folder, outcome, _ = trained
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.steps=10", "optimizer.warmup_steps=2")
+    meshes = {"one": (), "many": ("mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")}
+    losses = {}
+    for name, mesh in meshes.items():
+        result = run_training(composed(*SMALL, *where, f"run.name={name}", *mesh), write=lambda line: None).result
+        losses[name] = result.metrics["loss"], result.evaluations["validation/masked_bits_per_base"]
+    np.testing.assert_allclose(losses["many"], losses["one"], rtol=1e-4)

@@ -40,5 +40,5 @@ def test_a_null_vector_stays_null_and_too_many_components_are_refused():
     vectors = cloud(n=20)
     debias = fit_debias(vectors, components=0)
     assert np.all(debias.apply(debias.mean[None].astype(np.float32)) < 1e-3)
-    with pytest.raises(ValueError, match="components=8 needs more"):
+    with pytest.raises(ValueError, match="components=8 needs at least 10 target windows"):
         fit_debias(vectors, components=8)

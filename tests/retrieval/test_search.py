@@ -1,5 +1,7 @@
 """Ranks, merging, and queries; a query that is a piece of the target is found there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def searched(tmp_path_factory):
     embedder = Embedder(bundle, EmbeddingConfig(window_bp=300, stride_bp=150))
     target = record("chr1", random_codes(9000, seed=5))
     tiles = tile_record(target, window_bp=300, stride_bp=150)
-    origin = {"bundle": bundle.fingerprint, "settings": {"pooling": "mean", "layer": -1}}
+    origin = {"bundle": bundle.fingerprint, "settings": {"pooling": "mean", "layer": -1, "strand": "forward"}}
     write_vectors(folder / "v.parquet", embedder.embed_tiles(tiles), width=embedder.width, origin=origin)
     pieces = {"exact": target.codes[3000:3300], "twin": reverse_complement(target.codes[6000:6300])}
     write_fasta(folder / "q.fa", [record(name, codes) for name, codes in pieces.items()])
@@ -76,5 +78,8 @@ def test_vectors_of_another_model_or_pooling_are_refused(searched, tmp_path):
     layer = Embedder(embedder.bundle, EmbeddingConfig(layer=1))
     with pytest.raises(ValueError, match="layer=-1, the queries 1"):
         retrieve(layer, queries, targets, config=RetrievalConfig())
+    both = replace(targets, origin={**targets.origin, "settings": {**targets.origin["settings"], "strand": "both"}})
+    with pytest.raises(ValueError, match="strand='both': embed the target with --strand forward"):
+        retrieve(embedder, queries, both, config=RetrievalConfig())
     with pytest.raises(ValueError, match="there is no query"):
         retrieve(embedder, [], targets, config=RetrievalConfig())

@@ -6,6 +6,7 @@ import pytest
 
 from plantgfm.config import CorpusKind, settings
 from plantgfm.curation.config import CurationConfig
+from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.identity import plain, restore
 from plantgfm.wiring.training import identity_of, run_dir_of
 from tests.conftest import ROOT, composed
@@ -13,7 +14,7 @@ from tests.conftest import ROOT, composed
 GROUPS = sorted((path.parent.name, path.stem) for path in (ROOT / "configs").glob("*/*.yaml"))
 
 
-def test_there_are_ten_groups():
+def test_every_group_is_there():
     assert {group for group, _ in GROUPS} >= {
         "corpus", "curation", "tokenizer", "sampler", "model", "objective", "optimizer", "mesh", "run",
     }  # fmt: skip
@@ -52,6 +53,21 @@ def test_settings_from_the_command_line_are_typed_and_nested():
         settings(CurationConfig, ["completeness.min_rekord_bp=77"])
     with pytest.raises(ValueError, match="could not be converted|not convert"):
         settings(CurationConfig, ["completeness.min_record_bp=many"])
+
+
+def test_settings_over_given_ones_keep_the_rest():
+    base = EvaluationConfig(markov_order=6, max_windows=99)
+    changed = settings(base, ["max_windows=12"])
+    assert (changed.markov_order, changed.max_windows) == (6, 12)
+    assert base.max_windows == 99
+    with pytest.raises(ValueError, match="max_windows=0 must be at least 1"):
+        settings(base, ["max_windows=0"])
+
+
+@pytest.mark.parametrize("text", ["seed=[", "seed={a"])
+def test_a_value_that_is_no_yaml_is_one_clear_error(text):
+    with pytest.raises(ValueError, match="settings here: "):
+        settings(EvaluationConfig, [text])
 
 
 class Printed:

@@ -1,0 +1,100 @@
+"""Tables and the report: what they say of results made by hand."""
+
+import json
+
+import numpy as np
+
+from plantgfm.bench import __main__ as bench
+from plantgfm.cli.progress import progress_bars
+from plantgfm.curation.ledger import Ledger
+from plantgfm.evaluation.result import EvaluationResult
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.evaluate import evaluate_retrieval
+from plantgfm.schema import Decision, Outcome
+from plantgfm.sequence import Interval
+from plantgfm.wiring import report, tables
+
+
+def ledger():
+    def decision(record, outcome, stage, reason, bp):
+        return Decision("a|b|c|d.fa", "Fictus primus", record, bp, outcome, stage, reason, f"{bp} bp")
+
+    decisions = [
+        decision("chr1", Outcome.KEPT, "accepted", "accepted", 3_000_000),
+        decision("chr1", Outcome.FLAGGED, "completeness", "length_disagrees", 3_000_000),
+        decision("chr2", Outcome.REJECTED, "contamination", "vector", 1_000_000),
+    ]
+    return Ledger(decisions, 2, 4_000_000)
+
+
+def evaluation():
+    def row(kind, group, metric, predictor, value):
+        found = {"kind": kind, "group": group, "metric": metric, "predictor": predictor}
+        return {**found, "value": value, "low": value - 0.1, "high": value + 0.1, "tokens": 10, "bases": 60}
+
+    rows = [
+        row("all", "all", "masked_bits_per_base", "model", 1.8),
+        row("all", "all", "masked_bits_per_base", "markov pooled forward 2", 1.9),
+        row("all", "all", "masked_bits_per_base", "markov pooled forward 3", 1.85),
+        row("species", "Fictus primus", "masked_bits_per_base", "model", 1.7),
+        row("species", "Fictus primus", "masked_bits_per_base", "markov pooled forward 3", 1.75),
+    ]
+    summary = {"test_windows": 4.0, "test_regions": 2.0, "scored_tokens": 10.0}
+    return EvaluationResult(rows, summary, {"markov pooled": "markov pooled forward 3"}, {})
+
+
+def test_the_ledger_table_states_the_sum_of_the_input():
+    table = tables.ledger_table(ledger())
+    assert "input: 2 records, 4,000,000 bp = kept + rejected" in table.note
+    assert ("contamination", "Fictus primus", "rejected", "vector", 1, 1_000_000) in table.rows
+    told = tables.evidence_table(ledger())
+    assert [row[3] for row in told.rows] == ["length_disagrees", "vector"]
+    assert "1 more" in tables.evidence_table(ledger(), most=1).note
+
+
+def test_the_funnel_counts_what_is_left_and_what_is_taken():
+    stages, counts = report.funnel_counts(ledger())
+    assert stages[:2] == ["completeness", "contamination"]
+    assert counts["kept"]["Fictus primus"] == [4.0, 3.0, 3.0, 3.0, 3.0]
+    assert counts["rejected"]["Fictus primus"] == [0.0, 1.0, 0.0, 0.0, 0.0]
+
+
+def test_the_headline_shows_the_best_markov_order_only_and_the_orders_all():
+    headline, orders, groups = tables.evaluation_tables(evaluation())
+    assert [row[1] for row in headline.rows] == ["model", "markov pooled forward 3"]
+    assert [(row[0], row[1]) for row in orders.rows] == [(2, 1.9), (3, 1.85)]
+    assert groups.rows == [("species", "Fictus primus", 1.7, 1.75)]
+
+
+def test_the_retrieval_table_is_sorted_and_says_when_a_baseline_wins():
+    tiles = [Interval("c", 10 * i, 10 * i + 10) for i in range(30)]
+    names = [f"q{i}" for i in range(6)]
+    truth = {name: [tiles[i]] for i, name in enumerate(names)}
+    perfect = np.eye(6, 30, dtype=np.float32)
+    methods = {"model": np.zeros((6, 30), np.float32), "other": perfect, "untrained model": perfect}
+    found = evaluate_retrieval(methods, names, intervals=tiles, truth=truth, config=RetrievalConfig(permutations=3))
+    table = tables.retrieval_table(found)
+    assert table.rows[0][0] == "other" and table.rows[0][1] == 1.0
+    assert "other ranks above the model" in table.note and "trained minus untrained MRR -" in table.note
+
+
+def test_curves_skip_what_a_line_does_not_say(tmp_path):
+    rows = [{"step": 1, "loss": 2.0}, {"step": 2}, {"step": 3, "loss": None}, {"step": 4, "loss": 1.0}]
+    assert report._curve(rows, "loss") == ([1, 4], [2.0, 1.0])
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = report._training_section(tmp_path)
+    assert section.heading == "Training" and not section.figures
+    assert "No step" in report._training_section(tmp_path / "absent").text
+
+
+def test_progress_on_a_pipe_is_one_line_a_label(capsys):
+    with progress_bars() as progress:
+        for done in (1, 2, 2):
+            progress("curate", done, 2)
+        progress("embed", 1, 3)
+    assert capsys.readouterr().err == "curate: 2/2\n"
+
+
+def test_bench_refuses_an_unknown_name(capsys):
+    assert bench.main(["speed"]) == 2
+    assert "no bench 'speed'; there are tokenizer, sampling, train_step, allocator" in capsys.readouterr().err
