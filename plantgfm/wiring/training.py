@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,14 @@ def run_training(
     unigram = log_unigram(batches, vocabulary)
     n_species = len(corpus.species)
     run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
-    init = state_init(lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed)
-    state_sharding, batch_sharding = placement(config.mesh, init)
+    make_state = partial(
+        state_init, lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed
+    )
+    state_sharding, batch_sharding = placement(config.mesh, make_state())
     open_run(run_dir, identity, accept=config.run.accept)
     leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)
     result = train(
-        init=init if state_sharding is None else jax.jit(init, out_shardings=state_sharding),
+        init=make_state(sharding=state_sharding),
         step=make_step(
             lambda params, batch, key: loss(network, params, batch, key, config.objective, n_species=n_species),
             optimizer,

@@ -34,7 +34,7 @@ def test_the_run_folder_holds_what_later_commands_need(trained):
     names = {path.name for path in outcome.run_dir.iterdir()}
     assert {"run.json", "settings.json", "vocabulary.json", "ledger", "metrics.jsonl", "checkpoints"} <= names
     assert lines[0].startswith("corpus ") and "9 species" in lines[0]
-    assert outcome.result.step == 60 and not outcome.result.interrupted
+    assert outcome.result.step == 240 and not outcome.result.interrupted
 
 
 def test_every_planted_defect_is_caught_and_every_clean_record_kept(trained):
@@ -65,7 +65,8 @@ def test_the_loss_falls_and_species_are_reported(trained):
     _, outcome, _ = trained
     rows = [json.loads(line) for line in (outcome.run_dir / "metrics.jsonl").read_text().splitlines()]
     logged = [row for row in rows if "masked_nats_per_token" in row]
-    assert logged[-1]["masked_nats_per_token"] < logged[0]["masked_nats_per_token"]
+    masked = np.array([row["masked_nats_per_token"] for row in logged])
+    assert masked[-6:].mean() < masked[:6].mean()
     assert {f"species/{name}" for name in outcome.corpus.species} <= set().union(*logged)
     assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
 
@@ -83,8 +84,8 @@ def test_a_second_call_reuses_everything(trained):
 def test_other_settings_under_the_same_name_are_refused_by_name(trained):
     folder, _, _ = trained
     where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=small")
-    with pytest.raises(RunMismatch, match=r"run\.steps: 60 there, 61 here"):
-        run_training(composed(*SMALL, *where, "run.steps=61"), write=print)
+    with pytest.raises(RunMismatch, match=r"run\.steps: 240 there, 241 here"):
+        run_training(composed(*SMALL, *where, "run.steps=241"), write=print)
 
 
 def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
@@ -92,7 +93,7 @@ def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
     summary = evaluated.summary
     assert 0 < summary["masked_bits_per_base"] < 2.3
     for name in ("unigram_species_bits_per_base", "markov_pooled_bits_per_base", "next_region_gain_over_unigram"):
-        assert summary[f"{name}_low"] <= summary[name] <= summary[f"{name}_high"]
+        assert summary[f"{name}_low"] - 1e-9 <= summary[name] <= summary[f"{name}_high"] + 1e-9
     species = {row["group"] for row in evaluated.select(kind="species", metric="masked_bits_per_base")}
     assert species <= set(outcome.corpus.species) and len(species) >= 5
     again = evaluate_run(outcome.run_dir)
@@ -113,7 +114,7 @@ def test_export_embed_retrieve_report(trained, evaluated):
     run, world = outcome.run_dir, folder / "world"
     invoke("export", run, "--out", run / "bundle")
     invoke("export", run, "--out", run / "untrained", "--untrained")
-    assert load_bundle(run / "bundle").lineage["step"] == 60
+    assert load_bundle(run / "bundle").lineage["step"] == 240
     assert load_bundle(run / "untrained").lineage["step"] == 0
     vectors = run / "held_out.parquet"
     said = invoke("embed", run / "bundle", "--manifest", world / "held_out.csv", "--out", vectors)
