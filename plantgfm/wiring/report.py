@@ -189,14 +189,17 @@ def _loss_picture(caption: str, curves: dict[str, tuple[list[float], list[float]
 def _held_out_section(evaluation: EvaluationResult | None) -> Section:
     if evaluation is None:
         return Section("Held-out regions", "Not evaluated yet: `plantgfm evaluate RUN`.")
-    rows = evaluation.select(kind="all", metric="masked_bits_per_base")
+    best = set(evaluation.best.values())
+    found = evaluation.select(kind="all", metric="masked_bits_per_base")
+    rows = [row for row in found if not row["predictor"].startswith("markov") or row["predictor"] in best]
     picture = figures.bars(
         [row["predictor"] for row in rows],
         [row["value"] for row in rows],
         xlabel="masked bits per base (less is better)",
         intervals=[(row["low"], row["high"]) for row in rows],
+        points=True,
     )
-    caption = "Masked bits per base of the model and of every baseline on the same positions, 95 % intervals"
+    caption = "Masked bits per base of the model and of the best baselines on the same positions, 95 % intervals"
     return Section("Held-out regions", tables=evaluation_tables(evaluation), figures=[Picture(caption, picture)])
 
 

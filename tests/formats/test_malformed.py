@@ -4,7 +4,6 @@ import os
 import pickle
 
 import pytest
-from malformed import BED_CASES, FASTA_CASES, GFF3_CASES, bgzf_cases
 
 from plantgfm.formats.bed import read_bed
 from plantgfm.formats.errors import FormatError
@@ -12,6 +11,7 @@ from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.passport import read_passport
 from plantgfm.formats.tables import read_tsv
+from tests.formats.malformed import BED_CASES, FASTA_CASES, GFF3_CASES, bgzf_cases
 
 READERS = {
     "fasta": lambda path: list(read_fasta(path)),
