@@ -82,3 +82,9 @@ def test_identity_leaves_out_place_and_printing_only():
     assert identity_of(base, **parts) == identity_of(moved, **parts) != identity_of(longer, **parts)
     assert identity_of(base, **parts) != identity_of(composed("model.d_ff=96"), **parts)
     assert run_dir_of(moved) == Path("/elsewhere/other")
+
+
+@pytest.mark.parametrize("corpus", ["embedded", "null_world"])
+def test_a_simulated_world_does_not_lie_where_its_run_will(corpus):
+    config = composed(f"corpus={corpus}")
+    assert Path(config.corpus.path) != run_dir_of(config)
