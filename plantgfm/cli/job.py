@@ -1,4 +1,4 @@
-"""The main job as `train.py` runs it: curation, vocabulary, training, evaluation, report."""
+"""The main job as `train.py` runs it: curation, vocabulary, training, evaluation."""
 
 from __future__ import annotations
 
