@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float64, Int32
 
 from plantgfm.evaluation.positions import Positions, find_positions
 from plantgfm.objectives.config import ObjectiveConfig
-from plantgfm.objectives.losses import next_region_nats, slot_nats
+from plantgfm.objectives.losses import hits, next_region_nats, slot_nats
 from plantgfm.objectives.masking import draw_masks, stream_key
 from plantgfm.sampling.batches import make_batch
 from plantgfm.sampling.config import SamplerConfig
@@ -111,5 +111,4 @@ def _score_step(
     hidden = network.hidden(params, inputs)
     logits = network.masked_logits(params, jnp.take_along_axis(hidden, slots[..., None], axis=1))
     following = network.next_region_logits(params, network.pool(hidden, inputs), distance_bp)
-    hits = jnp.argmax(logits, axis=-1).astype(targets.dtype) == targets
-    return slot_nats(logits, targets), hits, next_region_nats(following, next_tokens)
+    return slot_nats(logits, targets), hits(logits, targets), next_region_nats(following, next_tokens)

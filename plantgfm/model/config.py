@@ -34,7 +34,7 @@ class ComputeType(Enum):
 class AttentionKind(Enum):
     """How attention is computed; the result is the same."""
 
-    AUTO = "auto"  # by window on one processor; whole on accelerators and where windows may be split over devices
+    AUTO = "auto"  # sliding layers by blocks; full ones whole, or by window where long ones meet one processor
     WHOLE = "whole"  # all scores of a batch at once
     BY_WINDOW = "by_window"  # one window after the other, weights computed again in the backward pass
 

@@ -5,6 +5,9 @@ import pytest
 
 from plantgfm.model.attention import Pattern, attend, position_scores, rotate
 from plantgfm.model.blocked import attend_by_window
+from plantgfm.model.config import AttentionKind
+from plantgfm.model.encoder import way_of
+from plantgfm.model.local import attend_locally
 
 PATTERNS = [
     Pattern(n_heads=2, theta=1e4),
@@ -68,3 +71,34 @@ def test_rotation_preserves_length_depends_on_distance_only_and_inverts():
     np.testing.assert_allclose(jnp.linalg.norm(many_x, axis=1), jnp.full(10, jnp.linalg.norm(x)), rtol=1e-5)
     np.testing.assert_allclose(many_x[5] @ many_y[2], many_x[8] @ many_y[5], rtol=1e-4)
     np.testing.assert_allclose(rotate(many_x, 1e4, back=True), jnp.tile(x, (10, 1)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("reach, length", [(1, 40), (3, 12), (4, 64), (5, 67), (12, 50), (40, 100)])
+def test_local_equals_whole_with_its_gradient(reach, length, causal):
+    qkv, visible, weight = case(length=length)
+    pattern = Pattern(n_heads=2, theta=1e4, reach=reach, causal=causal)
+    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
+    parts, back_parts = jax.vjp(lambda x: attend_locally(x, visible, pattern), qkv)
+    np.testing.assert_allclose(parts[visible], whole[visible], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back_parts(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+
+
+def test_local_scores_grow_with_the_length_alone():
+    pattern = Pattern(n_heads=1, theta=1e4, reach=4)
+
+    def flops(length):
+        qkv, visible = jnp.zeros((1, length, 48)), jnp.ones((1, length), bool)
+        return jax.jit(lambda x: attend_locally(x, visible, pattern)).lower(qkv).compile().cost_analysis()["flops"]
+
+    assert flops(2048) < 4.4 * flops(512)
+
+
+def test_which_way_attention_is_computed():
+    full, sliding = PATTERNS[:2]
+    assert way_of(AttentionKind.AUTO, sliding, length=256) is attend_locally
+    assert way_of(AttentionKind.AUTO, sliding, length=16) is attend  # one block would hold it all
+    assert way_of(AttentionKind.AUTO, full, length=256) is attend
+    for pattern in (full, sliding):
+        assert way_of(AttentionKind.WHOLE, pattern, length=4096) is attend
+        assert way_of(AttentionKind.BY_WINDOW, pattern, length=16) is attend_by_window
