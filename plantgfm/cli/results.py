@@ -22,6 +22,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--out", type=PATH, required=True, help="Folder for hits.tsv and hits.parquet.")
 @click.option("--top-k", type=int, default=50, show_default=True, help="Hits per query.")
 @click.option("--components", type=int, default=1, show_default=True, help="Leading components removed (debiasing).")
+@click.option("--whiten/--no-whiten", default=True, show_default=True, help="Give all other components an equal say.")
 @click.option("--truth", type=PATH, help="Evaluate: table of query, sequence, start, end. Ranking never sees it.")
 @click.option("--target", type=PATH, multiple=True, help="FASTA of the target: adds baselines to the evaluation.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
@@ -36,7 +37,7 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     from plantgfm.wiring.downstream import RetrievalInputs, retrieve_files
     from plantgfm.wiring.tables import retrieval_table
 
-    named = {name: options.pop(name) for name in ("top_k", "components")}
+    named = {name: options.pop(name) for name in ("top_k", "components", "whiten")}
     config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:
         found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config, progress=progress)

@@ -11,12 +11,16 @@ class RetrievalConfig:
 
     top_k: int = 50  # hits reported per query
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
+    whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
+    ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
     flank_bp: int = 0  # added on both sides of a gene that is cut out as a query
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
 
     def __post_init__(self):
+        if not self.ridge > 0:
+            raise ValueError(f"retrieval.ridge={self.ridge} needs to be above 0; --no-whiten leaves whitening out")
         if self.top_k < 1:
             raise ValueError(f"retrieval.top_k={self.top_k} needs to be at least 1")
         if self.components < 0:

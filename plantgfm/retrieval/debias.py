@@ -1,7 +1,8 @@
-"""All-but-the-top: remove the mean and the leading components that all embeddings share.
+"""Debiasing: remove what all embeddings share, and give what is left an equal say.
 
-Mu and Viswanath 2018, "All-but-the-Top: Simple and Effective Postprocessing for Word Representations", ICLR
-(arXiv:1702.01417).
+All-but-the-top removes the mean and the leading components (Mu and Viswanath 2018, ICLR, arXiv:1702.01417). Whitening
+then scales every remaining component to the same variance (Su et al. 2021, arXiv:2103.15316): training concentrates the
+variance of pooled states in a few directions, GC content first, and a plain cosine hears nothing else.
 """
 
 from __future__ import annotations
@@ -20,23 +21,27 @@ class Debias:
     """A fitted correction; applied at scoring time, vectors on disk stay as they are."""
 
     mean: Float64[np.ndarray, "D"]
-    components: Float64[np.ndarray, "r D"]  # orthonormal rows, strongest first
+    matrix: Float64[np.ndarray, "D D"]  # symmetric; the removed components lie in its null space
 
     def apply(self, vectors: Float32[np.ndarray, "B D"]) -> Float32[np.ndarray, "B D"]:
         """Corrected vectors of length 1, so that a dot product is a cosine; a null vector stays null."""
         centred = vectors.astype(np.float64) - self.mean
-        centred -= (centred @ self.components.T) @ self.components
-        norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        null = norms <= _ROUNDING * (1.0 + np.linalg.norm(self.mean))
-        return np.where(null, 0.0, centred / np.where(null, 1.0, norms)).astype(np.float32)
+        null = np.linalg.norm(centred, axis=1, keepdims=True) <= _ROUNDING * (1.0 + np.linalg.norm(self.mean))
+        corrected = centred @ self.matrix
+        norms = np.linalg.norm(corrected, axis=1, keepdims=True)
+        null |= norms == 0.0
+        return np.where(null, 0.0, corrected / np.where(null, 1.0, norms)).astype(np.float32)
 
 
-def fit_debias(targets: Float32[np.ndarray, "B D"], *, components: int) -> Debias:
+def fit_debias(targets: Float32[np.ndarray, "B D"], *, components: int, whiten: bool, ridge: float) -> Debias:
     """Fit on the target vectors alone, streaming over blocks of rows.
 
     Args:
         targets: vectors of the target windows; queries never enter.
         components: how many leading components to remove.
+        whiten: scale every other component to the same variance.
+        ridge: variance added to each component before whitening, as a share of the mean variance of a component, so
+            that the weakest ones are not blown up.
 
     Raises:
         ValueError: when there are not more targets than components.
@@ -51,6 +56,11 @@ def fit_debias(targets: Float32[np.ndarray, "B D"], *, components: int) -> Debia
     covariance = np.zeros((width, width))
     for first in range(0, n, _BLOCK_ROWS):
         block = targets[first : first + _BLOCK_ROWS].astype(np.float64) - mean
-        covariance += block.T @ block
-    _, vectors = np.linalg.eigh(covariance)
-    return Debias(mean, vectors.T[::-1][:components].copy())
+        covariance += block.T @ block / n
+    variances, vectors = np.linalg.eigh(covariance)
+    scales = np.ones(width)
+    floor = ridge * max(float(variances.mean()), 0.0)
+    if whiten and floor > 0.0:
+        scales = np.sqrt(floor / (np.maximum(variances, 0.0) + floor))  # at most 1: the weakest stay as they are
+    scales[width - components :] = 0.0
+    return Debias(mean, (vectors * scales) @ vectors.T)

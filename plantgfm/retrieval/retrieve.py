@@ -16,9 +16,8 @@ from plantgfm.export.bundle import Bundle
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.debias import fit_debias
 from plantgfm.retrieval.queries import Query
-from plantgfm.retrieval.search import Hit, Scores, hits_of, score_queries
+from plantgfm.retrieval.search import Hit, QueryVectors, Scores, embed_queries, hits_of, score_queries
 
 HIT_COLUMNS = (
     "query_id",
@@ -40,6 +39,7 @@ class Retrieval:
     hits: list[Hit]
     scores: Scores
     queries: list[Query]
+    query_vectors: QueryVectors
     targets: VectorTable
 
     def rows(self) -> list[dict[str, object]]:
@@ -112,7 +112,7 @@ def retrieve(
         embedder: compiled bundle; the targets must come from the same one.
         queries: what to look for.
         targets: vectors of the target windows.
-        config: how many hits, how many components to remove.
+        config: how many hits, and what is done against bias.
         progress: called with (label, done, total).
 
     Raises:
@@ -122,11 +122,11 @@ def retrieve(
         raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
     check_origin(targets, embedder.bundle)
     _check_settings(targets, embedder)
-    debias = fit_debias(targets.vectors, components=config.components)
-    scores = score_queries(embedder, queries, targets=targets.vectors, debias=debias)
+    vectors = embed_queries(embedder, queries)
+    scores = score_queries(vectors, targets.vectors, config)
     hits: list[Hit] = []
     for row, query in enumerate(queries):
         hits += hits_of(query, scores, targets.intervals, row=row, top_k=config.top_k)
         if progress is not None:
             progress("search", row + 1, len(queries))
-    return Retrieval(hits, scores, queries, targets)
+    return Retrieval(hits, scores, queries, vectors, targets)

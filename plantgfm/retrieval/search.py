@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from plantgfm.embedding.embed import Embedder
-from plantgfm.retrieval.debias import Debias
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.debias import fit_debias
 from plantgfm.retrieval.queries import Query
 from plantgfm.sequence import Interval, reverse_complement
 
@@ -35,27 +36,39 @@ class Scores:
     reverse: np.ndarray  # bool [Q, N]: the reverse strand of the query scored best
 
 
-def score_queries(
-    embedder: Embedder, queries: list[Query], *, targets: Float32[np.ndarray, "N D"], debias: Debias
-) -> Scores:
-    """Debiased cosines; strand is handled on the query side, so that the target is embedded once.
+@dataclass(frozen=True)
+class QueryVectors:
+    """Vectors of all windows of all queries on both strands, as embedded."""
 
-    Args:
-        embedder: compiled bundle, the same that made the targets.
-        queries: what to look for.
-        targets: target vectors as embedded, [N, D].
-        debias: correction fitted on the targets.
-    """
+    owner: Int64[np.ndarray, "W"]  # which query each window belongs to
+    forward: Float32[np.ndarray, "W D"]
+    backward: Float32[np.ndarray, "W D"]
+
+
+def embed_queries(embedder: Embedder, queries: list[Query]) -> QueryVectors:
+    """Vectors of the queries; strand is handled on this side, so that the target is embedded once."""
     sequences = [window for query in queries for window in query.windows]
     owner = np.repeat(np.arange(len(queries)), [len(query.windows) for query in queries])
-    forward = debias.apply(embedder.embed(sequences))
-    backward = debias.apply(embedder.embed([reverse_complement(codes) for codes in sequences]))
-    best = np.full((2, len(queries), targets.shape[0]), -np.inf, np.float32)
+    backward = embedder.embed([reverse_complement(codes) for codes in sequences])
+    return QueryVectors(owner, embedder.embed(sequences), backward)
+
+
+def score_queries(queries: QueryVectors, targets: Float32[np.ndarray, "N D"], config: RetrievalConfig) -> Scores:
+    """Debiased cosines of every query against every target window, both from the same model.
+
+    Args:
+        queries: from `embed_queries`.
+        targets: target vectors as embedded; the correction is fitted on them alone.
+        config: of the correction.
+    """
+    debias = fit_debias(targets, components=config.components, whiten=config.whiten, ridge=config.ridge)
+    strands = [debias.apply(vectors) for vectors in (queries.forward, queries.backward)]
+    best = np.full((2, int(queries.owner[-1]) + 1, targets.shape[0]), -np.inf, np.float32)
     for first in range(0, targets.shape[0], _BLOCK_ROWS):
         block = slice(first, first + _BLOCK_ROWS)
         unit = debias.apply(targets[block])
-        for strand, vectors in enumerate((forward, backward)):
-            np.maximum.at(best[strand][:, block], owner, vectors @ unit.T)
+        for strand, vectors in enumerate(strands):
+            np.maximum.at(best[strand][:, block], queries.owner, vectors @ unit.T)
     return Scores(best.max(axis=0), best[1] > best[0])
 
 

@@ -18,14 +18,16 @@ from plantgfm.formats.manifest import read_manifest
 from plantgfm.identity import file_sha256, plain
 from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.debias import fit_debias
 from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth
 from plantgfm.retrieval.queries import Query, cut_genes, fasta_queries, query_of
 from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve
-from plantgfm.retrieval.search import score_queries
+from plantgfm.retrieval.search import embed_queries, score_queries
 from plantgfm.schema import Record
 
 Progress = Callable[[str, int, int], None]
+
+NOT_WHITENED = ", not whitened"
+"""Behind the name of a method: the same vectors with all-but-the-top alone."""
 
 
 def embed_files(
@@ -139,6 +141,10 @@ def retrieve_files(
         return found, None
     truth = read_truth(inputs.truth, target_sequences={interval.sequence for interval in targets.intervals})
     methods = {"model": found.scores.best, **_baselines(inputs, queries, targets, embedder=embedder, config=config)}
+    if config.whiten:
+        methods[f"model{NOT_WHITENED}"] = score_queries(
+            found.query_vectors, targets.vectors, replace(config, whiten=False)
+        ).best
     names = [query.name for query in queries]
     evaluation = evaluate_retrieval(methods, names, intervals=targets.intervals, truth=truth, config=config)
     evaluation.write(out / "evaluation.json")
@@ -184,6 +190,9 @@ def _baselines(
     if inputs.untrained is not None:
         untrained = Embedder(load_bundle(inputs.untrained), replace(embedder.config))
         vectors = untrained.embed(tiles)
-        debias = fit_debias(vectors, components=config.components)
-        methods["untrained model"] = score_queries(untrained, queries, targets=vectors, debias=debias).best
+        asked = embed_queries(untrained, queries)
+        methods["untrained model"] = score_queries(asked, vectors, config).best
+        if config.whiten:
+            without = score_queries(asked, vectors, replace(config, whiten=False))
+            methods[f"untrained model{NOT_WHITENED}"] = without.best
     return methods
