@@ -3,7 +3,9 @@ import pytest
 
 from plantgfm.tokenization import features as f
 from plantgfm.tokenization import vocabulary as v
+from plantgfm.tokenization.encode import encode
 from plantgfm.tokenization.vocabulary import Vocabulary, kmer_code
+from tests.fixtures import random_codes
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +14,7 @@ def matrix(vocabulary):
 
 
 def test_shape_type_and_determinism(vocabulary, matrix):
-    assert matrix.shape == (vocabulary.size, f.N_FEATURES) == (vocabulary.size, 361) and matrix.dtype == np.float32
+    assert matrix.shape == (vocabulary.size, f.N_FEATURES) == (vocabulary.size, 377) and matrix.dtype == np.float32
     assert np.array_equal(matrix, f.kmer_features(Vocabulary(vocabulary.eight_mers.copy())))
 
 
@@ -72,3 +74,15 @@ def test_columns_say_what_the_table_of_columns_says(vocabulary, matrix):
     assert peaks(matrix, index, 272, 64, 64) == [kmer_code("TAC")]
     kinds = [peaks(matrix, i, 356, 5, 5)[0] for i in (v.CLS, v.UNKNOWN_BASE, v.FIRST_BASE, v.FIRST_SIX, v.FIRST_EIGHT)]
     assert kinds == [0, 1, 2, 3, 4]
+
+
+def test_a_six_mer_never_stands_before_a_dinucleotide_that_its_columns_mark(vocabulary, matrix):
+    marked = matrix[:, -16:] > 0
+    assert marked.sum() == vocabulary.eight_mers.size and not marked[v.FIRST_EIGHT :].any()
+    for text in vocabulary.tokens[v.FIRST_EIGHT : v.FIRST_EIGHT + 50]:
+        assert marked[row(vocabulary, text[:6]), kmer_code(text[6:])]
+    ids = encode(vocabulary, random_codes(20_000, seed=4))
+    first, second = ids[:-1], ids[1:]
+    six = (first >= v.FIRST_SIX) & (first < v.FIRST_EIGHT) & (second >= v.FIRST_SIX)
+    opening = [kmer_code(vocabulary.tokens[token][:2]) for token in second[six]]
+    assert six.sum() > 1000 and not marked[first[six], opening].any()
