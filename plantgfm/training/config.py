@@ -15,16 +15,29 @@ class Schedule(Enum):
     CONSTANT = "constant"
 
 
+class OptimizerKind(Enum):
+    """The rule behind an update."""
+
+    ADAMW = "adamw"  # Loshchilov and Hutter 2019, arXiv:1711.05101
+    MUON = "muon"  # orthogonalised momentum for matrices of layers and heads, AdamW (with Nesterov) for the rest
+
+
 @dataclass
 class OptimizerConfig:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with warm-up, decay and clipping by the global norm."""
+    """AdamW, or Muon beside it, with warm-up, decay and clipping by the global norm.
 
+    Muon: https://kellerjordan.github.io/posts/muon/; its matrices follow the same schedule from a peak of their own.
+    """
+
+    kind: OptimizerKind = OptimizerKind.ADAMW
     peak_learning_rate: float = 1e-3
+    muon_learning_rate: float = 0.02  # `muon` only: peak for the matrices, whose updates have a spectral norm near 1
+    muon_momentum: float = 0.95
     warmup_steps: int = 50
     schedule: Schedule = Schedule.WSD
     decay_fraction: float = 0.2  # of all steps; `wsd` only
     floor_fraction: float = 0.05  # learning rate at the last step, as a share of the peak; `wsd` and `cosine`
-    weight_decay: float = 0.1  # never on norms and biases
+    weight_decay: float = 0.1  # never on norms and biases; under `muon` on the matrices, times their own rate
     decay_embeddings: bool = False
     b1: float = 0.9
     b2: float = 0.98
@@ -34,6 +47,11 @@ class OptimizerConfig:
     def __post_init__(self):
         if not self.peak_learning_rate > 0:
             raise ValueError(f"peak_learning_rate is {self.peak_learning_rate}, it must be above 0")
+        if not (self.muon_learning_rate > 0 and 0 <= self.muon_momentum < 1):
+            raise ValueError(
+                f"muon_learning_rate {self.muon_learning_rate} must be above 0 and muon_momentum {self.muon_momentum} "
+                "lie in [0, 1)"
+            )
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps is {self.warmup_steps}, it must be 0 or more")
         if not 0 < self.decay_fraction <= 1:

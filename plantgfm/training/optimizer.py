@@ -1,4 +1,4 @@
-"""Learning-rate schedules and AdamW."""
+"""Learning-rate schedules, AdamW and Muon."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
+from optax.contrib import MuonDimensionNumbers
 
-from plantgfm.training.config import OptimizerConfig, Schedule
+from plantgfm.training.config import OptimizerConfig, OptimizerKind, Schedule
 
 NOT_DECAYED = ("norm", "bias", "scale")
 EMBEDDINGS = ("embed", "kmer")
+
+LearningRate = Callable[[jax.Array | int], jax.Array]
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,23 @@ class Optimizer:
     """A gradient transformation, and its learning rate at step n (counted from 0)."""
 
     transformation: optax.GradientTransformation
-    learning_rate: Callable[[jax.Array | int], jax.Array]
+    learning_rate: LearningRate
 
 
 def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:
-    """Clipping by the global norm, then AdamW on the configured schedule over `steps` optimizer steps.
+    """Clipping by the global norm, then AdamW or Muon on the configured schedule over `steps` optimizer steps.
 
     Raises:
         ValueError: when warm-up and decay do not fit into `steps`.
     """
     learning_rate = build_schedule(config, steps)
-    adamw = optax.adamw(
+    rule = {OptimizerKind.ADAMW: _adamw, OptimizerKind.MUON: _muon}[config.kind]
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return Optimizer(optax.chain(clip, rule(config, learning_rate)), learning_rate)
+
+
+def _adamw(config: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
+    return optax.adamw(
         learning_rate,
         b1=config.b1,
         b2=config.b2,
@@ -39,11 +49,40 @@ def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:
         weight_decay=config.weight_decay,
         mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings),
     )
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return Optimizer(optax.chain(clip, adamw), learning_rate)
 
 
-def build_schedule(config: OptimizerConfig, steps: int) -> Callable[[jax.Array | int], jax.Array]:
+def _muon(config: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
+    return optax.contrib.muon(
+        lambda step: learning_rate(step) * (config.muon_learning_rate / config.peak_learning_rate),
+        beta=config.muon_momentum,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        weight_decay_mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings),
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        adam_weight_decay=config.weight_decay if config.decay_embeddings else 0.0,
+        adam_learning_rate=learning_rate,
+        muon_weight_dimension_numbers=muon_matrices,
+    )
+
+
+def muon_matrices(params: Any) -> Any:
+    """A tree like `params`: the axes of each matrix that Muon updates, None for what AdamW keeps.
+
+    Embeddings, the k-mer projection, norms and biases stay with AdamW. Axes count from the end, so that stacked
+    matrices are turned one by one.
+    """
+
+    def axes(path: tuple, leaf: jax.Array) -> MuonDimensionNumbers | None:
+        name = jax.tree_util.keystr(path).lower()
+        if leaf.ndim < 2 or any(word in name for word in NOT_DECAYED + EMBEDDINGS):
+            return None
+        return MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
+def build_schedule(config: OptimizerConfig, steps: int) -> LearningRate:
     """The learning rate of step n, n from 0 to steps - 1, as a traceable function.
 
     Warm-up is (n + 1) / warmup_steps of the peak, so that no step is spent at a rate of 0. `wsd` is the warm-up,

@@ -18,7 +18,7 @@ from plantgfm.model.config import ModelConfig
 from plantgfm.objectives import joint
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.schema import Batch
-from plantgfm.training.config import OptimizerConfig, TrainingConfig
+from plantgfm.training.config import OptimizerConfig, OptimizerKind, TrainingConfig
 from plantgfm.training.loop import train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import state_init
@@ -58,7 +58,7 @@ def batches(start: int, *, pause: float = 0.0):
 def parts(*, steps: int, micro_batches: int = 1, peak: float = 1e-2):
     """Initialiser and jitted step, built once for each setting."""
     network = build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=24, max_tokens=16), VOCABULARY_SIZE)
-    optimizer = build_optimizer(OptimizerConfig(peak_learning_rate=peak, warmup_steps=3), steps)
+    optimizer = build_optimizer(OptimizerConfig(OptimizerKind.MUON, peak_learning_rate=peak, warmup_steps=3), steps)
 
     def loss_fn(params, batch, key):
         return joint.loss(network, params, batch, key, ObjectiveConfig(), n_species=len(SPECIES))
