@@ -36,13 +36,19 @@ def fold(params: dict[str, Any], features: Float32[np.ndarray, "V F"] | None) ->
     """Parameters with one embedding table and no projection; without a projection, the same parameters.
 
     Raises:
-        ValueError: when there is a projection but the network was built without features.
+        ValueError: when there is a projection but the network was built without features, or with others.
     """
     if "kmer" not in params:
         return params
     if features is None:
         raise ValueError(
             "the parameters have a k-mer projection: build the network with the features it was trained on"
+        )
+    known = params["kmer"]["projection"].shape[0]
+    if known != features.shape[1]:
+        raise ValueError(
+            f"the parameters were trained on {known} k-mer features, this version makes {features.shape[1]}: use the "
+            "version that trained them, or train again"
         )
     table = params["embeddings"]["table"] + jnp.asarray(features) @ params["kmer"]["projection"]
     folded = {**params, "embeddings": {**params["embeddings"], "table": table}}

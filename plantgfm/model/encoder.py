@@ -86,7 +86,7 @@ class Attention(nnx.Module):
 def way_of(kind: AttentionKind, pattern: Pattern, *, length: int) -> Callable[..., Array]:
     """The function that computes a layer's attention over windows of this many tokens."""
     if kind is AttentionKind.AUTO:
-        if pattern.reach and length > block_of(pattern):
+        if pattern.reach and length > 2 * block_of(pattern):
             return attend_locally
         on_one_processor = jax.default_backend() == "cpu" and jax.device_count() == 1
         return attend_by_window if on_one_processor and length > WHOLE_TOKENS else attend

@@ -26,10 +26,9 @@ class Debias:
     def apply(self, vectors: Float32[np.ndarray, "B D"]) -> Float32[np.ndarray, "B D"]:
         """Corrected vectors of length 1, so that a dot product is a cosine; a null vector stays null."""
         centred = vectors.astype(np.float64) - self.mean
-        null = np.linalg.norm(centred, axis=1, keepdims=True) <= _ROUNDING * (1.0 + np.linalg.norm(self.mean))
         corrected = centred @ self.matrix
         norms = np.linalg.norm(corrected, axis=1, keepdims=True)
-        null |= norms == 0.0
+        null = norms <= _ROUNDING * (1.0 + np.linalg.norm(self.mean))
         return np.where(null, 0.0, corrected / np.where(null, 1.0, norms)).astype(np.float32)
 
 

@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 
 from plantgfm.identity import plain
 from plantgfm.training.checksum import checksums
-from plantgfm.training.run_folder import known_identities, require_same
+from plantgfm.training.run_folder import RunMismatch, known_identities, require_same
 from plantgfm.training.state import TrainState
 
 CHECKPOINTS = "checkpoints"
@@ -251,6 +251,12 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
     params = _read_tree(folder / "params", abstract.params if abstract else None, sums["params"])
     if abstract is None:
         return Restored(step, TrainState(params, None, None), position)
+    names = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(abstract.opt_state)}
+    if names != sums["opt_state"].keys():
+        raise RunMismatch(
+            f"checkpoint {folder} holds the state of another optimizer: go on with the one that it was trained with, "
+            "or start anew under another run name"
+        )
     opt_state = _read_tree(folder / "opt_state", abstract.opt_state, sums["opt_state"])
     counter = jax.device_put(np.int32(step), abstract.step.sharding)
     return Restored(step, TrainState(params, opt_state, counter), position)

@@ -216,7 +216,8 @@ class _Run:
         if not (math.isfinite(self._loss) and math.isfinite(metrics["gradient_norm"])):
             raise NonFiniteLoss(
                 f"step {self.step} has loss {self._loss} and gradient norm {float(metrics['gradient_norm'])}; the last "
-                f"good checkpoint is of step {self._saved_step}. Lower optimizer.peak_learning_rate, raise "
+                f"good checkpoint is of step {self._saved_step}. Lower optimizer.peak_learning_rate (and "
+                "optimizer.muon_learning_rate, where that is the kind), raise "
                 "optimizer.warmup_steps, or lower optimizer.clip_norm, under another run name"
             )
         self._averages.add(metrics)

@@ -32,7 +32,7 @@ def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:
     """Clipping by the global norm, then AdamW or Muon on the configured schedule over `steps` optimizer steps.
 
     Raises:
-        ValueError: when warm-up and decay do not fit into `steps`.
+        ValueError: when the warm-up takes all of `steps`.
     """
     learning_rate = build_schedule(config, steps)
     rule = {OptimizerKind.ADAMW: _adamw, OptimizerKind.MUON: _muon}[config.kind]
@@ -52,18 +52,37 @@ def _adamw(config: OptimizerConfig, learning_rate: LearningRate) -> optax.Gradie
 
 
 def _muon(config: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
-    return optax.contrib.muon(
+    def mask(params: Any) -> Any:
+        return decay_mask(params, decay_embeddings=config.decay_embeddings)
+
+    def labels(params: Any) -> Any:
+        return jax.tree.map(
+            lambda axes: "rest" if axes is None else "matrices", muon_matrices(params), is_leaf=_is_axes
+        )
+
+    matrices = optax.contrib.muon(
         lambda step: learning_rate(step) * (config.muon_learning_rate / config.peak_learning_rate),
         beta=config.muon_momentum,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
-        weight_decay_mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings),
-        adam_b1=config.b1,
-        adam_b2=config.b2,
-        adam_weight_decay=config.weight_decay if config.decay_embeddings else 0.0,
-        adam_learning_rate=learning_rate,
+        weight_decay_mask=mask,
         muon_weight_dimension_numbers=muon_matrices,
     )
+    # Muon's own AdamW would decay norms and biases too.
+    rest = optax.adamw(
+        learning_rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=mask,
+        nesterov=True,
+    )
+    return optax.partition({"matrices": matrices, "rest": rest}, labels)
+
+
+def _is_axes(leaf: Any) -> bool:
+    return leaf is None or isinstance(leaf, MuonDimensionNumbers)
 
 
 def muon_matrices(params: Any) -> Any:
@@ -86,18 +105,16 @@ def build_schedule(config: OptimizerConfig, steps: int) -> LearningRate:
     """The learning rate of step n, n from 0 to steps - 1, as a traceable function.
 
     Warm-up is (n + 1) / warmup_steps of the peak, so that no step is spent at a rate of 0. `wsd` is the warm-up,
-    stable, decay schedule of Hu et al. 2024 (arXiv:2404.06395) with a linear decay.
+    stable, decay schedule of Hu et al. 2024 (arXiv:2404.06395) with a linear decay, which begins behind the warm-up
+    at the earliest.
 
     Raises:
-        ValueError: when warm-up and decay do not fit into `steps`.
+        ValueError: when the warm-up takes all of `steps`.
     """
     peak, warmup = config.peak_learning_rate, config.warmup_steps
-    decay = max(1, round(config.decay_fraction * steps)) if config.schedule is Schedule.WSD else 0
-    if warmup + decay > steps:
-        raise ValueError(
-            f"warmup_steps {warmup} and a decay over {decay} steps do not fit into {steps} steps: "
-            "lower optimizer.warmup_steps or optimizer.decay_fraction"
-        )
+    if warmup >= steps:
+        raise ValueError(f"warmup_steps {warmup} leave none of {steps} steps: lower optimizer.warmup_steps")
+    decay = min(max(1, round(config.decay_fraction * steps)), steps - warmup)
     shapes = {
         Schedule.WSD: lambda n: _falling(n - (steps - decay), decay, config.floor_fraction),
         Schedule.COSINE: lambda n: _cosine(n - warmup, steps - warmup, config.floor_fraction),

@@ -92,7 +92,8 @@ def retrieval_table(evaluation: RetrievalEvaluation) -> Table:
         recalls = [method.recall[k] for k in RECALL_AT]
         rows.append((method.method, *recalls, method.mean_reciprocal_rank, method.mrr_low, method.mrr_high))
     columns = ("method", *(f"recall@{k}" for k in RECALL_AT), "MRR", "low", "high")
-    best, model = rows[0][0], evaluation.methods[0].method
+    model = evaluation.methods[0].method
+    best = next(row[0] for row in rows if not row[0].startswith(f"{model},"))  # its own variants aside
     verdict = "the model ranks first" if best == model else f"{best} ranks above the model"
     if "untrained model" in evaluation.differences:
         mean, low, high = evaluation.differences["untrained model"]

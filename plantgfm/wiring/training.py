@@ -23,7 +23,7 @@ from plantgfm.partition import batch_sharding as sharding_of_batches
 from plantgfm.partition import make_mesh, state_shardings
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
-from plantgfm.tokenization.features import kmer_features
+from plantgfm.tokenization.features import N_FEATURES, kmer_features
 from plantgfm.tokenization.vocabulary import N_SPECIAL, Vocabulary
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
@@ -61,6 +61,7 @@ def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> di
     rooms = ("sampler", "model", "objective", "optimizer", "mesh")
     return {
         "corpus": corpus.fingerprint,
+        "kmer_features": N_FEATURES if config.model.kmer_features else 0,
         "vocabulary": vocabulary.fingerprint,
         "run": {key: value for key, value in plain(config.run).items() if key not in _SILENT},
         **{room: plain(getattr(config, room)) for room in rooms},
@@ -98,6 +99,7 @@ def run_training(
     Raises:
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
+    optimizer = build_optimizer(config.optimizer, config.run.steps)
     corpus, curation = prepare_corpus(config, progress=progress)
     write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
     vocabulary = prepare_vocabulary(config, corpus)
@@ -105,7 +107,6 @@ def run_training(
     network = build_network(config, vocabulary)
     plan = build_plan(corpus, config.sampler)
     batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler)
-    optimizer = build_optimizer(config.optimizer, config.run.steps)
     unigram = log_unigram(batches, vocabulary)
     n_species = len(corpus.species)
     run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)

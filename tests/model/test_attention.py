@@ -94,11 +94,15 @@ def test_local_scores_grow_with_the_length_alone():
     assert flops(2048) < 4.4 * flops(512)
 
 
-def test_which_way_attention_is_computed():
+def test_which_way_attention_is_computed(monkeypatch):
     full, sliding = PATTERNS[:2]
     assert way_of(AttentionKind.AUTO, sliding, length=256) is attend_locally
     assert way_of(AttentionKind.AUTO, sliding, length=16) is attend  # one block would hold it all
+    assert way_of(AttentionKind.AUTO, Pattern(n_heads=2, theta=1e4, reach=64), length=160) is attend  # more, in blocks
     assert way_of(AttentionKind.AUTO, full, length=256) is attend
+    assert way_of(AttentionKind.AUTO, full, length=512) is attend  # the tests have eight devices
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert way_of(AttentionKind.AUTO, full, length=512) is attend_by_window
     for pattern in (full, sliding):
         assert way_of(AttentionKind.WHOLE, pattern, length=4096) is attend
         assert way_of(AttentionKind.BY_WINDOW, pattern, length=16) is attend_by_window

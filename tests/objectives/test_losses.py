@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plantgfm.objectives.losses import masked_loss, next_region_loss, next_region_nats, slot_nats, species_sums
+from plantgfm.objectives.losses import hits, masked_loss, next_region_loss, next_region_nats, slot_nats, species_sums
 
 
 def case(batch=3, slots=4, vocabulary=12):
@@ -74,3 +74,11 @@ def test_species_sums_put_each_window_where_it_belongs():
     values = jnp.asarray([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     sums = species_sums(values, jnp.asarray([2, 0, 2], jnp.int32), n_species=4)
     np.testing.assert_array_equal(sums, [7.0, 0.0, 14.0, 0.0])
+
+
+def test_a_hit_is_the_likeliest_token_and_a_tie_is_none():
+    logits, targets, _, _ = case()
+    np.testing.assert_array_equal(hits(logits, targets), jnp.argmax(logits, axis=-1) == targets)
+    best = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    assert hits(logits, best).all()
+    assert not hits(jnp.zeros_like(logits), targets).any()

@@ -74,4 +74,7 @@ def test_a_large_ridge_is_no_whitening_and_constant_targets_stay_null():
     plain, ridged = top(vectors, components=1), fit_debias(vectors, components=1, whiten=True, ridge=1e9)
     np.testing.assert_allclose(ridged.apply(vectors), plain.apply(vectors), atol=1e-5)
     constant = np.ones((20, 8), np.float32)
+    line = (np.arange(20)[:, None] * np.float32([3, 1, 0, 2]) + 5).astype(np.float32)
+    for whiten in (False, True):  # nothing but rounding is left of them
+        assert not fit_debias(line, components=1, whiten=whiten, ridge=1e-3).apply(line).any()
     assert not fit_debias(constant, components=1, whiten=True, ridge=1e-3).apply(constant).any()

@@ -15,7 +15,7 @@ from plantgfm.training.checkpoint import (
     restore_params,
     steps_of,
 )
-from plantgfm.training.config import OptimizerConfig
+from plantgfm.training.config import OptimizerConfig, OptimizerKind
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import RunMismatch, open_run
 from plantgfm.training.state import abstract_state, state_init
@@ -183,6 +183,15 @@ def test_what_a_kill_left_half_written_is_ignored_and_cleared(run):
     save(run, [7])
     assert restore_params(run).step == 7
     assert not torn.exists()
+
+
+def test_a_state_of_another_optimizer_is_refused_and_not_called_damaged(run):
+    config = OptimizerConfig(OptimizerKind.MUON, warmup_steps=0)
+    muon = state_init(init_params, build_optimizer(config, 10), seed=0)
+    checkpoints = Checkpoints(run, keep_last=2)
+    with pytest.raises(RunMismatch, match="the state of another optimizer"):
+        checkpoints.restore(abstract_state(muon), identity=IDENTITY)
+    checkpoints.close()
 
 
 def test_a_checkpoint_of_other_settings_is_refused_unless_the_run_had_them(run):

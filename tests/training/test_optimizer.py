@@ -39,14 +39,27 @@ def test_without_warm_up_the_first_step_is_at_the_peak():
 
 
 def test_a_schedule_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"warmup_steps 8 .* 4 steps .* 10 steps"):
-        build_schedule(OptimizerConfig(warmup_steps=8, decay_fraction=0.4), 10)
+    with pytest.raises(ValueError, match=r"warmup_steps 8 leave none of 8 steps"):
+        build_schedule(OptimizerConfig(warmup_steps=8, decay_fraction=0.4), 8)
+
+
+def test_a_decay_begins_behind_the_warm_up():
+    assert rates(Schedule.WSD, 8, decay_fraction=0.9, floor_fraction=0.0) == [
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        0.75,
+        0.5,
+        0.25,
+        0.0,
+    ]
 
 
 PARAMS = {
     "embeddings": {"norm": {"scale": jnp.ones((2, 3))}, "table": jnp.ones((5, 3))},
     "layers": {"attn": {"Wo": {"kernel": jnp.ones((2, 3, 3))}}, "mlp_norm": {"scale": jnp.ones((2, 3))}},
-    "head": {"bias": jnp.ones((2, 5)), "dense": {"kernel": jnp.ones((3, 3))}, "vector": jnp.ones(3)},
+    "head": {"bias": jnp.ones((2, 5)), "dense": {"kernel": jnp.ones((3, 6))}, "vector": jnp.ones(3)},
 }
 
 
@@ -94,7 +107,8 @@ def test_muon_turns_each_matrix_and_leaves_the_rest_to_adamw():
     keys = iter(jax.random.split(jax.random.key(0), 20))
     gradient = jax.tree.map(lambda x: jax.random.normal(next(keys), x.shape), PARAMS)
     muon, adamw = muon_update(gradient), one_update(gradient, weight_decay=0.0)
-    for matrix in (muon["head"]["dense"]["kernel"], *muon["layers"]["attn"]["Wo"]["kernel"]):
+    wide = muon["head"]["dense"]["kernel"] / np.sqrt(6 / 3)  # outputs over inputs
+    for matrix in (wide, *muon["layers"]["attn"]["Wo"]["kernel"]):
         # Newton and Schulz's five steps bring singular values to about 0.7 to 1.2.
         strengths = np.linalg.svd(matrix, compute_uv=False) / 0.01
         assert strengths.min() > 0.5 and strengths.max() < 1.3
@@ -113,6 +127,10 @@ def test_muon_decays_matrices_at_their_own_rate():
     updates = muon_update(nothing, weight_decay=0.5, epsilon=1e-8)
     np.testing.assert_allclose(updates["head"]["dense"]["kernel"], -0.01 * 0.5, rtol=1e-5)
     assert not np.any(updates["embeddings"]["table"])
+    updates = muon_update(nothing, weight_decay=0.5, epsilon=1e-8, decay_embeddings=True)
+    np.testing.assert_allclose(updates["embeddings"]["table"], -0.1 * 0.5, rtol=1e-5)
+    for spared in (updates["head"]["bias"], updates["head"]["vector"], updates["embeddings"]["norm"]["scale"]):
+        assert not np.any(spared)
 
 
 def test_muon_follows_the_schedule():

@@ -88,3 +88,10 @@ def test_identity_leaves_out_place_and_printing_only():
 def test_a_simulated_world_does_not_lie_where_its_run_will(corpus):
     config = composed(f"corpus={corpus}")
     assert Path(config.corpus.path) != run_dir_of(config)
+
+
+def test_an_optimizer_that_is_asked_for_keeps_its_own_rate():
+    rates = {name: composed(f"optimizer={name}").optimizer.peak_learning_rate for name in ("adamw", "muon")}
+    assert rates == {"adamw": 1.4e-3, "muon": 2e-3}
+    assert composed().optimizer.peak_learning_rate == 5.6e-3
+    assert composed("corpus=manifest", "corpus.path=m.csv").optimizer.peak_learning_rate == 2e-3
