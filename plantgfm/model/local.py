@@ -1,7 +1,8 @@
 """Attention of sliding-window layers, a block of queries against the keys that it may reach: linear in the length.
 
-The same function as `attention.attend` with a `reach`, at every position that holds a token. Blocks of w queries see w + before + after keys, so that scores
-take L · (w + before + after) numbers a head and not L · L (Beltagy et al. 2020, arXiv:2004.05150, section 3).
+The same function as `attention.attend` with a `reach`, at every position that holds a token. Blocks of w queries see
+w + before + after keys, so that scores take L · (w + before + after) numbers a head and not L · L (Beltagy et al. 2020,
+arXiv:2004.05150, section 3).
 """
 
 from __future__ import annotations

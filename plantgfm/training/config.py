@@ -31,7 +31,7 @@ class OptimizerConfig:
 
     kind: OptimizerKind = OptimizerKind.ADAMW
     peak_learning_rate: float = 1e-3
-    muon_learning_rate: float = 0.02  # `muon` only: peak for the matrices, times about max(1, sqrt(outputs / inputs)): the spectral norm of an update
+    muon_learning_rate: float = 0.02  # `muon` only: peak for the matrices, the spectral norm of an update
     muon_momentum: float = 0.95
     warmup_steps: int = 50
     schedule: Schedule = Schedule.WSD
