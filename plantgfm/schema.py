@@ -55,6 +55,11 @@ class Assembly:
     accession: str = ""  # ACCENUMB of its passport record, "" where none is claimed
     source: str = ""
     licence: str = ""
+    fcs_gx: Path | None = None  # reports of other tools on the FASTA file, in their own formats
+    fcs_adaptor: Path | None = None
+    kraken2: Path | None = None
+    kraken2_report: Path | None = None
+    busco: Path | None = None  # of BUSCO or compleasm
 
     @property
     def key(self) -> str:

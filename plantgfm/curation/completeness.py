@@ -3,6 +3,10 @@
 A record is rejected when it is short, mostly unknown, or cut off. That it is cut off takes two independent signs, for
 headers are often wrong: the header states more than there is; an index (`.fai`) beside the file does; annotation
 reaches past the end; the header says "partial"; the sequence breaks off inside unknown bases. One sign is a flag.
+
+Of an assembly two things are asked, its size and, where BUSCO or compleasm has counted them, its marker genes. Only a
+whole genome (one of which a size is expected) is rejected for lacking either; a piece lacks genes by its nature, and is
+flagged.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import re
 
 from plantgfm.curation.config import CompletenessConfig
 from plantgfm.curation.facts import RecordFacts, Verdict
+from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.schema import Outcome
 
 STAGE = "completeness"
@@ -38,6 +43,18 @@ def judge_assembly(facts: list[RecordFacts], expected_size_bp: int | None, confi
         text = f"{evidence}; above {config.max_size_ratio:g} haplotypes may be uncollapsed"
         return [Verdict(fact.name, Outcome.FLAGGED, STAGE, "oversized_assembly", text) for fact in facts]
     return []
+
+
+def judge_genes(
+    facts: list[RecordFacts], genes: GeneCompleteness | None, expected_size_bp: int | None, config: CompletenessConfig
+) -> list[Verdict]:
+    """Verdicts on all records of an assembly from its marker genes: a whole genome is rejected, a piece flagged."""
+    if genes is None or genes.complete >= config.min_gene_fraction:
+        return []
+    text = f"{genes.describe()}; at least {config.min_gene_fraction:.0%} complete are asked"
+    outcome = Outcome.REJECTED if expected_size_bp else Outcome.FLAGGED
+    text = text if expected_size_bp else f"{text} of a whole genome, and no size is expected of this one"
+    return [Verdict(fact.name, outcome, STAGE, "genes_missing", text) for fact in facts]
 
 
 def truncation_signs(fact: RecordFacts, truncation_fraction: float) -> list[str]:

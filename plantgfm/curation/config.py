@@ -19,10 +19,12 @@ class CompletenessConfig:
     truncation_fraction: float = 0.05  # a source that states a record this much longer is one sign of truncation
     min_size_fraction: float = 0.5  # of the expected genome size, where one is stated
     max_size_ratio: float = 1.8  # above: flagged (uncollapsed haplotypes, or a wrong expectation)
+    min_gene_fraction: float = 0.5  # of marker genes complete, where a BUSCO or compleasm summary is given
 
     def __post_init__(self):
         _fraction("max_unknown_fraction", self.max_unknown_fraction)
         _fraction("min_size_fraction", self.min_size_fraction)
+        _fraction("min_gene_fraction", self.min_gene_fraction)
 
 
 @dataclass
@@ -39,10 +41,13 @@ class ContaminationConfig:
     vector_seed_k: int = 15
     min_vector_score: int = 30  # matches - 5 x mismatches: strong in NCBI's VecScreen
     organelle_references: list[str] = field(default_factory=list)  # FASTA files beside those of references.tsv
+    plant_lineage: list[int] = field(default_factory=lambda: [1, 131567, 2759, 33090])  # NCBI: root to green plants
 
     def __post_init__(self):
         if self.k % 2 == 0 or self.vector_seed_k > 31:
             raise ValueError(f"k = {self.k} must be odd and vector_seed_k = {self.vector_seed_k} at most 31")
+        if not self.plant_lineage:
+            raise ValueError("plant_lineage = [] must end with the taxon of plants, 33090 in NCBI's taxonomy")
 
 
 @dataclass

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from plantgfm.curation import assembly_score, completeness, contamination
+from plantgfm.curation import assembly_score, completeness, contamination, screens
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
 from plantgfm.curation.references import Reference, load_references
 from plantgfm.curation.repeats import repeat_masks
 from plantgfm.curation.store import Artefact, FileHashes
+from plantgfm.formats.busco import GeneCompleteness, read_completeness
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.gff3 import read_gff3
+from plantgfm.formats.manifest import REPORTS
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
@@ -40,11 +42,13 @@ class Task:
 def artefact_key(assembly: Assembly, config: CurationConfig, references_key: str, hashes: FileHashes) -> str:
     """Identity of what preparing an assembly yields: content of its files, what is claimed of it, settings, version."""
     index = _index_path(assembly.fasta)
+    reports = {column: getattr(assembly, column) for column in REPORTS}
     content = {
         "version": [PREPARE_VERSION, assembly_score.SCORE_VERSION],
         "fasta": hashes.sha256(assembly.fasta),
         "index": hashes.sha256(index) if index.is_file() else "",
         "annotation": hashes.sha256(assembly.annotation) if assembly.annotation else "",
+        "reports": {column: hashes.sha256(path) for column, path in reports.items() if path},
         "compartment": assembly.compartment,
         "expected_size_bp": assembly.expected_size_bp,
         "references": references_key,
@@ -68,14 +72,17 @@ def prepare(task: Task) -> str:
     """
     assembly, config = task.assembly, task.config
     records = list(read_fasta(assembly.fasta))
-    others = _other_lengths(assembly)
-    facts = [measure(r.name, r.description, r.codes, others.get(r.name, {})) for r in records]
+    lengths = _other_lengths(assembly)
+    facts = [measure(r.name, r.description, r.codes, lengths.get(r.name, {})) for r in records]
     verdicts = completeness.judge_records(facts, config.completeness)
     left = _survivors(facts, verdicts)
     verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
     left = _survivors(left, verdicts)
+    verdicts += completeness.judge_genes(left, _genes(assembly), assembly.expected_size_bp, config.completeness)
+    left = _survivors(left, verdicts)
+    others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts})
     by_name = {record.name: record for record in records}
-    screened = [_screen(fact, by_name[fact.name], task) for fact in left]
+    screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
     verdicts += [verdict for found, _ in screened for verdict in found]
     clean = {fact.name: record for fact, (_, record) in zip(left, screened)}
     left = _survivors(left, verdicts)
@@ -91,7 +98,16 @@ def _survivors(facts: list[RecordFacts], verdicts: list[Verdict]) -> list[Record
     return [fact for fact in facts if fact.name not in rejected]
 
 
-def _screen(fact: RecordFacts, record: Record, task: Task) -> tuple[list[Verdict], Record]:
+def _genes(assembly: Assembly) -> GeneCompleteness | None:
+    if assembly.busco is None:
+        return None
+    genes = read_completeness(assembly.busco)
+    if genes.mode and "geno" not in genes.mode:
+        raise FormatError(assembly.busco, f"BUSCO ran in mode {genes.mode!r}; an assembly takes a run in mode genome")
+    return genes
+
+
+def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Screens) -> tuple[list[Verdict], Record]:
     settings = task.config.contamination
     references = load_references(task.references, settings.k, settings.scaled, settings.vector_seed_k)
     hashes, places = fraction(record.codes, k=settings.k, scaled=settings.scaled)
@@ -104,6 +120,8 @@ def _screen(fact: RecordFacts, record: Record, task: Task) -> tuple[list[Verdict
         references=references,
         config=settings,
     )
+    more, more_runs = screens.judge_record(fact, others, settings)
+    verdicts, runs = screens.settle([*verdicts, *more]), np.concatenate([runs, more_runs])
     if not runs.size:
         return verdicts, record
     codes = record.codes.copy()

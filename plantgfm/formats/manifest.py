@@ -27,6 +27,7 @@ COLUMNS = (
     "licence",
     "accession",
 )
+REPORTS = ("fcs_gx", "fcs_adaptor", "kraken2", "kraken2_report", "busco")
 
 
 def normalise_species(name: str) -> str:
@@ -49,14 +50,21 @@ def normalise_species(name: str) -> str:
 def read_manifest(path: str | Path) -> list[Assembly]:
     """The assemblies of a manifest, in file order; cells are checked and files must exist.
 
-    Columns are those of `COLUMNS`, of which `REQUIRED` must be there.
+    Columns are those of `COLUMNS`, of which `REQUIRED` must be there, and of `REPORTS`: files that other tools wrote on
+    the FASTA file, which curation takes as further evidence. Like every path they are relative to the manifest; without
+    the column, or in an empty cell, there is none.
+
+    - `fcs_gx`: action report of FCS-GX (`*.fcs_gx_report.txt`)
+    - `fcs_adaptor`: report of FCS-adaptor (`fcs_adaptor_report.txt`)
+    - `kraken2`, `kraken2_report`: what `kraken2 --output` and `--report` wrote in one run, both or none
+    - `busco`: short summary of BUSCO in mode genome (text or JSON), or `summary.txt` of compleasm; nuclear rows only
 
     Raises:
         FormatError: an unknown or missing column, a bad cell, a missing file, a row or a FASTA file given twice.
     """
     path = Path(path)
     columns, rows = read_rows(path)
-    require_columns(path, columns, REQUIRED, COLUMNS)
+    require_columns(path, columns, REQUIRED, (*COLUMNS, *REPORTS))
     if not rows:
         raise FormatError(path, "manifest without rows")
     assemblies: list[Assembly] = []
@@ -77,6 +85,12 @@ def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
         compartment = Compartment(row["compartment"].lower())
     except ValueError as error:
         raise FormatError(path, f"{error}; compartments are {[c.value for c in Compartment]}", line=line) from None
+    reports = {column: _file(path, line, row[column], column) for column in REPORTS if row.get(column)}
+    if ("kraken2" in reports) != ("kraken2_report" in reports):
+        text = "kraken2 and kraken2_report belong together: the report holds the tree of the taxa; give both or none"
+        raise FormatError(path, text, line=line)
+    if "busco" in reports and compartment is not Compartment.NUCLEAR:
+        raise FormatError(path, f"busco counts nuclear genes, the row is {compartment.value}; empty it", line=line)
     return Assembly(
         species=species,
         cultivar=row["cultivar"],
@@ -89,6 +103,7 @@ def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
         accession=row.get("accession", ""),
         source=row.get("source", ""),
         licence=row.get("licence", ""),
+        **reports,
     )
 
 
@@ -113,18 +128,21 @@ def _positive(path: Path, line: int, row: dict[str, str], column: str) -> int | 
 def write_manifest(path: str | Path, assemblies: Iterable[Assembly]) -> None:
     """Write assemblies as CSV with all columns; file names become relative to the manifest. Atomic.
 
+    A column of `REPORTS` is written where an assembly has such a report.
+
     Raises:
         FormatError: an assembly given twice, or none.
     """
-    path, seen = Path(path), set()
+    path, seen, assemblies = Path(path), set(), list(assemblies)
+    reports = [column for column in REPORTS if any(getattr(assembly, column) for assembly in assemblies)]
     with atomic_text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow([*COLUMNS, *reports])
         for assembly in assemblies:
             if assembly.key in seen:
                 raise FormatError(path, f"{assembly.key} is given twice")
             seen.add(assembly.key)
-            writer.writerow([_text(path, assembly, column) for column in COLUMNS])
+            writer.writerow([_text(path, assembly, column) for column in (*COLUMNS, *reports)])
         if not seen:
             raise FormatError(path, "no assembly to write")
 

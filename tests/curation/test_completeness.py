@@ -6,6 +6,7 @@ import pytest
 from plantgfm.curation import completeness
 from plantgfm.curation.config import CompletenessConfig
 from plantgfm.curation.facts import stated_length
+from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.schema import Outcome
 from tests.curation.planted import facts_of, random_codes
 
@@ -94,3 +95,28 @@ def test_facts_count_what_is_there():
     fact = facts_of(codes=codes)
     assert (fact.length_bp, fact.unknown_bp, fact.gaps, fact.terminal_unknown_bp) == (229, 29, 1, 9)
     assert fact.gc_bp == int(np.isin(codes, (1, 2)).sum())
+
+
+def genes(complete):
+    single = complete - 0.1
+    return GeneCompleteness("BUSCO", "embryophyta_odb10", "genome", 1_000, single, 0.1, 0.05, 0.95 - complete)
+
+
+def test_a_genome_without_its_genes_is_rejected_and_a_piece_only_flagged():
+    facts = [facts_of("a"), facts_of("b", random_codes(5_000, 2))]
+    assert completeness.judge_genes(facts, genes(0.5), 10_000, CONFIG) == []
+    assert completeness.judge_genes(facts, None, 10_000, CONFIG) == []
+    found = completeness.judge_genes(facts, genes(0.49), 10_000, CONFIG)
+    assert [(v.record, v.outcome, v.stage, v.reason) for v in found] == [
+        (name, Outcome.REJECTED, "completeness", "genes_missing") for name in "ab"
+    ]
+    assert "C:49.0%[S:39.0%,D:10.0%]" in found[0].evidence and "at least 50%" in found[0].evidence
+    piece = completeness.judge_genes(facts, genes(0.01), None, CONFIG)
+    assert {v.outcome for v in piece} == {Outcome.FLAGGED} and len(piece) == 2
+
+
+def test_the_share_of_genes_is_a_setting():
+    strict = CompletenessConfig(min_gene_fraction=0.95)
+    assert completeness.judge_genes([facts_of()], genes(0.94), 10_000, strict)[0].outcome is Outcome.REJECTED
+    with pytest.raises(ValueError, match="min_gene_fraction"):
+        CompletenessConfig(min_gene_fraction=95)

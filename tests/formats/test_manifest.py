@@ -3,7 +3,7 @@
 import pytest
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.manifest import COLUMNS, normalise_species, read_manifest, write_manifest
+from plantgfm.formats.manifest import COLUMNS, REPORTS, normalise_species, read_manifest, write_manifest
 from plantgfm.schema import Compartment
 
 HEAD = "species,cultivar,assembly,compartment,ploidy,fasta,annotation,expected_size_bp,source,licence\n"
@@ -104,3 +104,45 @@ def test_an_assembly_given_twice_is_not_written(manifest, tmp_path):
         with pytest.raises(FormatError):
             write_manifest(tmp_path / "m.csv", given)
     assert not (tmp_path / "m.csv").exists()
+
+
+def with_reports(tmp_path, cells, compartment="nuclear", columns=REPORTS):
+    for name in ("a.fcs_gx_report.txt", "adaptor.txt", "a.kraken", "a.kreport", "short_summary.json"):
+        (tmp_path / name).touch()
+    head = HEAD.strip() + "," + ",".join(columns) + "\n"
+    return head + ROW.strip().replace("nuclear", compartment) + "," + ",".join(cells) + "\n"
+
+
+def test_reports_are_optional_columns_relative_to_the_manifest(manifest, tmp_path):
+    cells = ("a.fcs_gx_report.txt", "adaptor.txt", "a.kraken", "a.kreport", "short_summary.json")
+    (row,) = read_manifest(manifest(with_reports(tmp_path, cells)))
+    assert [getattr(row, column) for column in REPORTS] == [tmp_path / name for name in cells]
+    (empty,) = read_manifest(manifest(with_reports(tmp_path, [""] * 5)))
+    (old,) = read_manifest(manifest(HEAD + ROW))
+    assert empty == old and [getattr(old, column) for column in REPORTS] == [None] * 5
+
+
+def test_a_report_column_is_written_where_there_is_one(manifest, tmp_path):
+    (row,) = read_manifest(manifest(with_reports(tmp_path, ["short_summary.json"], columns=["busco"])))
+    (tmp_path / "sub").mkdir()
+    write_manifest(tmp_path / "sub" / "m.csv", [row])
+    head, line = (tmp_path / "sub" / "m.csv").read_text().splitlines()
+    assert head == ",".join([*COLUMNS, "busco"]) and line.endswith(",../short_summary.json")
+    assert read_manifest(tmp_path / "sub" / "m.csv")[0].busco.resolve() == row.busco.resolve()
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "compartment", "words"),
+    [
+        ("fcs_gx", "no.txt", "nuclear", "fcs_gx .*no.txt' does not exist"),
+        ("kraken2", "a.kraken", "nuclear", "belong together"),
+        ("kraken2_report", "a.kreport", "nuclear", "belong together"),
+        ("busco", "short_summary.json", "plastid", "nuclear genes, the row is plastid"),
+        ("fcsgx", "a.fcs_gx_report.txt", "nuclear", "unknown column 'fcsgx'; known are .*fcs_gx"),
+    ],
+)
+def test_bad_report_cells_are_named_by_line(manifest, tmp_path, column, cell, compartment, words):
+    text = with_reports(tmp_path, [cell], compartment, columns=[column])
+    with pytest.raises(FormatError, match=words) as caught:
+        read_manifest(manifest(text))
+    assert caught.value.line == (1 if column == "fcsgx" else 2)
