@@ -82,7 +82,7 @@ def curate(manifest, out, store, passport, references, processes, overrides) -> 
             executor=executor,
             progress=progress,
         )
-    result.ledger.write(out)
+    result.write(out)
     click.echo(ledger_table(result.ledger).to_text())
     click.echo(f"\nfingerprint {result.fingerprint}; ledger in {out}")
 

@@ -1,7 +1,8 @@
 """Stage 3, assembly score: contiguity, certainty and size in one declared figure; asked of whole genomes only.
 
-Score, version 1: contiguity x certainty x size, where contiguity = log10(NG50 / 1 kb) / 3 cut to [0, 1] (1 from 1 Mb
-on), certainty = 1 - unknown share, size = known bp / expected bp cut to [0, 1].
+Score, version 1: contiguity x certainty x size, where contiguity = log(NG50 / low) / log(high / low) cut to [0, 1] with
+low and high of the settings (1 kb and 1 Mb), certainty = 1 - unknown share, size = known bp / expected bp cut to
+[0, 1]. What else is measured (contigs, gaps, masks) is recorded beside it, and no verdict hangs on it.
 """
 
 from __future__ import annotations
@@ -24,33 +25,49 @@ class AssemblyMetrics:
     """Contiguity and content of an assembly, over the records that earlier stages left."""
 
     records: int
+    contigs: int  # what gaps leave of the records
     length_bp: int
     unknown_bp: int
+    unknown_fraction: float  # N share
+    gaps: int  # runs of at least 10 unknown bases
+    gap_fraction: float  # of the length, in those runs
     gc_fraction: float  # of known bases
-    gaps: int
-    n50_bp: int
+    soft_mask_fraction: float  # of the length
+    low_complexity_fraction: float
+    contig_n50_bp: int
+    n50_bp: int  # of the records
     l50: int
     aun_bp: float  # expected length of the record that a random base lies in
     ng50_bp: int | None  # N50 against the expected genome size, None where it has none
     score: float | None
 
 
-def assembly_metrics(facts: list[RecordFacts], expected_size_bp: int | None) -> AssemblyMetrics:
+def assembly_metrics(
+    facts: list[RecordFacts], expected_size_bp: int | None, config: AssemblyScoreConfig
+) -> AssemblyMetrics:
     """Metrics of an assembly; `ng50_bp` and `score` only where a genome size is expected."""
-    lengths = np.sort(np.array([fact.length_bp for fact in facts], dtype=np.int64))[::-1]
+    lengths = _descending([fact.length_bp for fact in facts])
+    contigs = _descending([bp for fact in facts for bp in fact.contigs_bp])
     total, unknown = int(lengths.sum()), sum(fact.unknown_bp for fact in facts)
     n50, l50 = _nx(lengths, total / 2)
     ng50 = _nx(lengths, expected_size_bp / 2)[0] if expected_size_bp else None
     score = None
     if expected_size_bp and total:
-        contiguity = min(1.0, max(0.0, math.log10(max(1, ng50) / 1_000) / 3))
+        low, high = config.no_contiguity_ng50_bp, config.full_contiguity_ng50_bp
+        contiguity = min(1.0, max(0.0, math.log10(max(1, ng50) / low) / math.log10(high / low)))
         score = contiguity * (1 - unknown / total) * min(1.0, (total - unknown) / expected_size_bp)
     return AssemblyMetrics(
         records=len(facts),
+        contigs=int(contigs.size),
         length_bp=total,
         unknown_bp=unknown,
-        gc_fraction=sum(fact.gc_bp for fact in facts) / max(1, total - unknown),
+        unknown_fraction=unknown / max(1, total),
         gaps=sum(fact.gaps for fact in facts),
+        gap_fraction=sum(fact.gap_bp for fact in facts) / max(1, total),
+        gc_fraction=sum(fact.gc_bp for fact in facts) / max(1, total - unknown),
+        soft_mask_fraction=sum(fact.soft_mask_bp for fact in facts) / max(1, total),
+        low_complexity_fraction=sum(fact.low_complexity_bp for fact in facts) / max(1, total),
+        contig_n50_bp=_nx(contigs, contigs.sum() / 2)[0],
         n50_bp=n50,
         l50=l50,
         aun_bp=float((lengths.astype(float) ** 2).sum() / max(1, total)),
@@ -65,7 +82,7 @@ def judge_assembly(
     """Verdicts on all records of a fragmented, empty or badly scored assembly; none for a piece of a genome."""
     if not expected_size_bp or not facts:
         return []
-    metrics = assembly_metrics(facts, expected_size_bp)
+    metrics = assembly_metrics(facts, expected_size_bp, config)
     reason, text = _failure(metrics, config)
     return [Verdict(fact.name, Outcome.REJECTED, STAGE, reason, text) for fact in facts] if reason else []
 
@@ -80,6 +97,10 @@ def _failure(metrics: AssemblyMetrics, config: AssemblyScoreConfig) -> tuple[str
     if metrics.score < config.min_score:
         return "low_score", f"score {metrics.score:.3f} (version {SCORE_VERSION}); {config.min_score:g} is asked"
     return "", ""
+
+
+def _descending(lengths: list[int]) -> np.ndarray:
+    return np.sort(np.array(lengths, dtype=np.int64))[::-1]
 
 
 def _nx(lengths: np.ndarray, goal_bp: float) -> tuple[int, int]:

@@ -57,6 +57,15 @@ class AssemblyScoreConfig:
     min_ng50_bp: int = 20_000  # below, half of the genome lies in contigs shorter than a training region
     max_unknown_fraction: float = 0.4
     min_score: float = 0.1
+    no_contiguity_ng50_bp: int = 1_000  # contiguity counts 0 in the score up to this NG50
+    full_contiguity_ng50_bp: int = 1_000_000  # and 1 from this one on
+
+    def __post_init__(self):
+        _fraction("max_unknown_fraction", self.max_unknown_fraction)
+        _fraction("min_score", self.min_score)
+        if not 0 < self.no_contiguity_ng50_bp < self.full_contiguity_ng50_bp:
+            low, high = self.no_contiguity_ng50_bp, self.full_contiguity_ng50_bp
+            raise ValueError(f"no_contiguity_ng50_bp = {low} must lie between 0 and full_contiguity_ng50_bp = {high}")
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plantgfm.curation.assemblies import AssemblySummary, write_assemblies
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.join import Joined, Prepared, join
 from plantgfm.curation.ledger import Ledger
@@ -30,8 +31,14 @@ class Curation:
 
     accepted: list[AcceptedRecord]  # in order of assembly key and place in its file
     ledger: Ledger
+    assemblies: list[AssemblySummary]  # in order of assembly key
     fingerprint: str  # of the accepted content: labels, bases, repeat masks, clusters; file paths are no part of it
     reused: int  # assemblies that were not processed again
+
+    def write(self, folder: Path) -> None:
+        """Write the ledger and `assemblies.tsv`, what was measured of each assembly."""
+        self.ledger.write(folder)
+        write_assemblies(folder / "assemblies.tsv", self.assemblies)
 
 
 def curate(
@@ -144,4 +151,5 @@ def _result(tasks: list[Task], joined: Joined, *, reused: int) -> Curation:
         content.append([claim, row["name"], row["sha256"], np.asarray(clusters[1]).tolist()])
     decisions = [Decision(**{**d, "outcome": Outcome(d["outcome"])}) for d in joined.decisions]
     ledger = Ledger(decisions, joined.input_records, joined.input_bp)
-    return Curation(accepted, ledger, fingerprint([content, joined.window_bp]), reused)
+    summaries = [AssemblySummary.of(task.assembly, task.artefact.describe()) for task in tasks]
+    return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused)

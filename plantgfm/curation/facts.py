@@ -11,6 +11,8 @@ from jaxtyping import UInt8
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sequence import BASE_MASK, UNKNOWN, runs_of
 
+GAP_BP = 10  # unknown bases that part two contigs, as in BUSCO and FCS-GX
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -33,8 +35,12 @@ class RecordFacts:
     unknown_bp: int
     gc_bp: int
     terminal_unknown_bp: int  # unknown bases at its end
-    gaps: int  # runs of at least 10 unknown bases
+    gaps: int  # runs of at least `GAP_BP` unknown bases
     stated_lengths: dict[str, int] = field(default_factory=dict)  # source ("header", ".fai", "annotation") -> bp
+    gap_bp: int = 0  # in those runs
+    contigs_bp: tuple[int, ...] = ()  # lengths of what lies between those runs, in order
+    soft_mask_bp: int = 0  # lower case in the file
+    low_complexity_bp: int = 0  # by symmetric DUST, with the settings of the repeat mask
 
     @property
     def unknown_fraction(self) -> float:
@@ -72,6 +78,8 @@ def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_le
     unknown = (codes & BASE_MASK) == UNKNOWN
     runs = runs_of(unknown)
     terminal = int(runs[-1, 1] - runs[-1, 0]) if runs.size and runs[-1, 1] == codes.size else 0
+    gaps = runs[runs[:, 1] - runs[:, 0] >= GAP_BP]
+    contigs = np.append(gaps[:, 0], codes.size) - np.append(0, gaps[:, 1])
     header = stated_length(name, description)
     lengths = {**({"header": header} if header is not None else {}), **other_lengths}
     return RecordFacts(
@@ -81,8 +89,10 @@ def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_le
         unknown_bp=int(unknown.sum()),
         gc_bp=int(np.count_nonzero((codes == 1) | (codes == 2))),
         terminal_unknown_bp=terminal,
-        gaps=int(np.count_nonzero(runs[:, 1] - runs[:, 0] >= 10)),
+        gaps=len(gaps),
         stated_lengths=dict(sorted(lengths.items())),
+        gap_bp=int((gaps[:, 1] - gaps[:, 0]).sum()),
+        contigs_bp=tuple(contigs[contigs > 0].tolist()),
     )
 
 

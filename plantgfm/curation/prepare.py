@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from plantgfm.curation import assembly_score, completeness, contamination, scree
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
 from plantgfm.curation.references import Reference, load_references
-from plantgfm.curation.repeats import repeat_masks
+from plantgfm.curation.repeats import low_complexity, repeat_masks
 from plantgfm.curation.store import Artefact, FileHashes
 from plantgfm.formats.busco import GeneCompleteness, read_completeness
 from plantgfm.formats.errors import FormatError
@@ -26,7 +26,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
 from plantgfm.sketch import densify, distinct, fraction, minhash, one_permutation, window_sketches
 
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,28 @@ def prepare(task: Task) -> str:
     left = _survivors(facts, verdicts)
     verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
     left = _survivors(left, verdicts)
-    verdicts += completeness.judge_genes(left, _genes(assembly), assembly.expected_size_bp, config.completeness)
+    genes = _genes(assembly)
+    verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
     left = _survivors(left, verdicts)
     others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts})
     by_name = {record.name: record for record in records}
     screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
     verdicts += [verdict for found, _ in screened for verdict in found]
     clean = {fact.name: record for fact, (_, record) in zip(left, screened)}
-    left = _survivors(left, verdicts)
-    metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp)
+    low = {fact.name: low_complexity(clean[fact.name].codes, config.repeats) for fact in _survivors(left, verdicts)}
+    left = [_with_masks(fact, clean[fact.name], low[fact.name]) for fact in left if fact.name in low]
+    metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp, config.assembly_score)
     verdicts += assembly_score.judge_assembly(left, assembly.expected_size_bp, config.assembly_score)
     left = _survivors(left, verdicts)
-    _store(task, facts, verdicts, metrics, [clean[fact.name] for fact in left])
+    assembled = {"score_version": assembly_score.SCORE_VERSION, "metrics": plain(metrics), "genes": plain(genes)}
+    kept = [fact.name for fact in left]
+    _store(task, facts, verdicts, assembled, [clean[name] for name in kept], [low[name] for name in kept])
     return task.artefact.key
+
+
+def _with_masks(fact: RecordFacts, record: Record, low: np.ndarray) -> RecordFacts:
+    soft_bp, low_bp = (int((runs[:, 1] - runs[:, 0]).sum()) for runs in (record.soft_mask, low))
+    return replace(fact, soft_mask_bp=soft_bp, low_complexity_bp=low_bp)
 
 
 def _survivors(facts: list[RecordFacts], verdicts: list[Verdict]) -> list[RecordFacts]:
@@ -129,13 +138,20 @@ def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Scree
     return verdicts, Record(record.name, record.description, codes, record.soft_mask)
 
 
-def _store(task: Task, facts: list[RecordFacts], verdicts: list[Verdict], metrics: Any, records: list[Record]) -> None:
-    source, masks = repeat_masks(records, task.config.repeats)
+def _store(
+    task: Task,
+    facts: list[RecordFacts],
+    verdicts: list[Verdict],
+    assembled: dict[str, Any],
+    records: list[Record],
+    low: list[np.ndarray],
+) -> None:
+    source, masks = repeat_masks(records, task.config.repeats, low)
     bases = [record.codes | (mask * np.uint8(REPEAT_BIT)) for record, mask in zip(records, masks)]
     description = {
         "records": [{"name": fact.name, "length_bp": fact.length_bp} for fact in facts],
         "verdicts": [plain(verdict) for verdict in verdicts],
-        "metrics": plain(metrics),
+        **assembled,
         "repeat_source": source,
         "kept": [_describe(record, part) for record, part in zip(records, bases)],
     }

@@ -18,8 +18,16 @@ COMPUTED = "low-complexity+multiplicity"
 _U = np.uint64
 
 
-def repeat_masks(records: list[Record], config: RepeatConfig) -> tuple[str, list[Bool[np.ndarray, "P"]]]:
-    """Where the mask comes from (`SOFT_MASK` or `COMPUTED`), and the mask of each record."""
+def repeat_masks(
+    records: list[Record], config: RepeatConfig, runs: list[Int64[np.ndarray, "runs 2"]] | None = None
+) -> tuple[str, list[Bool[np.ndarray, "P"]]]:
+    """Where the mask comes from (`SOFT_MASK` or `COMPUTED`), and the mask of each record.
+
+    Args:
+        records: of one assembly.
+        config: settings.
+        runs: what `low_complexity` found in each record, where that is known already.
+    """
     if not records:
         return COMPUTED, []
     total = sum(record.length_bp for record in records)
@@ -28,8 +36,8 @@ def repeat_masks(records: list[Record], config: RepeatConfig) -> tuple[str, list
         return SOFT_MASK, [mask_of(record.soft_mask, record.length_bp) for record in records]
     masks = [np.zeros(record.length_bp, dtype=bool) for record in records]
     _mask_frequent([record.codes for record in records], masks, config)
-    for record, mask in zip(records, masks):
-        for start, end in low_complexity(record.codes, config):
+    for low, mask in zip(runs or [low_complexity(record.codes, config) for record in records], masks):
+        for start, end in low:
             mask[start:end] = True
     return COMPUTED, masks
 

@@ -47,7 +47,11 @@ class Artefact:
         """The description and all arrays."""
         with np.load(self.arrays) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return json.loads(self.description.read_text()), arrays
+        return self.describe(), arrays
+
+    def describe(self) -> dict[str, Any]:
+        """The description alone."""
+        return json.loads(self.description.read_text())
 
     def write(self, description: Any, arrays: dict[str, np.ndarray], bases: list[np.ndarray]) -> None:
         """Write all files, the description last; nothing half-written stays."""

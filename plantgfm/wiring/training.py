@@ -168,4 +168,4 @@ def leave_notes(run_dir: Path, config: Config, *, corpus: Corpus, curation: Cura
     """Write beside the run what later commands need: settings, vocabulary, ledger, place of the corpus."""
     write_json(run_dir / SETTINGS_FILE, {"config": plain(config), "corpus": str(corpus.path.resolve())})
     vocabulary.save(run_dir / VOCABULARY_FILE)
-    curation.ledger.write(run_dir / LEDGER_FOLDER)
+    curation.write(run_dir / LEDGER_FOLDER)
