@@ -81,7 +81,7 @@ def prepare(task: Task) -> str:
     genes = _genes(assembly)
     verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
     left = _survivors(left, verdicts)
-    others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts})
+    others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts}, config.contamination)
     by_name = {record.name: record for record in records}
     screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
     verdicts += [verdict for found, _ in screened for verdict in found]
@@ -129,7 +129,7 @@ def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Scree
         references=references,
         config=settings,
     )
-    more, more_runs = screens.judge_record(fact, others, settings)
+    more, more_runs = screens.judge_record(fact, others, task.assembly.compartment, settings)
     verdicts, runs = screens.settle([*verdicts, *more]), np.concatenate([runs, more_runs])
     if not runs.size:
         return verdicts, record

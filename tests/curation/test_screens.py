@@ -23,13 +23,13 @@ LENGTHS = {"a": 5_000, "b": 10_000, "c": 5_000}
 def judge(tmp_path):
     """Judges record `a` of 5,000 bp, or another, by the reports given as text."""
 
-    def of(name="a", **texts):
+    def of(name="a", compartment=Compartment.NUCLEAR, **texts):
         paths = {column: tmp_path / f"{column}.txt" for column in texts}
         for column, path in paths.items():
             path.write_text(texts[column])
         assembly = write_assembly(tmp_path, "x", [("a", random_codes(100))], **paths)
-        found = screens.read_screens(assembly, LENGTHS)
-        return screens.judge_record(facts_of(name, random_codes(LENGTHS[name])), found, CONFIG)
+        found = screens.read_screens(assembly, LENGTHS, CONFIG)
+        return screens.judge_record(facts_of(name, random_codes(LENGTHS[name])), found, compartment, CONFIG)
 
     return of
 
@@ -74,6 +74,12 @@ def test_what_asks_for_a_look_is_a_flag(judge, action):
     assert outcomes(found) == [(Outcome.FLAGGED, f"{action.lower()}_by_fcs_gx")] and found[1].size == 0
 
 
+def test_an_organelle_in_its_own_file_is_no_finding(judge):
+    text = gx("a\t1\t5000\t5000\tPLASTID")
+    assert judge(compartment=Compartment.PLASTID, fcs_gx=text)[0] == []
+    assert len(judge(compartment=Compartment.MITOCHONDRION, fcs_gx=text)[0]) == 1
+
+
 def kraken(taxon, hits):
     return {"kraken2": f"C\ta\t{taxon}\t5000\t{hits}\n", "kraken2_report": reports.KRAKEN_REPORT}
 
@@ -84,6 +90,8 @@ def kraken(taxon, hits):
         (562, "562:200 561:60 0:740", [(Outcome.REJECTED, "foreign_by_kraken2")]),
         (562, "562:250 0:750", [(Outcome.FLAGGED, "review_by_kraken2")]),  # no more than a quarter
         (562, "562:300 33090:310 0:200", [(Outcome.FLAGGED, "review_by_kraken2")]),  # more of plants
+        (562, "562:300 77:290 0:200", [(Outcome.REJECTED, "foreign_by_kraken2")]),  # 77 is not listed
+        (562, "562:300 33090:20 77:290 0:200", [(Outcome.FLAGGED, "review_by_kraken2")]),
         (33_090, "33090:100 562:400", []),
         (2_759, "2759:900 562:90", []),  # eukaryotes hold plants
         (131_567, "131567:900", []),
@@ -110,8 +118,7 @@ def test_several_tools_agree_in_one_rejection(judge):
         ({"fcs_gx": gx("z\t1\t9\t5000\tTRIM")}, "no such record", 3),
         ({"fcs_gx": gx("a\t1\t9\t5001\tTRIM")}, "states 5,001 bp, the FASTA file has 5,000", 3),
         ({"fcs_adaptor": adaptor("a\t4999\tACTION_TRIM\t1..9")}, "states 4,999 bp", 2),
-        (kraken(562, "562:9 77:1"), "taxon 77 is not in the report", 1),
-        (kraken(77, "562:9"), "taxon 77 is not in the report", 1),
+        (kraken(77, "562:9"), "taxon 77 is not in .*kraken2_report.txt; give output", 1),
         ({**kraken(562, "562:9"), "kraken2": "U\tb\t0\t5000\t0:9\n"}, "has 10,000", 1),
     ],
 )
