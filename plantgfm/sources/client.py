@@ -1,0 +1,180 @@
+"""HTTP as a polite guest: time-outs, retries with backoff and jitter, Retry-After, a pause between requests."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from plantgfm.sources.config import FetchConfig
+from plantgfm.sources.errors import FetchError
+
+RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LIST_BYTES = 64 << 20  # a checksum list is smaller; more is no list
+_HEADERS = {"User-Agent": "plantgfm (genome fetch)", "Accept-Encoding": "identity"}
+Result = TypeVar("Result")
+
+
+class TransientError(Exception):
+    """A failure that may pass: no connection, a stall, a cut, a busy server.
+
+    Attributes:
+        retry_after_s: what the server asked for, where it did.
+        progressed: bytes arrived before the failure, so that the count of attempts starts again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, progressed: bool = False):
+        self.retry_after_s, self.progressed = retry_after_s, progressed
+        super().__init__(message)
+
+
+class Stopped(Exception):
+    """Someone asked the downloads to stop."""
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, Range and If-Range with them, but never from https down to http."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
+            raise FetchError(f"{req.full_url} redirects to {newurl}, away from https; correct the catalogue's url")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class Client:
+    """Opens URLs; shared by the threads of one fetch."""
+
+    def __init__(
+        self,
+        config: FetchConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] | None = None,
+        draw: Callable[[], float] = random.random,
+    ):
+        self.config = config
+        self.stopped = threading.Event()
+        self._clock, self._draw = clock, draw
+        self._sleep = self._wait if sleep is None else sleep
+        self._next_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._opener = urllib.request.build_opener(_Redirects)
+
+    def stop(self) -> None:
+        """End every wait and every transfer at its next block."""
+        self.stopped.set()
+
+    def _wait(self, seconds: float) -> None:
+        self.stopped.wait(seconds)
+
+    def open(self, url: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+        """The response to one request; waits for the host's turn first.
+
+        Raises:
+            TransientError: a failure worth another try.
+            FetchError: any other status, an address that answers with no HTTP.
+        """
+        self._take_turn(urlsplit(url).hostname or "")
+        request = urllib.request.Request(url, method=method, headers={**_HEADERS, **(headers or {})})
+        try:
+            return self._opener.open(request, timeout=self.config.stall_s)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # the caller asked for a range and knows what its refusal means
+                return error
+            with closing(error):
+                if error.code in RETRIED_STATUS:
+                    wait_s = retry_after(error.headers.get("Retry-After"))
+                    raise TransientError(f"HTTP {error.code} {error.reason}", retry_after_s=wait_s) from None
+                raise FetchError(f"{url}: HTTP {error.code} {error.reason}; check the url of the catalogue") from None
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            raise TransientError(str(getattr(error, "reason", None) or error or type(error).__name__)) from None
+
+    def _take_turn(self, host: str) -> None:
+        with self._lock:
+            now = self._clock()
+            turn = max(now, self._next_at.get(host, now))
+            self._next_at[host] = turn + self.config.host_interval_s
+        if turn > now:
+            self._sleep(turn - now)
+        if self.stopped.is_set():
+            raise Stopped
+
+    def persist(self, action: Callable[[], Result], what: str) -> Result:
+        """The action's result, tried again after transient failures.
+
+        The wait is drawn between 0 and a bound that doubles up to `backoff_max_s` ("full jitter"), or is what the
+        server asked for. Attempts that brought bytes do not count.
+
+        Raises:
+            FetchError: `attempts` failures in a row, or a server that asks for a wait beyond `retry_after_max_s`.
+        """
+        failures = 0
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                failures = 1 if error.progressed else failures + 1
+                if failures >= self.config.attempts:
+                    raise FetchError(f"{what}: {error} ({failures} attempts without a byte); try again later") from None
+                self._sleep(self._pause(failures, error, what))
+                if self.stopped.is_set():
+                    raise Stopped from None
+
+    def _pause(self, failures: int, error: TransientError, what: str) -> float:
+        bound = min(self.config.backoff_s * 2 ** (failures - 1), self.config.backoff_max_s)
+        if error.retry_after_s is None:
+            return bound * self._draw()
+        if error.retry_after_s > self.config.retry_after_max_s:
+            raise FetchError(
+                f"{what}: {error}; the server asks for {error.retry_after_s:.0f} s, try again then"
+            ) from None
+        return error.retry_after_s
+
+    def text(self, url: str) -> str:
+        """A small text, such as a checksum list, with retries."""
+
+        def once() -> str:
+            with self.open(url) as response:
+                try:
+                    body = response.read(_LIST_BYTES + 1)
+                except (http.client.HTTPException, OSError) as error:
+                    raise TransientError(f"cut short ({error!r})") from None
+            expected = response.headers.get("Content-Length", "")
+            if expected.isdigit() and len(body) < min(int(expected), _LIST_BYTES + 1):
+                raise TransientError(f"cut short after {len(body)} of {expected} bytes")
+            if len(body) > _LIST_BYTES:
+                raise FetchError(f"{url}: over {_LIST_BYTES} bytes, no checksum list; check the catalogue")
+            return body.decode("utf-8", "replace")
+
+        return self.persist(once, url)
+
+    def size(self, url: str) -> int | None:
+        """Bytes of a file by a HEAD request with retries; None where the server does not say."""
+
+        def once() -> int | None:
+            with self.open(url, method="HEAD") as response:
+                length = response.headers.get("Content-Length", "")
+            return int(length) if length.isdigit() else None
+
+        return self.persist(once, url)
+
+
+def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3); None where it says nothing."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - now())

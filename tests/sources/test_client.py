@@ -1,0 +1,114 @@
+"""Waits are bounded and polite, retries end, and what a server asks for is heard."""
+
+import pytest
+
+from plantgfm.sources.client import Client, TransientError, retry_after
+from plantgfm.sources.config import FetchConfig
+from plantgfm.sources.errors import FetchError
+from tests.sources.server import Cut, Status
+
+
+def test_the_wait_doubles_up_to_its_bound_and_is_drawn_below_it(waits):
+    def fail():
+        raise TransientError("no")
+
+    config = FetchConfig(attempts=6, backoff_s=1, backoff_max_s=5)
+    with pytest.raises(FetchError, match=r"it: no \(6 attempts"):
+        Client(config, sleep=waits, draw=lambda: 1.0).persist(fail, "it")
+    assert waits == [1, 2, 4, 5, 5]
+    waits.clear()
+    with pytest.raises(FetchError):
+        Client(config, sleep=waits, draw=lambda: 0.5).persist(fail, "it")
+    assert waits == [0.5, 1, 2, 2.5, 2.5]
+
+
+def test_a_try_that_brought_bytes_starts_the_count_again(client):
+    tries = iter([False, False, False, True, False, False, True, False, False])
+
+    def fail():
+        raise TransientError("no", progressed=next(tries))
+
+    with pytest.raises(StopIteration):
+        client.persist(fail, "it")  # 4 attempts are allowed; nine are made
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(server, client, status):
+    url = server.put("/list", b"text")
+    server.break_next("/list", Status(status), Status(status))
+    assert client.text(url) == "text"
+    assert len(server.gets("/list")) == 3
+
+
+def test_the_server_says_how_long_to_wait(server, client, waits):
+    url = server.put("/list", b"text")
+    server.break_next("/list", Status(429, {"Retry-After": "17"}), Status(503, {"Retry-After": "nonsense"}))
+    assert client.text(url) == "text"
+    assert waits == [17, 2]
+
+
+def test_a_server_that_asks_for_too_long_a_wait_is_given_up(server, client, waits):
+    url = server.put("/list", b"text")
+    server.break_next("/list", Status(429, {"Retry-After": "86400"}))
+    with pytest.raises(FetchError, match="asks for 86400 s"):
+        client.text(url)
+    assert waits == []
+
+
+def test_retry_after_is_a_number_or_a_date():
+    assert retry_after(None) is None
+    assert retry_after("3") == 3
+    assert retry_after("Thu, 01 Jan 1970 00:01:40 GMT", now=lambda: 40.0) == 60
+    assert retry_after("Thu, 01 Jan 1970 00:01:40 GMT", now=lambda: 400.0) == 0
+    assert retry_after("soon") is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_refusal_is_final(server, client, status):
+    url = server.put("/list", b"text")
+    server.break_next("/list", Status(status))
+    with pytest.raises(FetchError, match=f"HTTP {status}"):
+        client.text(url)
+    assert len(server.gets("/list")) == 1
+
+
+def test_no_server_is_an_error_with_its_address(server, client):
+    with pytest.raises(FetchError, match=r"http://127\.0\.0\.1:1/x: .*refused"):
+        client.text("http://127.0.0.1:1/x")
+
+
+def test_a_list_that_is_cut_short_is_read_again(server, client):
+    url = server.put("/list", b"a long text")
+    server.break_next("/list", Cut(3))
+    assert client.text(url) == "a long text"
+
+
+def test_a_redirect_in_a_circle_ends(server, client):
+    server.break_next("/a", *[Status(302, {"Location": "/a"})] * 20)
+    with pytest.raises(FetchError, match="HTTP 302"):
+        client.text(server.address + "/a")
+
+
+def test_requests_to_one_host_keep_their_distance(server, waits):
+    url = server.put("/list", b"text")
+    client = Client(FetchConfig(host_interval_s=3), sleep=waits, clock=lambda: waits.now)
+    for _ in range(3):
+        client.text(url)
+    assert waits == [3, 3]
+    client.text(url.replace("127.0.0.1", "localhost"))
+    assert waits == [3, 3]
+
+
+def test_the_size_comes_without_the_file(server, client):
+    assert client.size(server.put("/a", b"12345")) == 5
+    assert client.size(server.put("/b", b"12345", length=False)) is None
+    assert {request.method for request in server.requests} == {"HEAD"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"attempts": 0}, "attempts=0"), ({"stall_s": 0}, "stall_s=0"), ({"host_interval_s": -1}, "host_interval_s=-1")],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        FetchConfig(**setting)
