@@ -7,6 +7,7 @@ import sys
 import click
 
 from plantgfm.cli.build import curate, simulate, vocabulary
+from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export
 from plantgfm.cli.results import report, retrieve
 
@@ -21,11 +22,12 @@ def commands() -> None:
     Then:              plantgfm export runs/mine --out runs/mine/bundle
                        plantgfm embed runs/mine/bundle --fasta genome.fa.gz --out vectors.parquet
                        plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
+    Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, vocabulary, evaluate, report
     """
 
 
-for command in (simulate, curate, vocabulary, evaluate, export, embed, retrieve, report):
+for command in (fetch, simulate, curate, vocabulary, evaluate, export, embed, retrieve, report):
     commands.add_command(command)
 
 

@@ -12,8 +12,11 @@ Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """A callback (label, done, total) that draws one bar a label; on a pipe it prints a line when a label ends."""
+def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
+    """A callback (label, done, total) that draws one bar a label; on a pipe it prints a line when a label ends.
+
+    The unit "B" counts bytes, shown as k, M and G.
+    """
     bars: dict[str, tqdm] = {}
     ended: set[str] = set()
     quiet = not sys.stderr.isatty()
@@ -25,7 +28,7 @@ def progress_bars() -> Iterator[Progress]:
                 sys.stderr.write(f"{label}: {done}/{total}\n")
             return
         if label not in bars:
-            bars[label] = tqdm(total=total, desc=label, dynamic_ncols=True)
+            bars[label] = tqdm(total=total, desc=label, dynamic_ncols=True, unit=unit, unit_scale=unit == "B")
         bars[label].total = total
         bars[label].update(done - bars[label].n)
 

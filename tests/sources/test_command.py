@@ -1,0 +1,87 @@
+"""`plantgfm fetch`: what it shows, what it refuses, and that a dry run writes nothing."""
+
+import hashlib
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from plantgfm.cli import commands
+from plantgfm.formats.manifest import read_manifest
+from plantgfm.sources.errors import FetchError
+from tests.sources.test_catalogue import POINTER, ROW, write
+
+BODY = b">1\nACGT\n" * 1000
+
+
+@pytest.fixture
+def catalogue(server, tmp_path):
+    """A catalogue of one verified entry on the local server, one unverified and one pointer."""
+    url = server.put("/rice.fa", BODY)
+    local = {"url": url, "checksum_url": "", "checksum": f"sha256:{hashlib.sha256(BODY).hexdigest()}"}
+    unverified = {**ROW, "name": "maize", "species": "Zea mays", "verified": "no"}
+    return write(tmp_path / "catalogue.tsv", {**ROW, **local}, unverified, POINTER)
+
+
+@pytest.fixture
+def run(catalogue, tmp_path):
+    def invoke(*arguments):
+        options = ("--catalogue", str(catalogue), "--out", str(tmp_path / "genomes"))
+        return CliRunner().invoke(commands, ["fetch", *arguments, *options])
+
+    return invoke
+
+
+def test_without_names_it_shows_what_there_is(run, tmp_path):
+    result = run()
+    assert result.exit_code == 0
+    states = {line.split()[0]: line for line in result.output.splitlines()[:3]}
+    assert "ready" in states["rice"] and "not verified" in states["maize"] and "pointer" in states["reads"]
+    assert not (tmp_path / "genomes").exists()
+
+
+def test_a_dry_run_gives_the_total_and_writes_nothing(run, tmp_path):
+    result = run("--all", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "1 of 3 entries; the others are not verified, or pointers" in result.output
+    assert "to download: 8.0 kB (8,000 bytes); nothing was written" in result.output
+    assert not (tmp_path / "genomes").exists()
+
+
+def test_a_fetch_ends_with_the_path_for_training(run, tmp_path):
+    result = run("rice")
+    assert result.exit_code == 0, result.output
+    assert f"corpus.path={tmp_path / 'genomes' / 'manifest.csv'}" in result.output
+    assert read_manifest(tmp_path / "genomes" / "manifest.csv")[0].fasta.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("maize", "is not verified"), ("reads", "is a pointer"), ("x", "no 'x'")]
+)
+def test_what_cannot_be_fetched_is_refused(run, server, name, message):
+    result = run("rice", name)
+    assert isinstance(result.exception, FetchError) and message in str(result.exception)
+    assert server.requests == []
+
+
+def test_settings_and_options_are_checked(run):
+    assert "not both" in run("rice", "--all").output
+    assert "attempts=0" in str(run("rice", "--set", "attempts=0").exception)
+    assert run("rice", "--jobs", "0").exit_code == 2
+
+
+def test_help_teaches_and_is_fast():
+    began = time.monotonic()
+    code = (
+        "import sys, plantgfm.cli as c\n"
+        "c.commands(['fetch', '--help'], standalone_mode=False)\n"
+        "heavy = {'jax', 'numba', 'numpy', 'hydra'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 5
+    for word in ("--dry-run", "--all", "--jobs", "verified=no", "corpus=manifest", "stall_s"):
+        assert word in done.stdout
