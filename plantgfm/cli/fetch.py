@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -61,8 +62,12 @@ def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:
     if dry_run:
         click.echo(_sizes(plan(chosen, out, config)))
         return
-    with progress_bars(unit="B") as progress:
-        files = run_fetch(chosen, out, config, jobs=jobs, progress=progress)
+    try:
+        with progress_bars(unit="B") as progress:
+            files = run_fetch(chosen, out, config, jobs=jobs, progress=progress)
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on where this one was", err=True)
+        sys.exit(130)
     click.echo(f"{len(files)} files in {out}; train with corpus=manifest corpus.path={out / MANIFEST}")
 
 

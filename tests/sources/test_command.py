@@ -1,6 +1,7 @@
 """`plantgfm fetch`: what it shows, what it refuses, and that a dry run writes nothing."""
 
 import hashlib
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from plantgfm.cli import commands
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.sources.errors import FetchError
+from tests.sources.server import Stall
 from tests.sources.test_catalogue import POINTER, ROW, write
 
 BODY = b">1\nACGT\n" * 1000
@@ -70,6 +72,24 @@ def test_settings_and_options_are_checked(run):
     assert "not both" in run("rice", "--all").output
     assert "attempts=0" in str(run("rice", "--set", "attempts=0").exception)
     assert run("rice", "--jobs", "0").exit_code == 2
+
+
+def test_an_interrupt_keeps_what_arrived_for_the_next_call(run, server, catalogue, tmp_path):
+    server.break_next("/rice.fa", Stall(1000))
+    out = tmp_path / "genomes"
+    options = ["--catalogue", catalogue, "--out", out, "--set", "stall_s=1"]
+    command = [sys.executable, "-c", "from plantgfm.cli import main; main()", "fetch", "rice", *map(str, options)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    part = out / ".rice.fa.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130 and "the same command goes on" in said
+    assert part.read_bytes() == BODY[:1000] and not (out / "rice.fa").exists()
+    assert run("rice").exit_code == 0
+    assert server.gets("/rice.fa")[-1].headers["Range"] == "bytes=1000-"
 
 
 def test_help_teaches_and_is_fast():
