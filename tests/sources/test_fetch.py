@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import threading
+import time
 
 import pytest
 
@@ -172,6 +173,7 @@ def test_progress_is_reported_one_call_at_a_time(entries, tmp_path, client):
 
     def report(name, done, total):
         assert inside.acquire(blocking=False)
+        time.sleep(0.02)  # long enough for another thread to come in, were it let
         last[name] = (done, total)
         inside.release()
 

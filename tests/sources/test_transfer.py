@@ -202,6 +202,14 @@ def test_a_stop_keeps_the_part_and_gives_no_name(server, client, get, tmp_path):
     assert ranges(server) == [None, "bytes=1000-"]
 
 
+def test_a_stop_is_heard_at_the_next_block(server, client, tmp_path, monkeypatch):
+    monkeypatch.setattr("plantgfm.sources.transfer._BLOCK_BYTES", 1000)
+    url = server.put(PATH, BODY)
+    with pytest.raises(Stopped):
+        transfer(client, url, tmp_path / "a.fa.gz", md5(BODY), progress=lambda *_: client.stop())
+    assert part_of(tmp_path / "a.fa.gz").stat().st_size <= 1000
+
+
 def test_a_file_that_the_disk_has_no_room_for_is_not_begun(server, client, tmp_path, monkeypatch):
     url = server.put(PATH, BODY)
     usage = type("Usage", (), {"free": len(BODY) - 1})
