@@ -1,8 +1,10 @@
 """Waits are bounded and polite, retries end, and what a server asks for is heard."""
 
+import urllib.request
+
 import pytest
 
-from plantgfm.sources.client import Client, TransientError, retry_after
+from plantgfm.sources.client import Client, TransientError, _Redirects, retry_after
 from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError
 from tests.sources.server import Cut, Status
@@ -87,6 +89,15 @@ def test_a_redirect_in_a_circle_ends(server, client):
     server.break_next("/a", *[Status(302, {"Location": "/a"})] * 20)
     with pytest.raises(FetchError, match="HTTP 302"):
         client.text(server.address + "/a")
+    assert len(server.gets("/a")) < 10  # not a circle for each attempt
+
+
+def test_a_redirect_does_not_leave_encryption():
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(FetchError, match="redirects to http://example.org/b, away from https"):
+        _Redirects().redirect_request(request, None, 302, "Found", {}, "http://example.org/b")
+    moved = _Redirects().redirect_request(request, None, 302, "Found", {}, "https://example.org/b")
+    assert moved.full_url == "https://example.org/b"
 
 
 def test_requests_to_one_host_keep_their_distance(server, waits):

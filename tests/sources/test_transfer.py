@@ -223,3 +223,4 @@ def test_a_missing_file_is_final(server, client, tmp_path):
     with pytest.raises(FetchError, match="HTTP 404 Not Found; check the url"):
         transfer(client, server.address + PATH, tmp_path / "a.fa.gz", md5(BODY))
     assert list(tmp_path.iterdir()) == []
+    assert len(server.gets(PATH)) == 1
