@@ -106,6 +106,8 @@ class Decision:
     stage: str  # completeness, contamination, assembly_score, duplicates, label; "accepted" where kept
     reason: str  # a slug: "too_short", "near_duplicate"
     evidence: str  # one sentence with the numbers
+    kept_assembly: str = ""  # of a duplicate: Assembly.key of what is kept in its place
+    kept_record: str = ""  # and its record; "" where the whole assembly is
 
 
 @dataclass(frozen=True)

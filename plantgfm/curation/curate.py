@@ -13,6 +13,7 @@ from plantgfm.curation.assemblies import AssemblySummary, write_assemblies
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.join import Joined, Prepared, join
 from plantgfm.curation.ledger import Ledger
+from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.curation.prepare import Task, artefact_key, prepare
 from plantgfm.curation.references import list_references, references_key
 from plantgfm.curation.store import Artefact, FileHashes
@@ -20,7 +21,7 @@ from plantgfm.formats.passport import PassportRecord, read_passport
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 1
+JOIN_VERSION = 2
 
 Progress = Callable[[str, int, int], None]
 
@@ -80,7 +81,8 @@ def curate(
     accessions = read_passport(passport) if passport else []
     joined = _join_once(tasks, accessions, config, store=store, hashes=hashes)
     hashes.save()
-    return _result(tasks, joined, reused=len(tasks) - len(pending))
+    names = [f"{reference.name} ({reference.kind})" for reference in known_references]
+    return _result(tasks, joined, reused=len(tasks) - len(pending), config=config, references=names)
 
 
 def _check_keys(assemblies: list[Assembly]) -> None:
@@ -126,7 +128,9 @@ def _join_once(
     return joined
 
 
-def _result(tasks: list[Task], joined: Joined, *, reused: int) -> Curation:
+def _result(
+    tasks: list[Task], joined: Joined, *, reused: int, config: CurationConfig, references: list[str]
+) -> Curation:
     by_key = {task.assembly.key: task for task in tasks}
     accepted, content = [], []
     for row in joined.accepted:
@@ -150,6 +154,14 @@ def _result(tasks: list[Task], joined: Joined, *, reused: int) -> Curation:
         claim = [label.species, label.cultivar, label.assembly, label.compartment, label.accession]
         content.append([claim, row["name"], row["sha256"], np.asarray(clusters[1]).tolist()])
     decisions = [Decision(**{**d, "outcome": Outcome(d["outcome"])}) for d in joined.decisions]
-    ledger = Ledger(decisions, joined.input_records, joined.input_bp)
+    ledger = Ledger(
+        decisions,
+        joined.input_records,
+        joined.input_bp,
+        measures=[RecordMeasures(**row) for row in joined.measures],
+        assemblies=[AssemblyMeasures(**row) for row in joined.assemblies],
+        settings=plain(config),
+        references=references,
+    )
     summaries = [AssemblySummary.of(task.assembly, task.artefact.describe()) for task in tasks]
     return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused)

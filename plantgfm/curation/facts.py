@@ -23,6 +23,8 @@ class Verdict:
     stage: str
     reason: str
     evidence: str
+    kept_assembly: str = ""  # of a duplicate: what is kept in its place, as in `Decision`
+    kept_record: str = ""
 
 
 @dataclass(frozen=True)

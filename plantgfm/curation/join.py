@@ -12,6 +12,7 @@ from plantgfm.curation import contamination, duplicates, label
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.facts import Verdict
 from plantgfm.curation.ledger import ACCEPTED, STAGES
+from plantgfm.curation.measures import assembly_measures, record_measures
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
 from plantgfm.formats.fasta import read_fasta
@@ -76,11 +77,13 @@ class Joined:
     window_bp: int
     cluster_id: Int64[np.ndarray, "windows"]
     cluster_size: Int32[np.ndarray, "windows"]
+    measures: list[dict[str, Any]] = field(default_factory=list)
+    assemblies: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, artefact: Artefact) -> None:
         """Store it under its key."""
         arrays = {"cluster_id": self.cluster_id, "cluster_size": self.cluster_size}
-        names = ("decisions", "accepted", "input_records", "input_bp", "window_bp")
+        names = ("decisions", "accepted", "input_records", "input_bp", "window_bp", "measures", "assemblies")
         artefact.write({name: getattr(self, name) for name in names}, arrays, [])
 
     @classmethod
@@ -99,6 +102,11 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
     _verify_labels(prepared, passport, config)
     accepted, cluster_id, cluster_size = _windows(prepared, config)
     records = [row for one in prepared for row in one.description["records"]]
+    windows: dict[str, dict[str, tuple[int, int]]] = {one.assembly.key: {} for one in prepared}
+    for row in accepted:
+        sizes = cluster_size[slice(*row["windows"])]
+        windows[row["assembly"]][row["name"]] = int(sizes.size), int(np.count_nonzero(sizes > 1))
+    measures = [record_measures(one.assembly.key, one.description, windows[one.assembly.key]) for one in prepared]
     return Joined(
         decisions=[plain(decision) for one in prepared for decision in _decisions(one)],
         accepted=accepted,
@@ -107,6 +115,8 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
         window_bp=config.duplicates.window_bp,
         cluster_id=cluster_id,
         cluster_size=cluster_size,
+        measures=[plain(row) for rows in measures for row in rows],
+        assemblies=[plain(assembly_measures(one.assembly, one.description, verified=one.verified)) for one in prepared],
     )
 
 
@@ -178,7 +188,7 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
     for removal in removals:
         one = by_key[removal.removed.assembly]
         text = f"assembly {removal.evidence}"
-        one.verdicts += [_verdict(row["name"], Outcome.REJECTED, removal.reason, text) for row in one.left()]
+        one.verdicts += [_rejection(row["name"], removal, text) for row in one.left()]
     for removal in removals:
         if removal.in_doubt:
             one = by_key[removal.kept.assembly]
@@ -189,7 +199,7 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
 def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
     by_key = {one.assembly.key: one for one in prepared}
     for removal in _find(prepared, whole=False, identity=config.duplicates.record_identity, config=config):
-        verdict = _verdict(removal.removed.record, Outcome.REJECTED, removal.reason, removal.evidence)
+        verdict = _rejection(removal.removed.record, removal, removal.evidence)
         by_key[removal.removed.assembly].verdicts.append(verdict)
         if removal.in_doubt:
             text = f"{removal.removed.name} holds the same sequence as {removal.removed.species}"
@@ -199,6 +209,11 @@ def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
 
 def _verdict(record: str, outcome: Outcome, reason: str, evidence: str) -> Verdict:
     return Verdict(record, outcome, duplicates.STAGE, reason, evidence)
+
+
+def _rejection(record: str, removal: duplicates.Removal, evidence: str) -> Verdict:
+    kept = removal.kept
+    return Verdict(record, Outcome.REJECTED, duplicates.STAGE, removal.reason, evidence, kept.assembly, kept.record)
 
 
 def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> None:
@@ -280,5 +295,7 @@ def _decisions(one: Prepared) -> list[Decision]:
             text += f"; label verified: {one.verified}" if one.verified else ""
             found = [*found, Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)]
         who = (one.assembly.key, one.assembly.species, row["name"], row["length_bp"])
-        decisions += [Decision(*who, v.outcome, v.stage, v.reason, v.evidence) for v in found]
+        decisions += [
+            Decision(*who, v.outcome, v.stage, v.reason, v.evidence, v.kept_assembly, v.kept_record) for v in found
+        ]
     return decisions

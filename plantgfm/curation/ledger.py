@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.identity import canonical_json, plain
 from plantgfm.schema import Decision, Outcome
 
 ACCEPTED = "accepted"
+LEDGER_FILE = "ledger.json"
 STAGES = ("completeness", "contamination", "assembly_score", "duplicates", "label", ACCEPTED)
 
 
@@ -40,6 +44,10 @@ class Ledger:
     decisions: list[Decision]
     input_records: int
     input_bp: int
+    measures: list[RecordMeasures] = field(default_factory=list)  # empty in a ledger that older code wrote
+    assemblies: list[AssemblyMeasures] = field(default_factory=list)  # as well
+    settings: dict[str, Any] = field(default_factory=dict)  # CurationConfig, as JSON
+    references: list[str] = field(default_factory=list)  # what records were screened against
 
     def __post_init__(self):
         final = Counter((d.assembly, d.record) for d in self.decisions if d.outcome is not Outcome.FLAGGED)
@@ -84,18 +92,65 @@ class Ledger:
         return result
 
     def write(self, folder: Path) -> None:
-        """Write `ledger.parquet` (one row a decision) and `ledger.json` (table, sums), each atomically."""
+        """Write the ledger, each file atomically.
+
+        `ledger.parquet` has one row a decision, `measures.parquet` one a record, `ledger.json` the table, the sums,
+        the settings and the figures of the assemblies.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        names = ["assembly", "species", "record", "length_bp", "outcome", "stage", "reason", "evidence"]
-        rows = [plain(decision) for decision in self.decisions]
-        kinds = [pa.int64() if name == "length_bp" else pa.string() for name in names]
-        table = pa.table({n: pa.array([row[n] for row in rows], type=kind) for n, kind in zip(names, kinds)})
-        with atomic_binary(folder / "ledger.parquet") as stream:
-            pq.write_table(table, stream)
+        _write_rows(folder / "ledger.parquet", Decision, self.decisions)
+        _write_rows(folder / "measures.parquet", RecordMeasures, self.measures)
         summary = {
             "input": {"records": self.input_records, "bp": self.input_bp},
             "totals": self.totals(),
             "rows": [plain(row) for row in self.rows()],
+            "assemblies": self.assemblies,
+            "settings": self.settings,
+            "references": self.references,
         }
-        with atomic_text(folder / "ledger.json") as stream:
+        with atomic_text(folder / LEDGER_FILE) as stream:
             stream.write(canonical_json(summary) + "\n")
+
+
+_KINDS = {
+    "str": pa.string(),
+    "Outcome": pa.string(),
+    "int": pa.int64(),
+    "int | None": pa.int64(),
+    "list[str]": pa.list_(pa.string()),
+    "list[list[int]]": pa.list_(pa.list_(pa.int64())),
+}
+
+
+def _write_rows(path: Path, kind: type, values: list) -> None:
+    rows = [plain(value) for value in values]
+    columns = {f.name: pa.array([row[f.name] for row in rows], type=_KINDS[f.type]) for f in fields(kind)}
+    with atomic_binary(path) as stream:
+        pq.write_table(pa.table(columns), stream)
+
+
+def read_ledger(folder: Path) -> Ledger:
+    """The ledger that `Ledger.write` left in a folder; one of older code lacks measures and settings.
+
+    Raises:
+        ValueError: when the folder holds no ledger, or a damaged one.
+    """
+    if not (folder / LEDGER_FILE).is_file():
+        raise ValueError(f"{folder} holds no ledger ({LEDGER_FILE} is missing): name a run, or a folder of a curation")
+    try:
+        stated = json.loads((folder / LEDGER_FILE).read_text())
+        rows = pq.read_table(folder / "ledger.parquet").to_pylist()
+        known = "settings" in stated
+        measures = pq.read_table(folder / "measures.parquet").to_pylist() if known else []
+        return Ledger(
+            [Decision(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows],
+            stated["input"]["records"],
+            stated["input"]["bp"],
+            measures=[RecordMeasures(**row) for row in measures],
+            assemblies=[AssemblyMeasures(**row) for row in stated["assemblies"]] if known else [],
+            settings=stated["settings"] if known else {},
+            references=stated["references"] if known else [],
+        )
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"{folder} holds a damaged ledger ({what}): curate again to renew it") from None

@@ -23,10 +23,10 @@ from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.manifest import REPORTS
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
-from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
+from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement, runs_of
 from plantgfm.sketch import densify, distinct, fraction, minhash, one_permutation, window_sketches
 
-PREPARE_VERSION = 2
+PREPARE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def prepare(task: Task) -> str:
     facts = [measure(r.name, r.description, r.codes, lengths.get(r.name, {})) for r in records]
     verdicts = completeness.judge_records(facts, config.completeness)
     left = _survivors(facts, verdicts)
+    known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
     verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
     left = _survivors(left, verdicts)
     genes = _genes(assembly)
@@ -84,22 +85,40 @@ def prepare(task: Task) -> str:
     others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts}, config.contamination)
     by_name = {record.name: record for record in records}
     screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
-    verdicts += [verdict for found, _ in screened for verdict in found]
-    clean = {fact.name: record for fact, (_, record) in zip(left, screened)}
+    verdicts += [verdict for found, _, _ in screened for verdict in found]
+    clean = {fact.name: record for fact, (_, record, _) in zip(left, screened)}
+    masked = {fact.name: runs.tolist() for fact, (_, _, runs) in zip(left, screened)}
     low = {fact.name: low_complexity(clean[fact.name].codes, config.repeats) for fact in _survivors(left, verdicts)}
     left = [_with_masks(fact, clean[fact.name], low[fact.name]) for fact in left if fact.name in low]
     metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp, config.assembly_score)
     verdicts += assembly_score.judge_assembly(left, assembly.expected_size_bp, config.assembly_score)
     left = _survivors(left, verdicts)
-    assembled = {"score_version": assembly_score.SCORE_VERSION, "metrics": plain(metrics), "genes": plain(genes)}
+    description = {
+        "records": [_figures(fact, masked.get(fact.name, []), config) for fact in facts],
+        "verdicts": [plain(verdict) for verdict in verdicts],
+        "score_version": assembly_score.SCORE_VERSION,
+        "metrics": plain(metrics),
+        "genes": plain(genes),
+        "known_bp": known_bp,
+    }
     kept = [fact.name for fact in left]
-    _store(task, facts, verdicts, assembled, [clean[name] for name in kept], [low[name] for name in kept])
+    _store(task, description, [clean[name] for name in kept], [low[name] for name in kept])
     return task.artefact.key
 
 
 def _with_masks(fact: RecordFacts, record: Record, low: np.ndarray) -> RecordFacts:
     soft_bp, low_bp = (int((runs[:, 1] - runs[:, 0]).sum()) for runs in (record.soft_mask, low))
     return replace(fact, soft_mask_bp=soft_bp, low_complexity_bp=low_bp)
+
+
+def _figures(fact: RecordFacts, masked: list[list[int]], config: CurationConfig) -> dict[str, Any]:
+    """What is told of a record later on, whatever becomes of it: the fields of `RecordMeasures`."""
+    return {
+        **{name: getattr(fact, name) for name in ("name", "length_bp", "unknown_bp", "gaps", "terminal_unknown_bp")},
+        "stated": [f"{source} states {bp:,} bp" for source, bp in fact.stated_lengths.items()],
+        "truncation_signs": completeness.truncation_signs(fact, config.completeness.truncation_fraction),
+        "masked": masked,
+    }
 
 
 def _survivors(facts: list[RecordFacts], verdicts: list[Verdict]) -> list[RecordFacts]:
@@ -116,7 +135,10 @@ def _genes(assembly: Assembly) -> GeneCompleteness | None:
     return genes
 
 
-def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Screens) -> tuple[list[Verdict], Record]:
+def _screen(
+    fact: RecordFacts, record: Record, task: Task, others: screens.Screens
+) -> tuple[list[Verdict], Record, np.ndarray]:
+    """Verdicts on a record, the record with what is foreign in it masked, and where; of a reject nothing is masked."""
     settings = task.config.contamination
     references = load_references(task.references, settings.k, settings.scaled, settings.vector_seed_k)
     hashes, places = fraction(record.codes, k=settings.k, scaled=settings.scaled)
@@ -131,31 +153,19 @@ def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Scree
     )
     more, more_runs = screens.judge_record(fact, others, task.assembly.compartment, settings)
     verdicts, runs = screens.settle([*verdicts, *more]), np.concatenate([runs, more_runs])
-    if not runs.size:
-        return verdicts, record
-    codes = record.codes.copy()
-    codes[mask_of(runs, codes.size)] = UNKNOWN
-    return verdicts, Record(record.name, record.description, codes, record.soft_mask)
+    if not runs.size or any(verdict.outcome is Outcome.REJECTED for verdict in verdicts):
+        return verdicts, record, runs[:0]
+    codes, mask = record.codes.copy(), mask_of(runs, record.codes.size)
+    codes[mask] = UNKNOWN
+    return verdicts, Record(record.name, record.description, codes, record.soft_mask), runs_of(mask)
 
 
-def _store(
-    task: Task,
-    facts: list[RecordFacts],
-    verdicts: list[Verdict],
-    assembled: dict[str, Any],
-    records: list[Record],
-    low: list[np.ndarray],
-) -> None:
+def _store(task: Task, description: dict[str, Any], records: list[Record], low: list[np.ndarray]) -> None:
     source, masks = repeat_masks(records, task.config.repeats, low)
     bases = [record.codes | (mask * np.uint8(REPEAT_BIT)) for record, mask in zip(records, masks)]
-    description = {
-        "records": [{"name": fact.name, "length_bp": fact.length_bp} for fact in facts],
-        "verdicts": [plain(verdict) for verdict in verdicts],
-        **assembled,
-        "repeat_source": source,
-        "kept": [_describe(record, part) for record, part in zip(records, bases)],
-    }
-    task.artefact.write(description, _sketches(records, task.config), bases)
+    kept = [_describe(record, part) for record, part in zip(records, bases)]
+    described = {**description, "repeat_source": source, "kept": kept}
+    task.artefact.write(described, _sketches(records, task.config), bases)
 
 
 def _describe(record: Record, bases: UInt8[np.ndarray, "P"]) -> dict[str, Any]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from plantgfm.corpus.read import Corpus
-from plantgfm.curation.ledger import STAGES, Ledger
+from plantgfm.curation.ledger import STAGES, Ledger, read_ledger
 from plantgfm.evaluation.result import FILE_NAME, EvaluationResult
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
-from plantgfm.schema import Decision, Outcome
+from plantgfm.schema import Outcome
 from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
 from plantgfm.wiring.runs import Run, open_run_folder
@@ -55,14 +53,6 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
     path.parent.mkdir(parents=True, exist_ok=True)
     Page(f"plantgfm run {run_dir.resolve().name}", "", sections).write_html(path)
     return path, summary
-
-
-def read_ledger(folder: Path) -> Ledger:
-    """The ledger that a run left, read back from its Parquet and JSON."""
-    rows = pq.read_table(folder / "ledger.parquet").to_pylist()
-    stated = json.loads((folder / "ledger.json").read_text())["input"]
-    decisions = [Decision(**{**row, "outcome": Outcome(row["outcome"])}) for row in rows]
-    return Ledger(decisions, stated["records"], stated["bp"])
 
 
 def _evaluation_of(run_dir: Path) -> EvaluationResult | None:

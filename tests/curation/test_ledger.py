@@ -5,7 +5,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from plantgfm.curation.ledger import Ledger
+from plantgfm.curation.ledger import Ledger, read_ledger
+from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.schema import Decision, Outcome
 
 
@@ -61,4 +62,73 @@ def test_written_files_hold_every_decision(tmp_path):
     ]
     summary = json.loads((tmp_path / "new" / "ledger.json").read_text())
     assert summary["input"] == {"records": 2, "bp": 140} and len(summary["rows"]) == 3
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["ledger.json", "ledger.parquet"]
+    names = ["ledger.json", "ledger.parquet", "measures.parquet"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == names
+
+
+def measured():
+    row = RecordMeasures("a", "x", 100, 7, 1, 0, ["header states 9 bp"], [], [[3, 5], [8, 9]], 3, None, "", 0, 0)
+    whole = AssemblyMeasures("a", "Testus unus", "", "a", "nuclear", "", None, 90, 1, 7, 100, 100, None, 0.5, "")
+    settings = {"completeness": {"min_record_bp": 10}}
+    twin = Decision("a", "Testus unus", "y", 40, Outcome.REJECTED, "duplicates", "near_duplicate", "~", "a", "x")
+    return Ledger([decision("x"), twin], 2, 140, [row], [whole], settings, ["Some bacterium (foreign)"])
+
+
+def test_a_written_ledger_is_read_back_whole(tmp_path):
+    measured().write(tmp_path)
+    assert read_ledger(tmp_path) == measured()
+
+
+def test_a_ledger_of_older_code_is_read_without_measures(tmp_path):
+    measured().write(tmp_path)
+    (tmp_path / "measures.parquet").unlink()
+    table = pq.read_table(tmp_path / "ledger.parquet")
+    pq.write_table(table.drop_columns(["kept_assembly", "kept_record"]), tmp_path / "ledger.parquet")
+    stated = json.loads((tmp_path / "ledger.json").read_text())
+    new = ("assemblies", "settings", "references")
+    (tmp_path / "ledger.json").write_text(json.dumps({k: v for k, v in stated.items() if k not in new}))
+    found = read_ledger(tmp_path)
+    assert [d.record for d in found.decisions] == ["x", "y"] and found.decisions[1].kept_record == ""
+    assert (found.measures, found.assemblies, found.settings, found.references) == ([], [], {}, [])
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def shorten(path):
+    pq.write_table(pq.read_table(path).slice(1), path)
+
+
+def lose_column(path):
+    pq.write_table(pq.read_table(path).drop_columns(["stage"]), path)
+
+
+HARMS = {
+    "cut parquet": ("ledger.parquet", cut),
+    "cut measures": ("measures.parquet", cut),
+    "no parquet": ("ledger.parquet", lambda path: path.unlink()),
+    "no measures": ("measures.parquet", lambda path: path.unlink()),
+    "lost record": ("ledger.parquet", shorten),
+    "lost column": ("ledger.parquet", lose_column),
+    "cut json": ("ledger.json", cut),
+    "other json": ("ledger.json", lambda path: path.write_text("[]")),
+    "lost key": ("ledger.json", lambda path: path.write_text('{"settings": {}}')),
+    "bytes": ("ledger.json", lambda path: path.write_bytes(b"\xff\xfe")),
+}
+
+
+@pytest.mark.parametrize("name", HARMS)
+def test_a_damaged_ledger_is_one_clear_error(tmp_path, name):
+    measured().write(tmp_path)
+    file, harm = HARMS[name]
+    harm(tmp_path / file)
+    with pytest.raises(ValueError, match="holds a damaged ledger") as error:
+        read_ledger(tmp_path)
+    assert str(tmp_path) in str(error.value) and "curate again" in str(error.value)
+
+
+def test_a_folder_without_a_ledger_is_named(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ValueError, match=r"holds no ledger \(ledger.json is missing\)"):
+            read_ledger(folder)

@@ -1,0 +1,98 @@
+"""What curation measured of records and assemblies, kept beside its decisions so that each can be retold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from plantgfm.schema import Assembly
+
+
+@dataclass(frozen=True)
+class RecordMeasures:
+    """Figures of one record: as it was read, and as it was stored where no stage before the join rejected it."""
+
+    assembly: str  # Assembly.key
+    record: str
+    length_bp: int
+    unknown_bp: int  # as read
+    gaps: int  # runs of at least 10 unknown bases
+    terminal_unknown_bp: int  # unknown bases at its end
+    stated: list[str]  # what other sources say of its length, each a clause
+    truncation_signs: list[str]  # each a clause
+    masked: list[list[int]]  # foreign and vector intervals (start, end), 0-based, half-open, set to unknown
+    masked_bp: int  # bases that this made unknown
+    repeat_bp: int | None  # None where it was not stored
+    repeat_source: str
+    windows: int  # cluster windows; 0 where it was not accepted
+    clustered_windows: int  # of these, with a near-duplicate elsewhere
+
+
+@dataclass(frozen=True)
+class AssemblyMeasures:
+    """Figures of one assembly, and what it claims to be."""
+
+    assembly: str  # Assembly.key
+    species: str
+    cultivar: str
+    name: str
+    compartment: str
+    accession: str
+    expected_size_bp: int | None
+    known_bp: int  # of the records that completeness left, each judged for itself
+    records: int  # from here on over the records that contamination left
+    unknown_bp: int
+    length_bp: int
+    n50_bp: int
+    ng50_bp: int | None
+    score: float | None
+    verified: str  # what verified its cultivar label, "" where nothing did
+
+
+def record_measures(
+    assembly: str, description: dict[str, Any], windows: dict[str, tuple[int, int]]
+) -> list[RecordMeasures]:
+    """Measures of the records of a prepared assembly, in file order.
+
+    Args:
+        assembly: key of the assembly.
+        description: what `prepare` stored of it.
+        windows: cluster windows, and those with a near-duplicate, of each accepted record.
+    """
+    stored = {row["name"]: row for row in description["kept"]}
+    found = []
+    for row in description["records"]:
+        kept = stored.get(row["name"])
+        number, clustered = windows.get(row["name"], (0, 0))
+        figures = {name: value for name, value in row.items() if name != "name"}
+        found.append(
+            RecordMeasures(
+                assembly=assembly,
+                record=row["name"],
+                **figures,
+                masked_bp=kept["unknown_bp"] - row["unknown_bp"] if kept else 0,
+                repeat_bp=kept["repeat_bp"] if kept else None,
+                repeat_source=description["repeat_source"] if kept else "",
+                windows=number,
+                clustered_windows=clustered,
+            )
+        )
+    return found
+
+
+def assembly_measures(assembly: Assembly, description: dict[str, Any], *, verified: str) -> AssemblyMeasures:
+    """Measures of a prepared assembly; `verified` is what verified its label."""
+    metrics = description["metrics"]
+    names = ("records", "unknown_bp", "length_bp", "n50_bp", "ng50_bp", "score")
+    return AssemblyMeasures(
+        assembly=assembly.key,
+        species=assembly.species,
+        cultivar=assembly.cultivar,
+        name=assembly.assembly,
+        compartment=assembly.compartment.value,
+        accession=assembly.accession,
+        expected_size_bp=assembly.expected_size_bp,
+        known_bp=description["known_bp"],
+        **{name: metrics[name] for name in names},
+        verified=verified,
+    )
