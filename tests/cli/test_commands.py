@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.cli import commands, main
+from plantgfm.curation.ledger import Ledger
+from plantgfm.schema import Decision, Outcome
 from tests.fixtures import write_small_bundle
 
 
@@ -25,6 +27,11 @@ def wrong_inputs(folder):
     manifest = folder / "manifest.csv"
     manifest.write_text("species,cultivar,assembly,compartment,fasta\nZea mays,,a,nuclear,absent.fa\n")
     bundle = write_small_bundle(folder / "bundle")
+    for name, text in (("damaged", "{"), ("fine", "")):
+        decisions = [Decision("a", "Testus unus", "chr1", 9, Outcome.KEPT, "accepted", "accepted", "passed")]
+        Ledger(decisions, 1, 9).write(folder / name)
+        if text:
+            (folder / name / "ledger.json").write_text(text)
     return {
         "no manifest": (("curate", folder / "absent.csv", "--out", folder / "o"), "absent.csv"),
         "empty manifest": (("curate", folder / "empty.csv", "--out", folder / "o"), "empty"),
@@ -33,6 +40,12 @@ def wrong_inputs(folder):
         "no run to export": (("export", folder, "--out", folder / "o"), "is no run folder"),
         "no run to report": (("report", folder), "is no run folder"),
         "no corpus": (("vocabulary", folder, "--out", folder / "o.json"), "is no corpus"),
+        "nothing to explain": (("explain", folder / "absent", "chr1"), "absent is no folder"),
+        "no run to explain": (("explain", folder, "chr1"), "holds none of these files"),
+        "damaged ledger": (("explain", folder / "damaged", "chr1"), "curate again"),
+        "unknown record": (("explain", folder / "fine", "chr2"), "the nearest are chr1"),
+        "unknown assembly": (("explain", folder / "fine", "chr1", "--assembly", "b"), "it lies in a"),
+        "no corpus to explain with": (("explain", folder / "fine", "chr1", "--corpus", folder), "is no corpus"),
         "unknown setting": (("simulate", "--out", folder / "o", "--set", "sped=1"), "sped"),
         "no key=value": (("simulate", "--out", folder / "o", "--set", "seed"), "no key=value"),
         "wrong value": (("simulate", "--out", folder / "o", "--set", "species=99"), "99"),
@@ -56,7 +69,8 @@ def wrong_inputs(folder):
 NAMES = (
     "no manifest", "empty manifest", "manifest names a missing file", "no run", "no run to export", "no run to report",
     "no corpus", "unknown setting", "no key=value", "wrong value", "no bundle", "no FASTA", "a directory", "layer",
-    "both inputs", "no vectors", "no query", "unknown step",
+    "both inputs", "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
+    "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with",
 )  # fmt: skip
 
 
