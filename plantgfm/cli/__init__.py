@@ -9,7 +9,7 @@ import click
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export
-from plantgfm.cli.records import explain
+from plantgfm.cli.records import compare_corpora, explain
 from plantgfm.cli.results import report, retrieve
 
 
@@ -24,11 +24,23 @@ def commands() -> None:
                        plantgfm embed runs/mine/bundle --fasta genome.fa.gz --out vectors.parquet
                        plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
-    The parts alone:   simulate, curate, explain, vocabulary, evaluate, report
+    The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report
     """
 
 
-for command in (fetch, simulate, curate, explain, vocabulary, evaluate, export, embed, retrieve, report):
+for command in (
+    fetch,
+    simulate,
+    curate,
+    explain,
+    compare_corpora,
+    vocabulary,
+    evaluate,
+    export,
+    embed,
+    retrieve,
+    report,
+):
     commands.add_command(command)
 
 

@@ -46,6 +46,9 @@ def wrong_inputs(folder):
         "unknown record": (("explain", folder / "fine", "chr2"), "the nearest are chr1"),
         "unknown assembly": (("explain", folder / "fine", "chr1", "--assembly", "b"), "it lies in a"),
         "no corpus to explain with": (("explain", folder / "fine", "chr1", "--corpus", folder), "is no corpus"),
+        "nothing to compare": (("compare-corpora", folder / "absent", folder, "--out", folder / "o"), "absent is no"),
+        "no corpora to compare": (("compare-corpora", folder, folder, "--out", folder / "o"), "holds none of these"),
+        "a ledger to compare": (("compare-corpora", folder / "fine", folder / "fine"), "has no corpus at hand"),
         "unknown setting": (("simulate", "--out", folder / "o", "--set", "sped=1"), "sped"),
         "no key=value": (("simulate", "--out", folder / "o", "--set", "seed"), "no key=value"),
         "wrong value": (("simulate", "--out", folder / "o", "--set", "species=99"), "99"),
@@ -70,7 +73,8 @@ NAMES = (
     "no manifest", "empty manifest", "manifest names a missing file", "no run", "no run to export", "no run to report",
     "no corpus", "unknown setting", "no key=value", "wrong value", "no bundle", "no FASTA", "a directory", "layer",
     "both inputs", "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
-    "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with",
+    "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with", "nothing to compare",
+    "no corpora to compare", "a ledger to compare",
 )  # fmt: skip
 
 
