@@ -82,6 +82,7 @@ def test_sums_per_species_balance(pair):
     assert (rows["00"].changed_records, rows["00"].changed_bp, rows["00"].added_records) == (1, 90_000, 0)
     assert (rows["01"].changed_records, rows["01"].removed_records, rows["01"].removed_bp) == (1, 1, 90_000)
     assert (rows["02"].records_before, rows["02"].records_after, rows["02"].added_bp) == (0, 2, 180_000)
+    assert rows["02"].resplit_bp == 0, "what was not there has no split to change"
 
 
 @pytest.mark.parametrize("layout", [{"seed": 5}, {"region_bp": 12_288}, {"test_fraction": 0.3}])
@@ -105,15 +106,21 @@ def in_file(record, name):
     return replace(record, assembly=claim)
 
 
-def test_records_of_one_name_are_paired_by_content_whatever_their_order(bases, tmp_path):
+@pytest.mark.parametrize(
+    ("known", "found", "said"),
+    [
+        (("one", "two", "three"), ("three", "four", "one", "five"), ["added", "bases changed", "same", "same"]),
+        (("one", "one", "two"), ("one", "three"), ["bases changed", "removed", "same"]),
+        (("one",), ("one", "one"), ["added", "same"]),
+    ],
+)
+def test_records_of_one_name_are_paired_by_content_whatever_their_order(bases, tmp_path, known, found, said):
     def records(folder, *names):
         made_of = [accepted(tmp_path / folder / str(i), species_name(0), "r", bases[n]) for i, n in enumerate(names)]
         return [in_file(record, f"{i}.fa") for i, record in enumerate(made_of)]
 
-    first = made(tmp_path / "a", records("x", "one", "two", "three"))
-    second = made(tmp_path / "b", records("y", "three", "four", "one", "five"))
-    kinds = sorted(c.change.value for c in compare_records(first, second))
-    assert kinds == sorted(["same", "same", "bases changed", "added"])
+    first, second = made(tmp_path / "a", records("x", *known)), made(tmp_path / "b", records("y", *found))
+    assert sorted(c.change.value for c in compare_records(first, second)) == said
 
 
 def test_another_compartment_is_another_record(bases, tmp_path):

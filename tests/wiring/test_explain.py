@@ -92,6 +92,11 @@ def test_a_record_of_another_curation_is_said_not_to_be_in_the_corpus(run, tmp_p
     assert f"corpus {other.fingerprint}: this record is not in it" in text
 
 
+def test_a_corpus_that_is_named_wrongly_is_an_error_even_where_nothing_is_asked_of_it(run, tmp_path):
+    with pytest.raises(ValueError, match="is no corpus"):
+        explain(run[0], "cut", corpus=tmp_path)
+
+
 def test_a_ledger_of_older_code_says_that_figures_are_missing(run, tmp_path):
     folder = tmp_path / "ledger"
     shutil.copytree(run[0] / "ledger", folder)
