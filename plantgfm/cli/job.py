@@ -18,6 +18,7 @@ def run_job(config: Config) -> int:
     """Run the main job and print what it found; the exit status: 0, or 130 and 143 after a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     keep_freed_memory()  # before JAX is imported
+    from plantgfm.wiring.lineage import changes_table
     from plantgfm.wiring.scores import evaluate_run
     from plantgfm.wiring.tables import corpus_table, evaluation_tables, ledger_table
     from plantgfm.wiring.training import run_training
@@ -27,6 +28,8 @@ def run_job(config: Config) -> int:
         outcome = run_training(config, progress=progress, write=click.echo)
     click.echo(ledger_table(outcome.curation.ledger).to_text() + "\n")
     click.echo(corpus_table(outcome.corpus).to_text() + "\n")
+    if changes := changes_table(outcome.corpus):
+        click.echo(changes.to_text() + "\n")
     result = outcome.result
     if result.interrupted:
         return _SIGNAL_STATUS.get(result.interrupted, 1)

@@ -24,6 +24,7 @@ from plantgfm.tokenization.choose import build_vocabulary
 from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.sample import Stratum
 from plantgfm.tokenization.vocabulary import Vocabulary
+from plantgfm.wiring.lineage import last_corpus, write_changes
 
 Progress = Callable[[str, int, int], None]
 
@@ -75,7 +76,10 @@ def workers(processes: int) -> Iterator[Executor | None]:
 
 
 def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple[Corpus, Curation]:
-    """Curate the input and write the corpus, both only where something changed."""
+    """Curate the input and write the corpus, both only where something changed.
+
+    A new corpus names the last one of the same input in its lineage, and holds beside it what changed per species.
+    """
     inputs = find_inputs(config.corpus, progress=progress)
     store = store_of(config)
     with workers(config.run.processes) as executor:
@@ -93,7 +97,13 @@ def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple
     if out.is_dir():
         return open_corpus(out), curation
     lineage = {"curation": curation.fingerprint, "manifest": str(inputs.manifest)}
-    return write_corpus(curation.accepted, config.corpus.layout, out=out, lineage=lineage), curation
+    previous = last_corpus(out.parent, lineage["manifest"])
+    if previous:
+        lineage["previous"] = previous.fingerprint
+    corpus = write_corpus(curation.accepted, config.corpus.layout, out=out, lineage=lineage)
+    if previous:
+        write_changes(previous, corpus)
+    return corpus, curation
 
 
 def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list[Stratum]]:

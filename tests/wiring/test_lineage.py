@@ -1,0 +1,75 @@
+"""A corpus that follows another one of the same input says what changed."""
+
+import json
+import shutil
+
+import pytest
+
+from plantgfm.config import Config, CorpusKind
+from plantgfm.corpus.config import CorpusConfig
+from plantgfm.formats.manifest import write_manifest
+from plantgfm.wiring.data import prepare_corpus
+from plantgfm.wiring.lineage import CHANGES_FILE, changes_table, last_corpus
+from tests.curation.small import make_world
+from tests.wiring.runs import LAYOUT
+
+
+def prepared(folder, **layout):
+    config = Config()
+    config.run.folder, config.run.processes = str(folder / "runs"), 1
+    config.corpus.kind, config.corpus.path = CorpusKind.MANIFEST, str(folder / "manifest.csv")
+    config.corpus.layout = CorpusConfig(**{**LAYOUT, **layout})
+    return prepare_corpus(config)[0]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A first corpus, and a second one after an assembly came to the manifest."""
+    folder = tmp_path_factory.mktemp("lineage")
+    rows = make_world(folder)
+    write_manifest(folder / "manifest.csv", rows[:1])
+    first = prepared(folder)
+    write_manifest(folder / "manifest.csv", [rows[0], rows[2]])
+    return folder, first, prepared(folder)
+
+
+def test_the_first_corpus_has_nothing_before_it(world):
+    _, first, _ = world
+    assert changes_table(first) is None and "previous" not in first.lineage
+
+
+def test_the_next_corpus_names_the_last_and_what_changed_per_species(world):
+    _, first, second = world
+    assert second.lineage["previous"] == first.fingerprint
+    stated = json.loads((second.path / CHANGES_FILE).read_text())
+    assert (stated["before"], stated["after"]) == (first.fingerprint, second.fingerprint)
+    table = changes_table(second)
+    assert table.title == f"Since corpus {first.fingerprint} of the same input"
+    assert [row[:3] for row in table.rows] == [["Tertius tres", 1, 50_000], ["all", 1, 50_000]]
+    assert table.note == "unchanged species: 1"
+
+
+def test_a_corpus_that_is_there_is_not_compared_again(world):
+    folder, first, second = world
+    before = (second.path / CHANGES_FILE).stat().st_mtime_ns
+    assert prepared(folder).fingerprint == second.fingerprint
+    assert (second.path / CHANGES_FILE).stat().st_mtime_ns == before
+
+
+def test_other_splits_of_the_same_bases_are_told(world):
+    folder, _, second = world
+    third = prepared(folder, seed=3)
+    assert third.lineage["previous"] == second.fingerprint
+    assert changes_table(third).rows[-1][:7] == ["all", *[0] * 6] and changes_table(third).rows[-1][7] > 0
+    shutil.rmtree(third.path)
+
+
+def test_another_input_and_a_damaged_corpus_are_nothing_to_follow(world, tmp_path):
+    folder, first, second = world
+    corpora = tmp_path / "corpora"
+    shutil.copytree(second.path.parent, corpora)
+    manifest = second.lineage["manifest"]
+    assert last_corpus(corpora, manifest).fingerprint == second.fingerprint
+    assert last_corpus(corpora, "other.csv") is None and last_corpus(tmp_path / "absent", manifest) is None
+    (corpora / second.path.name / "corpus.json").write_text("{")
+    assert last_corpus(corpora, manifest).fingerprint == first.fingerprint
