@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,11 @@ def thresholds_of(source: Source) -> CurationConfig:
     """The settings that a ledger was made with; the defaults where it does not say, for it then has no measures.
 
     Raises:
-        ValueError: when they are of another version.
+        ValueError: when they are of another version, or damaged.
     """
     known = source.ledger.settings if source.ledger and source.ledger.settings else source.settings.get("curation")
-    return restore(CurationConfig, known) if known else CurationConfig()
+    config = restore(CurationConfig, known) if known else CurationConfig()
+    wrong = [name for name, stage in vars(config).items() if not is_dataclass(stage)]
+    if wrong:
+        raise ValueError(f"{source.path}: its settings of {wrong[0]!r} are damaged, curate again to renew them")
+    return config

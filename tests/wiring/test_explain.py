@@ -107,6 +107,18 @@ def test_a_ledger_of_older_code_says_that_figures_are_missing(run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"completeness": 3}, "settings of 'completeness' are damaged"), ({"old": {}}, "'old', which CurationConfig")],
+)
+def test_thresholds_that_cannot_be_read_are_one_clear_error(run, tmp_path, settings, said):
+    shutil.copytree(run[0] / "ledger", tmp_path / "ledger")
+    stated = json.loads((tmp_path / "ledger" / "ledger.json").read_text())
+    (tmp_path / "ledger" / "ledger.json").write_text(json.dumps({**stated, "settings": settings}))
+    with pytest.raises(ValueError, match=said):
+        explain(tmp_path / "ledger", "chr2")
+
+
+@pytest.mark.parametrize(
     ("prepare", "said"),
     [
         (lambda folder: folder / "absent", "absent is no folder"),
