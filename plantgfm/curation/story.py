@@ -13,6 +13,7 @@ from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.schema import Decision, Outcome
 
 _NEAREST = 5
+_OF_ASSEMBLY = ("incomplete_assembly", "genes_missing")  # reasons of completeness that no record gave for itself
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _completeness(
         Check("stated elsewhere", "; ".join(record.stated) or "no length"),
         Check("signs of truncation", "; ".join(signs) or "none", "fewer than 2", len(signs) < 2),
     ]
-    if any(d.outcome is Outcome.REJECTED and d.reason != "incomplete_assembly" for d in decisions):
+    if any(d.outcome is Outcome.REJECTED and d.reason not in _OF_ASSEMBLY for d in decisions):
         return checks  # its assembly was then judged without it
     if not assembly.expected_size_bp:
         return [*checks, Check("assembly", f"{assembly.known_bp:,} known bp, no genome size is stated")]
@@ -197,7 +198,8 @@ def _contamination(
         f"vector score {asked.min_vector_score}"
     )
     rejected = _rejects(decisions)
-    found = f"{against}, header and labels of other assemblies: {'see below' if decisions else 'nothing found'}"
+    others = "header, labels of other assemblies, reports that the manifest names"
+    found = f"{against}, {others}: {'see below' if decisions else 'nothing found'}"
     checks = [Check("screened against", found, limits, not rejected)]
     if record.masked_bp:
         runs = ", ".join(f"{start:,}-{end:,}" for start, end in record.masked[:_NEAREST])

@@ -17,7 +17,7 @@ def write_run(folder, curation, *, layout=None, config=None, **settings):
     config.corpus.layout = CorpusConfig(**{**LAYOUT, **(layout or {})})
     lineage = {"curation": curation.fingerprint, "manifest": "m.csv"}
     corpus = write_corpus(curation.accepted, config.corpus.layout, out=folder / "data", lineage=lineage)
-    curation.ledger.write(folder / "ledger")
+    curation.write(folder / "ledger")
     write_json(folder / "settings.json", {"config": plain(config), "corpus": str(corpus.path)})
     return corpus
 

@@ -7,8 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.cli import commands
+from plantgfm.curation.assemblies import COLUMNS
+from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.curate import curate
+from plantgfm.curation.ledger import read_ledger
+from plantgfm.formats.tables import read_tsv
 from plantgfm.wiring.explain import explain
+from tests.curation.planted import random_codes, write_assembly
 from tests.curation.small import make_world
+from tests.formats import reports
 from tests.wiring.runs import curated_run
 
 
@@ -140,3 +147,53 @@ def test_a_wrong_folder_is_one_clear_error(tmp_path, prepare, said):
     with pytest.raises(ValueError) as error:
         explain(prepare(tmp_path), "chr1")
     assert said in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def reported(folder, **more):
+    """The ledger of an assembly on which FCS-GX, Kraken 2 and compleasm have reports, each with a finding."""
+    source = "20000\t{}\tprok:firmicutes\t97\tBacillus sp.\n"
+    rows = (("dirty\t1\t20000", "EXCLUDE"), ("cut\t1001\t2000", "FIX"), ("both\t1001\t2000", "FIX"))
+    texts = {
+        "fcs_gx": reports.GX_HEADER + "".join(f"{place}\t{source.format(action)}" for place, action in rows),
+        "kraken2": "C\tboth\t562\t20000\t562:900\n",
+        "kraken2_report": reports.KRAKEN_REPORT,
+        "busco": reports.COMPLEASM.replace("S:97.03%, 2257", "S:1.00%, 1").replace("M:0.82%, 19", "M:96.9%, 2275"),
+    }
+    for column, text in texts.items():
+        (folder / column).write_text(text)
+    records = [(name, random_codes(20_000, seed)) for seed, name in enumerate(("clean", "dirty", "cut", "both"), 190)]
+    row = write_assembly(folder, "x", records, **{column: folder / column for column in texts}, **more)
+    curate([row], CurationConfig(), store=folder / "store").write(folder / "ledger")
+    return folder / "ledger"
+
+
+def test_reports_of_other_tools_are_part_of_the_story(tmp_path):
+    folder = reported(tmp_path)
+    (clean,), (dirty,), (cut,), (both,) = (explain(folder, name) for name in ("clean", "dirty", "cut", "both"))
+    assert clean.splitlines()[1].startswith("kept with 1 flag: 20,000 bp in, 20,000 bp out, 20,000 of them known")
+    assert "   flagged genes_missing: compleasm against eudicots_odb10 finds C:" in clean
+    assert "reports that the manifest names: nothing found" in clean
+    assert "rejected by contamination (foreign_by_fcs_gx): 20,000 bp in, 0 bp out" in dirty
+    assert "   rejected foreign_by_fcs_gx: FCS-GX says EXCLUDE 0-20,000 (prok:firmicutes, " in dirty
+    assert "20,000 bp out, 19,000 of them known, 1,000 set to unknown by curation" in cut
+    assert "   cut out (set to unknown): 1,000 bp: 1,000-2,000\n   flagged foreign_by_fcs_gx_masked: FCS-GX " in cut
+    assert "   rejected foreign_by_kraken2: Kraken 2 says Escherichia coli" in both and "cut out" not in both
+    (measures,) = [m for m in read_ledger(folder).measures if m.record == "both"]
+    assert (measures.masked, measures.masked_bp) == ([], 0), "of what is rejected nothing is masked"
+
+
+def test_a_genome_rejected_for_its_genes_still_tells_its_size(tmp_path):
+    (text,) = explain(reported(tmp_path, expected_size_bp=80_000), "clean")
+    assert "rejected by completeness (genes_missing): 20,000 bp in, 0 bp out" in text
+    assert "   assembly: 80,000 known bp, 1.00 of the genome size of 80,000   [0.5 to 1.8 (above: " in text
+    assert "2. contamination: not reached" in text
+
+
+def test_the_ledger_and_the_table_of_assemblies_say_the_same(run):
+    tabled = {row["assembly"]: row for row in read_tsv(run[0] / "ledger" / "assemblies.tsv", required=COLUMNS)}
+    stated = read_ledger(run[0] / "ledger").assemblies
+    assert len(stated) == len(tabled) == 4
+    for one in stated:
+        figures = {name: getattr(one, name) for name in ("records", "length_bp", "unknown_bp", "n50_bp", "ng50_bp")}
+        told = {name: tabled[one.assembly][name] for name in figures}
+        assert told == {name: "" if value is None else str(value) for name, value in figures.items()}
