@@ -33,11 +33,10 @@ def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:
     pointers without a file. data/README.md says how to add or verify one.
 
     \b
-    Examples:
-      plantgfm fetch                                   what there is
-      plantgfm fetch --all --dry-run                   how much it would be
-      plantgfm fetch rice maize soybean --out genomes
-      python train.py run.name=mine corpus=manifest corpus.path=genomes/manifest.csv
+    Example: plantgfm fetch rice maize soybean --out genomes
+      before:  plantgfm fetch                          what there is
+               plantgfm fetch --all --dry-run          how much it would be
+      after:   python train.py run.name=mine corpus=manifest corpus.path=genomes/manifest.csv
 
     Patience, with --set: attempts, backoff_s, backoff_max_s, retry_after_max_s, stall_s, host_interval_s.
     """
