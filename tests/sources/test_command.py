@@ -78,7 +78,10 @@ def test_an_interrupt_keeps_what_arrived_for_the_next_call(run, server, catalogu
     server.break_next("/rice.fa", Stall(1000), *[Stall(0)] * 20)  # however late the signal comes, nothing is complete
     out = tmp_path / "genomes"
     options = ["--catalogue", catalogue, "--out", out, "--set", "stall_s=1"]
-    command = [sys.executable, "-c", "from plantgfm.cli import main; main()", "fetch", "rice", *map(str, options)]
+    # A shell starts what runs behind it deaf to SIGINT, and children inherit that.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listening}; from plantgfm.cli import main; main()"
+    command = [sys.executable, "-c", code, "fetch", "rice", *map(str, options)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     part = out / ".rice.fa.part"
     deadline = time.monotonic() + 30
