@@ -112,17 +112,18 @@ class Decision:
 
 @dataclass(frozen=True)
 class AcceptedRecord:
-    """A record that curation kept: where its bases lie, and its duplicate clusters."""
+    """A record that curation kept, or a piece of one that parts were cut out of; where its bases lie, its clusters."""
 
     assembly: Assembly
     name: str
     bases: Path  # file of uint8, one byte a base: code 0..4, bit 3 set in repeats
-    offset: int  # of this record in that file, bytes = bp
+    offset: int  # of its first base in that file, bytes = bp
     length_bp: int
     repeat_source: str  # "soft-mask", or "low-complexity+multiplicity"
     cluster_window_bp: int  # width of the windows that the next two arrays speak of
     cluster_id: Int64[np.ndarray, "windows"]  # near-duplicate cluster of each window, -1 alone
     cluster_size: Int32[np.ndarray, "windows"]  # number of windows in that cluster, 1 alone
+    start: int = 0  # 0-based, in the record of the FASTA file; more than 0 only where something was cut out before it
 
     def load(self) -> UInt8[np.ndarray, "P"]:
         """The bases with their repeat bit, memory-mapped read-only."""
@@ -138,7 +139,7 @@ class Regions:
     species: Int32[np.ndarray, "R"]  # index into Corpus.species
     split: Int8[np.ndarray, "R"]  # Split
     record: Int32[np.ndarray, "R"]  # index into Corpus.records
-    start: Int64[np.ndarray, "R"]  # 0-based start of the region in its record, bp
+    start: Int64[np.ndarray, "R"]  # 0-based, in its record, bp; in the FASTA file's: plus CorpusRecord.start
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class RecordChange:
     cultivar: str
     assembly: str
     compartment: str
-    record: str
+    record: str  # name:start-end (0-based, half-open) for a piece that something was cut out before
     change: Change
     before_bp: int  # 0 where it was added
     after_bp: int  # 0 where it was removed
@@ -113,7 +113,9 @@ def _entries(corpus: Corpus) -> dict[tuple[str, ...], list[_Entry]]:
 
 
 def _key(record: CorpusRecord) -> tuple[str, ...]:
-    return record.species, record.cultivar, record.assembly, record.compartment, record.name
+    end = record.start + record.length_bp
+    name = f"{record.name}:{record.start}-{end}" if record.start else record.name
+    return record.species, record.cultivar, record.assembly, record.compartment, name
 
 
 def _pair(known: list[_Entry], found: list[_Entry]) -> list[tuple[_Entry | None, _Entry | None]]:

@@ -30,9 +30,10 @@ def features() -> tfds.features.FeaturesDict:
             "assembly": text(),
             "record": text(),
             "compartment": text(),
-            "record_index": np.int32,  # order of the records: by species, assembly, name
-            "record_length_bp": np.int64,
-            "start": np.int64,  # of the segment in its record
+            "record_index": np.int32,  # order of the records: by species, assembly, name, start
+            "record_length_bp": np.int64,  # of the piece, where parts were cut out of the record
+            "record_start": np.int64,  # of the piece in the record of the FASTA file; 0 where nothing was cut before it
+            "start": np.int64,  # of the segment in its record, or piece
             "length_bp": np.int64,
             "split": np.int32,
             "region_bp": tfds.features.Tensor(shape=(None,), dtype=np.int32),  # lengths of the regions that tile it

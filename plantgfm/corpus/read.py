@@ -32,7 +32,7 @@ class Corpus:
     config: CorpusConfig
     lineage: dict  # what it was made from
     species: tuple[str, ...]  # sorted
-    records: tuple[CorpusRecord, ...]  # sorted by species, assembly, name
+    records: tuple[CorpusRecord, ...]  # sorted by species, assembly, name, start
     regions: Regions  # sorted by record and start
     bases: UInt8[np.ndarray, "P"]  # all records, one after the other: code | REPEAT_BIT
     unknown_bp: Int32[np.ndarray, "R"]  # unknown bases of each region

@@ -13,7 +13,7 @@ from plantgfm.sequence import BASE_MASK, REPEAT_BIT, UNKNOWN, mask_of, runs_of
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """One sequence of a corpus: where it comes from and where its bases lie."""
+    """One sequence of a corpus, a FASTA record or a piece of one: where it comes from and where its bases lie."""
 
     species: str
     cultivar: str
@@ -25,6 +25,7 @@ class CorpusRecord:
     repeat_source: str  # provenance of the repeat mask
     cluster_window_bp: int  # width of the windows of cluster ids; window i starts at i x this width
     cluster_offset: int  # of its first window in the corpus' cluster arrays
+    start: int = 0  # of a piece in the record of the FASTA file, 0-based; 0 where nothing was cut out before it
 
     @property
     def cluster_windows(self) -> int:

@@ -28,18 +28,18 @@ class Tables:
     """Everything of a corpus but its bases."""
 
     species: tuple[str, ...]  # sorted
-    records: tuple[CorpusRecord, ...]  # sorted by species, assembly, name
+    records: tuple[CorpusRecord, ...]  # sorted by species, assembly, name, start
     regions: Regions  # sorted by record and start
     cluster_id: Int64[np.ndarray, "windows"]  # of all records, one after the other; -1 alone
     cluster_size: Int32[np.ndarray, "windows"]  # 1 alone
 
 
 def sort_records(records: Iterable[AcceptedRecord]) -> list[AcceptedRecord]:
-    """Records by species, assembly, name (then cultivar and file), so that the order of input does not matter."""
+    """Records by species, assembly, name (then cultivar, file, start), so that the order of input does not matter."""
 
-    def key(record: AcceptedRecord) -> tuple[str, ...]:
+    def key(record: AcceptedRecord) -> tuple[str | int, ...]:
         origin = record.assembly
-        return origin.species, origin.assembly, record.name, origin.cultivar, origin.fasta.name
+        return origin.species, origin.assembly, record.name, origin.cultivar, origin.fasta.name, record.start
 
     return sorted(records, key=key)
 
@@ -55,7 +55,7 @@ def tables_of_records(accepted: list[AcceptedRecord], config: CorpusConfig) -> T
     eligible = columns["length_bp"] >= config.min_region_bp
     eligible &= unknown <= MAX_HELD_OUT_UNKNOWN_FRACTION * columns["length_bp"]
     hashes = [
-        region_hash(config.seed, owner.species, owner.cultivar, owner.assembly, owner.name, int(start))
+        region_hash(config.seed, owner.species, owner.cultivar, owner.assembly, owner.name, owner.start + int(start))
         for row, start in zip(columns["record"], columns["start"])
         for owner in (records[row],)
     ]
@@ -110,9 +110,16 @@ def content_fingerprint(tables: Tables, bases_of: BasesOf, config: CorpusConfig)
     arrays = [getattr(tables.regions, field.name) for field in dataclasses.fields(Regions)]
     digests = [_sha256(array) for array in (*arrays, tables.cluster_id, tables.cluster_size)]
     bases = [_sha256(bases_of(index)) for index in range(len(tables.records))]
+    records = [_claim(record) for record in tables.records]
     return identity.fingerprint(
-        {"version": FORMAT_VERSION, "config": config, "records": tables.records, "tables": digests, "bases": bases}
+        {"version": FORMAT_VERSION, "config": config, "records": records, "tables": digests, "bases": bases}
     )
+
+
+def _claim(record: CorpusRecord) -> dict:
+    """What a record says of itself; a start of 0 goes without saying, as in corpora from before pieces were known."""
+    said = identity.plain(record)
+    return said if record.start else {name: value for name, value in said.items() if name != "start"}
 
 
 def _sha256(array: np.ndarray) -> str:
@@ -134,6 +141,7 @@ def _lay_out(accepted: list[AcceptedRecord]) -> list[CorpusRecord]:
             repeat_source=source.repeat_source,
             cluster_window_bp=source.cluster_window_bp,
             cluster_offset=cluster_offset,
+            start=source.start,
         )
         records.append(record)
         offset, cluster_offset = offset + record.length_bp, cluster_offset + record.cluster_windows
@@ -151,6 +159,7 @@ def _lay_out_examples(firsts: list[dict]) -> list[CorpusRecord]:
             cluster_window_bp=int(example["cluster_window_bp"]),
             offset=offset,
             cluster_offset=cluster_offset,
+            start=int(example["record_start"]) if "record_start" in example else 0,  # older datasets have no pieces
         )
         records.append(record)
         offset, cluster_offset = offset + record.length_bp, cluster_offset + record.cluster_windows

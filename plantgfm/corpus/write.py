@@ -133,6 +133,7 @@ def _example(segment: Segment, accepted: list[AcceptedRecord], tables: Tables) -
         "compartment": record.compartment,
         "record_index": segment.record,
         "record_length_bp": record.length_bp,
+        "record_start": record.start,
         "start": segment.start,
         "length_bp": segment.length_bp,
         "split": segment.split,

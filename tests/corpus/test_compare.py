@@ -130,3 +130,17 @@ def test_another_compartment_is_another_record(bases, tmp_path):
     changes = compare_records(made(tmp_path / "a", [record]), made(tmp_path / "b", [replace(record, assembly=plastid)]))
     assert {c.change for c in changes} == {Change.ADDED, Change.REMOVED}
     assert [c.twin.split()[-2] for c in changes if c.twin] == ["nuclear"]
+
+
+def test_pieces_of_a_record_are_told_apart_by_their_place(bases, tmp_path):
+    def corpus(folder, starts):
+        rows = [accepted(tmp_path / folder, species_name(0), "chr1", bases[n], start=s) for n, s in starts.items()]
+        return made(tmp_path / folder, rows)
+
+    known, found = corpus("a", {"one": 0, "two": 100_000}), corpus("b", {"one": 0, "two": 100_007})
+    said = {(change.record, change.change) for change in compare_records(known, found)}
+    assert said == {
+        ("chr1", Change.SAME),
+        ("chr1:100000-190000", Change.REMOVED),
+        ("chr1:100007-190007", Change.ADDED),
+    }

@@ -14,6 +14,7 @@ from plantgfm.corpus.tables import sort_records
 from plantgfm.corpus.write import write_corpus
 from plantgfm.schema import Regions, Split
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN
+from tests.corpus.conftest import SMALL
 from tests.corpus.worlds import accepted, random_bases, species_name
 
 ARRAYS = ("bases", "unknown_bp", "repeat_bp", "unknown_runs", "cluster_id", "cluster_size")
@@ -169,6 +170,58 @@ def test_clusters_come_back_for_every_window(tmp_path, small):
     assert np.array_equal(corpus.cluster_id, ids) and np.array_equal(corpus.cluster_size, sizes)
     assert corpus.cluster_rows(0, 0, 6_144) == slice(0, 1)
     assert corpus.cluster_rows(0, 6_143, 6_145) == slice(0, 2)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    """A record in three pieces; as text, the start of the second would stand behind that of the third."""
+    folder, rng = tmp_path_factory.mktemp("pieces"), np.random.default_rng(8)
+    parts = {start: random_bases(rng, length) for start, length in ((0, 70_000), (90_001, 40_000), (190_000, 30_003))}
+    rows = [accepted(folder, species_name(0), "chr1", part, start=start) for start, part in parts.items()]
+    return parts, rows, write_corpus(rows[::-1], CorpusConfig(**SMALL), out=folder / "corpus", lineage={})
+
+
+def test_pieces_of_a_record_know_where_they_were_and_no_region_spans_two(pieces):
+    parts, _, corpus = pieces
+    assert [(record.name, record.start, record.length_bp) for record in corpus.records] == [
+        ("chr1", start, part.size) for start, part in parts.items()
+    ]
+    for row in range(corpus.regions.offset.size):
+        record = corpus.records[corpus.regions.record[row]]
+        start, length = corpus.regions.start[row], corpus.regions.length_bp[row]
+        span = corpus.bases[corpus.regions.offset[row] : corpus.regions.offset[row] + length]
+        assert start + length <= record.length_bp
+        assert np.array_equal(span, parts[record.start][start : start + length])
+    (corpus.path / "cache" / "bases.u8").unlink()
+    assert_equal(open_corpus(corpus.path), corpus)
+
+
+def test_where_a_piece_was_is_content_and_draws_its_splits(pieces, small, tmp_path):
+    _, rows, corpus = pieces
+    moved = [dataclasses.replace(row, start=row.start + 64 * (row.start > 0)) for row in rows]
+    other = write_corpus(moved, small, out=tmp_path / "moved", lineage={})
+    assert other.fingerprint != corpus.fingerprint
+    assert not np.array_equal(other.regions.split, corpus.regions.split)
+
+
+def test_a_dataset_from_before_pieces_were_known_reads_as_whole_records(written, tmp_path, monkeypatch):
+    from plantgfm.corpus import dataset
+
+    real = dataset.read_dataset
+    older = lambda corpus: ({k: v for k, v in e.items() if k != "record_start"} for e in real(corpus))  # noqa: E731
+    monkeypatch.setattr(dataset, "read_dataset", older)
+    shutil.copytree(written.path, tmp_path / "c")
+    shutil.rmtree(tmp_path / "c" / "cache")
+    assert_equal(open_corpus(tmp_path / "c"), written)
+
+
+def test_the_fingerprint_of_whole_records_is_as_before_pieces_were_known(written):
+    from plantgfm.corpus.segments import CorpusRecord
+    from plantgfm.corpus.tables import _claim
+
+    names = [field.name for field in dataclasses.fields(CorpusRecord) if field.name != "start"]
+    assert [list(_claim(record)) for record in written.records] == [names] * len(written.records)
+    assert _claim(dataclasses.replace(written.records[0], start=7))["start"] == 7
 
 
 def test_the_summary_adds_up(written, tmp_path, small):

@@ -23,9 +23,11 @@ def random_bases(rng, length_bp, *, gaps=0, gap_bp=400, repeat_fraction=0.3):
     return bases
 
 
-def accepted(folder: Path, species, name, bases, *, cluster_id=None, cluster_size=None, assembly="v1", cultivar="wild"):
+def accepted(
+    folder: Path, species, name, bases, *, cluster_id=None, cluster_size=None, assembly="v1", cultivar="wild", start=0
+):
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{species}-{assembly}-{name}.u8".replace(" ", "_")
+    path = folder / f"{species}-{assembly}-{name}-{start}.u8".replace(" ", "_")
     path.write_bytes(b"xyz" + bases.tobytes())
     windows = -(-bases.size // CLUSTER_WINDOW_BP)
     origin = Assembly(species, cultivar, assembly, Compartment.NUCLEAR, folder / "genome.fa")
@@ -39,6 +41,7 @@ def accepted(folder: Path, species, name, bases, *, cluster_id=None, cluster_siz
         cluster_window_bp=CLUSTER_WINDOW_BP,
         cluster_id=np.full(windows, -1, np.int64) if cluster_id is None else cluster_id,
         cluster_size=np.ones(windows, np.int32) if cluster_size is None else cluster_size,
+        start=start,
     )
 
 
