@@ -28,6 +28,7 @@ class Outcome(Enum):
     """What curation decided on a record."""
 
     KEPT = "kept"
+    CUT = "cut"  # kept in pieces: intervals were cut out
     FLAGGED = "flagged"
     REJECTED = "rejected"
 
@@ -96,18 +97,24 @@ class Feature:
 
 @dataclass(frozen=True)
 class Decision:
-    """What one stage of curation says of one record; a record has one with `KEPT` or `REJECTED` and any flags."""
+    """What one stage of curation says of one record, which has one with `KEPT`, `CUT` or `REJECTED`, and any flags."""
 
     assembly: str  # Assembly.key
     species: str
     record: str
     length_bp: int
     outcome: Outcome
-    stage: str  # completeness, contamination, assembly_score, duplicates, label; "accepted" where kept
+    stage: str  # completeness, contamination, assembly_score, duplicates, label; "accepted" where kept or cut
     reason: str  # a slug: "too_short", "near_duplicate"
     evidence: str  # one sentence with the numbers
     kept_assembly: str = ""  # of a duplicate: Assembly.key of what is kept in its place
     kept_record: str = ""  # and its record; "" where the whole assembly is
+    cut_bp: int = 0  # of a cut record: how much of its length was cut out
+
+    @property
+    def out_bp(self) -> int:
+        """Base pairs that go on to the corpus; 0 of a flag."""
+        return self.length_bp - self.cut_bp if self.outcome in (Outcome.KEPT, Outcome.CUT) else 0
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def summarise_decisions(before: Ledger, after: Ledger, changes: Sequence[Decisio
     rows = []
     for species in sorted({d.species for side in ends for d in side}):
         mine = [[d for d in side if d.species == species] for side in ends]
-        kept = [sum(d.length_bp for d in side if d.outcome is Outcome.KEPT) for side in mine]
+        kept = [sum(d.out_bp for d in side) for side in mine]
         otherwise = [c for c in changes if c.species == species and c.before and c.after]
         rows.append(
             SpeciesDecisions(

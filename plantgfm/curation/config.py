@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
+
+
+class IntervalAction(Enum):
+    """What is done with an interval that a screen found something in."""
+
+    FLAG = "flag"  # the record is kept as it is
+    MASK = "mask"  # its bases become unknown
+    CUT = "cut"  # it is taken out, and the record goes on in pieces
+    DROP = "drop"  # the whole record is rejected
 
 
 def _fraction(name: str, value: float) -> None:
@@ -35,9 +45,14 @@ class ContaminationConfig:
     scaled: int = 50  # one k-mer hash of this many is compared
     min_shared_hashes: int = 3  # distinct, in one interval
     max_gap_bp: int = 2_000  # between shared hashes of one interval
-    max_foreign_fraction: float = 0.25  # of a record; below, the intervals are masked and the record is flagged
+    max_foreign_fraction: float = 0.25  # of a record: above, it is rejected; below, as the next line says
+    foreign_intervals: IntervalAction = IntervalAction.MASK  # or CUT, or DROP: reject the record for any
     max_vector_fraction: float = 0.25
-    min_organelle_fraction: float = 0.5  # of a record labelled nuclear; below, an insertion: flagged only
+    vector_intervals: IntervalAction = IntervalAction.MASK  # or CUT, DROP
+    min_organelle_fraction: float = 0.5  # of a record labelled nuclear; below, an insertion
+    organelle_insertions: IntervalAction = IntervalAction.FLAG  # natural in nuclear records; or CUT, DROP
+    rdna_insertions: IntervalAction = IntervalAction.FLAG  # natural as well; or CUT, DROP
+    min_piece_bp: int = 1_000  # a shorter piece that cuts leave is cut out, too
     vector_seed_k: int = 15
     min_vector_score: int = 30  # matches - 5 x mismatches: strong in NCBI's VecScreen
     organelle_references: list[str] = field(default_factory=list)  # FASTA files beside those of references.tsv
@@ -46,6 +61,16 @@ class ContaminationConfig:
     def __post_init__(self):
         if self.k % 2 == 0 or self.vector_seed_k > 31:
             raise ValueError(f"k = {self.k} must be odd and vector_seed_k = {self.vector_seed_k} at most 31")
+        for name in ("max_foreign_fraction", "max_vector_fraction", "min_organelle_fraction"):
+            _fraction(name, getattr(self, name))
+        for name in ("foreign_intervals", "vector_intervals"):
+            if getattr(self, name) is IntervalAction.FLAG:
+                raise ValueError(f"{name} = FLAG would keep contamination: choose MASK, CUT or DROP")
+        for name in ("organelle_insertions", "rdna_insertions"):
+            if getattr(self, name) is IntervalAction.MASK:
+                raise ValueError(f"{name} = MASK is not done: choose FLAG, CUT or DROP")
+        if self.min_piece_bp < self.k:
+            raise ValueError(f"min_piece_bp = {self.min_piece_bp} must be at least k = {self.k}")
         if not self.plant_lineage:
             raise ValueError("plant_lineage = [] must end with the taxon of plants, 33090 in NCBI's taxonomy")
 

@@ -2,9 +2,9 @@
 
 Vectors are found by scored local matches, organisms and organelles by k-mer hashes shared with references, at least
 three distinct ones in an interval (single shared hashes are chance or conserved genes). A record that is mostly foreign
-is rejected; a foreign interval in an otherwise clean record is masked and flagged. Organelle insertions into nuclear
-chromosomes are natural: flagged only. A header that names another compartment than the manifest is evidence enough to
-reject. Composition alone never counts.
+is rejected; a foreign or vector interval in an otherwise clean record is masked, or cut out, as the settings say.
+Organelle and rDNA insertions into nuclear chromosomes are natural: flagged only, unless asked otherwise. A header that
+names another compartment than the manifest is evidence enough to reject. Composition alone never counts.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
 
-from plantgfm.curation.config import ContaminationConfig
+from plantgfm.curation.config import ContaminationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, stated_compartment
+from plantgfm.curation.findings import Finding, Screened, act, coverage
 from plantgfm.curation.references import HashIndex, ReferenceIndex
 from plantgfm.curation.vectors import find_vectors
 from plantgfm.schema import Compartment, Outcome
-from plantgfm.sequence import mask_of, runs_of
 from plantgfm.sketch import distinct, identity_of_containment
 
 STAGE = "contamination"
@@ -34,6 +34,10 @@ class Shared:
     shared: int  # distinct hashes found in a reference
     total: int  # hashes of the interval
     name: str  # the reference that most of them belong to
+
+    def finding(self, record: str, kind: str, tool: str = "hashes") -> Finding:
+        """The same interval of a named record, ready to be acted upon."""
+        return Finding(record, self.start, self.end, kind, self.name, tool, float(self.shared))
 
     def describe(self, k: int) -> str:
         """The interval with its numbers, as a clause."""
@@ -60,21 +64,20 @@ def judge_record(
     compartment: Compartment,
     references: ReferenceIndex,
     config: ContaminationConfig,
-) -> tuple[list[Verdict], Int64[np.ndarray, "runs 2"]]:
-    """Verdicts on one record, and the intervals of it to mask: vector and foreign ones where it is not rejected."""
+) -> Screened:
+    """Verdicts on one record, and the intervals that they speak of; a record that is rejected has one verdict."""
     if verdicts := judge_header(fact, compartment):
-        return verdicts, np.empty((0, 2), dtype=np.int64)
-    foreign = shared_intervals(hashes, places, references.foreign, config)
-    foreign_verdicts, foreign_runs = _judge_intervals(
-        fact, foreign, "foreign_organism", config.max_foreign_fraction, config
-    )
-    vector_verdicts, vector_runs = _judge_vectors(fact, codes, references, config)
-    organelle = []
-    if compartment is Compartment.NUCLEAR and not any(v.outcome is Outcome.REJECTED for v in foreign_verdicts):
-        shared = shared_intervals(hashes, places, references.organelle, config)
-        organelle = _judge_organelle(fact, shared, config)
-    verdicts = _first_rejection([*foreign_verdicts, *vector_verdicts, *organelle])
-    return verdicts, np.concatenate([foreign_runs, vector_runs])
+        return Screened(verdicts, [])
+    parts = [
+        _judge_foreign(fact, shared_intervals(hashes, places, references.foreign, config), config),
+        _judge_vectors(fact, codes, references, config),
+    ]
+    if compartment is Compartment.NUCLEAR and not _rejected(parts[0].verdicts):
+        organelle = shared_intervals(hashes, places, references.organelle, config)
+        rdna = shared_intervals(hashes, places, references.rdna, config)
+        parts += [judge_organelle(fact, organelle, config), _judge_rdna(fact, rdna, config)]
+    whole = sum(parts, Screened([], []))
+    return Screened(_rejected(whole.verdicts)[:1] or whole.verdicts, whole.findings)
 
 
 def shared_intervals(
@@ -102,48 +105,57 @@ def shared_intervals(
     return intervals
 
 
-def _judge_intervals(
-    fact: RecordFacts, intervals: list[Shared], reason: str, max_fraction: float, config: ContaminationConfig
-) -> tuple[list[Verdict], np.ndarray]:
-    runs = np.array([(part.start, part.end) for part in intervals], dtype=np.int64).reshape(-1, 2)
+def _judge_foreign(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
     if not intervals:
-        return [], runs
-    covered = int((runs[:, 1] - runs[:, 0]).sum())
-    share = covered / max(1, fact.length_bp - fact.unknown_bp)
-    text = f"{covered:,} of {fact.length_bp:,} bp ({share:.1%}) match references: {_list(intervals, config.k)}"
-    if share > max_fraction:
-        return [Verdict(fact.name, Outcome.REJECTED, STAGE, reason, text)], runs[:0]
-    return [Verdict(fact.name, Outcome.FLAGGED, STAGE, f"{reason}_masked", f"{text}; masked as unknown")], runs
+        return Screened([], [])
+    findings = [part.finding(fact.name, "foreign") for part in intervals]
+    covered, share = coverage(fact, findings)
+    action = IntervalAction.DROP if share > config.max_foreign_fraction else config.foreign_intervals
+    text = f"{covered} match references: {_list(intervals, config.k)}"
+    return act(fact, findings, action, stage=STAGE, reason="foreign_organism", evidence=text)
 
 
 def _judge_vectors(
     fact: RecordFacts, codes: np.ndarray, references: ReferenceIndex, config: ContaminationConfig
-) -> tuple[list[Verdict], np.ndarray]:
+) -> Screened:
     matches = find_vectors(codes, references.vectors, config.min_vector_score)
     if not matches:
-        return [], np.empty((0, 2), dtype=np.int64)
-    runs = runs_of(mask_of(np.array([(start, end) for start, end, _, _ in matches]), codes.size))
-    covered = int((runs[:, 1] - runs[:, 0]).sum())
-    share = covered / max(1, fact.length_bp - fact.unknown_bp)
+        return Screened([], [])
+    findings = [
+        Finding(fact.name, start, end, "vector", name, "VecScreen score", float(score))
+        for start, end, score, name in matches
+    ]
+    covered, share = coverage(fact, findings)
     best = max(matches, key=lambda match: (match[2], -match[0]))
     text = (
-        f"{covered:,} of {fact.length_bp:,} bp ({share:.1%}) match vectors in {len(runs)} intervals, "
+        f"{covered} match vectors in {len(matches)} places, "
         f"best {best[3]} at {best[0]:,}-{best[1]:,} with score {best[2]} (strong from {config.min_vector_score})"
     )
-    if share > config.max_vector_fraction:
-        return [Verdict(fact.name, Outcome.REJECTED, STAGE, "vector", text)], runs[:0]
-    return [Verdict(fact.name, Outcome.FLAGGED, STAGE, "vector_masked", f"{text}; masked as unknown")], runs
+    action = IntervalAction.DROP if share > config.max_vector_fraction else config.vector_intervals
+    return act(fact, findings, action, stage=STAGE, reason="vector", evidence=text)
 
 
-def _judge_organelle(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> list[Verdict]:
+def judge_organelle(
+    fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig, *, tool: str = "hashes"
+) -> Screened:
+    """An organelle under a nuclear label is rejected, an insertion into a chromosome dealt with as the settings say."""
     if not intervals:
-        return []
-    covered = sum(part.end - part.start for part in intervals)
-    share = covered / max(1, fact.length_bp - fact.unknown_bp)
-    text = f"{covered:,} of {fact.length_bp:,} bp ({share:.1%}) match organelles: {_list(intervals, config.k)}"
+        return Screened([], [])
+    findings = [part.finding(fact.name, "organelle", tool) for part in intervals]
+    covered, share = coverage(fact, findings)
+    text = f"{covered} match organelles: {_list(intervals, config.k)}"
     if share >= config.min_organelle_fraction:
-        return [Verdict(fact.name, Outcome.REJECTED, STAGE, "organelle_under_nuclear_label", text)]
-    return [Verdict(fact.name, Outcome.FLAGGED, STAGE, "organelle_insertion", text)]
+        reason = "organelle_under_nuclear_label"
+        return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
+    return act(fact, findings, config.organelle_insertions, stage=STAGE, reason="organelle_insertion", evidence=text)
+
+
+def _judge_rdna(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
+    if not intervals:
+        return Screened([], [])
+    findings = [part.finding(fact.name, "rdna") for part in intervals]
+    text = f"{coverage(fact, findings)[0]} match rDNA: {_list(intervals, config.k)}"
+    return act(fact, findings, config.rdna_insertions, stage=STAGE, reason="rdna_insertion", evidence=text)
 
 
 def _list(intervals: list[Shared], k: int) -> str:
@@ -152,9 +164,8 @@ def _list(intervals: list[Shared], k: int) -> str:
     return "; ".join(part.describe(k) for part in largest[:3]) + rest
 
 
-def _first_rejection(verdicts: list[Verdict]) -> list[Verdict]:
-    rejected = [verdict for verdict in verdicts if verdict.outcome is Outcome.REJECTED]
-    return rejected[:1] or verdicts
+def _rejected(verdicts: list[Verdict]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict.outcome is Outcome.REJECTED]
 
 
 MIN_SAME_COMPARTMENT = 5

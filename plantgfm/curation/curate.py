@@ -11,6 +11,7 @@ import numpy as np
 
 from plantgfm.curation.assemblies import AssemblySummary, write_assemblies
 from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.findings import Finding
 from plantgfm.curation.join import Joined, Prepared, join
 from plantgfm.curation.ledger import Ledger
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
@@ -21,7 +22,7 @@ from plantgfm.formats.passport import PassportRecord, read_passport
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 2
+JOIN_VERSION = 3
 
 Progress = Callable[[str, int, int], None]
 
@@ -148,11 +149,13 @@ def _result(
                 cluster_window_bp=joined.window_bp,
                 cluster_id=clusters[0],
                 cluster_size=clusters[1],
+                start=row["start"],
             )
         )
         label = task.assembly
         claim = [label.species, label.cultivar, label.assembly, label.compartment, label.accession]
-        content.append([claim, row["name"], row["sha256"], np.asarray(clusters[1]).tolist()])
+        place = [row["start"], row["length_bp"]] if row["cut"] else []
+        content.append([claim, row["name"], row["sha256"], np.asarray(clusters[1]).tolist(), *place])
     decisions = [Decision(**{**d, "outcome": Outcome(d["outcome"])}) for d in joined.decisions]
     ledger = Ledger(
         decisions,
@@ -162,6 +165,7 @@ def _result(
         assemblies=[AssemblyMeasures(**row) for row in joined.assemblies],
         settings=plain(config),
         references=references,
+        findings=[Finding.restore(row) for row in joined.findings],
     )
     summaries = [AssemblySummary.of(task.assembly, task.artefact.describe()) for task in tasks]
     return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused)

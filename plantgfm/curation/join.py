@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,26 @@ from jaxtyping import Int32, Int64
 from plantgfm.curation import contamination, duplicates, label
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.facts import Verdict
-from plantgfm.curation.ledger import ACCEPTED, STAGES
-from plantgfm.curation.measures import assembly_measures, record_measures
+from plantgfm.curation.findings import Finding, cuts_between
+from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
+from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Compartment, Decision, Outcome
-from plantgfm.sketch import distinct, fraction, jaccard_of_identity, verification_sketches
+from plantgfm.sequence import BASE_MASK, UNKNOWN
+from plantgfm.sketch import (
+    densify,
+    distinct,
+    fraction,
+    jaccard_of_identity,
+    verification_sketches,
+    window_sketches,
+)
+
+_SHOWN = 3  # intervals named in an evidence
 
 
 @dataclass
@@ -33,11 +44,16 @@ class Prepared:
     verdicts: list[Verdict] = field(init=False)
     offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
     hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
+    findings: list[Finding] = field(init=False)  # of screens; those of the join are added
+    pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
     verified: str = ""  # what verified its label
 
     def __post_init__(self):
         self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
         kept = self.description["kept"]
+        found = [Finding.restore(row) for row in self.description["findings"]]
+        self.findings = [replace(one, assembly=self.assembly.key) for one in found]
+        self.pieces = {row["name"]: [tuple(piece) for piece in row["pieces"]] for row in kept}
         starts = np.concatenate(([0], np.cumsum([row["length_bp"] for row in kept], dtype=np.int64)))
         self.offsets = {row["name"]: int(start) for row, start in zip(kept, starts)}
         ends = np.cumsum(self.arrays["hash_counts"])
@@ -61,6 +77,10 @@ class Prepared:
         length = next(row["length_bp"] for row in self.description["kept"] if row["name"] == record)
         return whole[self.offsets[record] : self.offsets[record] + length]
 
+    def cuts(self, row: dict[str, Any]) -> list[tuple[int, int]]:
+        """Intervals that were cut out of a surviving record, as (start, end)."""
+        return cuts_between(self.pieces[row["name"]], row["length_bp"])
+
     def all_hashes(self) -> np.ndarray:
         """Sorted distinct hashes of the records that are left."""
         return distinct([self.hashes[row["name"]] for row in self.left()])
@@ -79,11 +99,13 @@ class Joined:
     cluster_size: Int32[np.ndarray, "windows"]
     measures: list[dict[str, Any]] = field(default_factory=list)
     assemblies: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, artefact: Artefact) -> None:
         """Store it under its key."""
         arrays = {"cluster_id": self.cluster_id, "cluster_size": self.cluster_size}
         names = ("decisions", "accepted", "input_records", "input_bp", "window_bp", "measures", "assemblies")
+        names = (*names, "findings")
         artefact.write({name: getattr(self, name) for name in names}, arrays, [])
 
     @classmethod
@@ -102,11 +124,11 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
     _verify_labels(prepared, passport, config)
     accepted, cluster_id, cluster_size = _windows(prepared, config)
     records = [row for one in prepared for row in one.description["records"]]
-    windows: dict[str, dict[str, tuple[int, int]]] = {one.assembly.key: {} for one in prepared}
-    for row in accepted:
-        sizes = cluster_size[slice(*row["windows"])]
-        windows[row["assembly"]][row["name"]] = int(sizes.size), int(np.count_nonzero(sizes > 1))
-    measures = [record_measures(one.assembly.key, one.description, windows[one.assembly.key]) for one in prepared]
+    measures = [
+        row
+        for one in prepared
+        for row in record_measures(one.assembly.key, one.description, _ends(one, accepted, cluster_size))
+    ]
     return Joined(
         decisions=[plain(decision) for one in prepared for decision in _decisions(one)],
         accepted=accepted,
@@ -115,9 +137,32 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
         window_bp=config.duplicates.window_bp,
         cluster_id=cluster_id,
         cluster_size=cluster_size,
-        measures=[plain(row) for rows in measures for row in rows],
+        measures=[plain(row) for row in measures],
         assemblies=[plain(assembly_measures(one.assembly, one.description, verified=one.verified)) for one in prepared],
+        findings=[plain(found) for one in prepared for found in one.findings],
     )
+
+
+def _ends(one: Prepared, accepted: list[dict[str, Any]], cluster_size: np.ndarray) -> dict[str, Accepted]:
+    """What came of the accepted records of an assembly, over all their pieces."""
+    ends = {}
+    for row in one.left():
+        cuts = one.cuts(row)
+        known = row["length_bp"] - row["unknown_bp"]
+        if cuts:
+            bases = one.bases(row["name"])
+            known = sum(_known_bp(bases[start:end]) for start, end in one.pieces[row["name"]])
+        ends[row["name"]] = Accepted(cut=[list(cut) for cut in cuts], known_bp=known)
+    for piece in accepted:
+        if piece["assembly"] == one.assembly.key:
+            end, sizes = ends[piece["name"]], cluster_size[slice(*piece["windows"])]
+            end.windows += int(sizes.size)
+            end.clustered_windows += int(np.count_nonzero(sizes > 1))
+    return ends
+
+
+def _known_bp(bases: np.ndarray) -> int:
+    return int(np.count_nonzero((bases & BASE_MASK) != UNKNOWN))
 
 
 def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
@@ -254,26 +299,25 @@ def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dic
     for one in prepared:
         left, at = {row["name"] for row in one.left()}, 0
         for row in one.description["kept"]:
-            windows = max(1, -(-row["length_bp"] // settings.window_bp))
+            stored = sum(_windows_of(end - start, settings.window_bp) for start, end in row["pieces"])
             if row["name"] in left:
-                offset, source = one.offsets[row["name"]], one.description["repeat_source"]
-                place = {"assembly": one.assembly.key, "offset": offset, "repeat_source": source}
-                names = {name: row[name] for name in ("name", "length_bp", "sha256")}
-                accepted.append({**place, **names, "windows": [count, count + windows]})
-                sketches.append(one.arrays["windows"][at : at + windows])
-                origin += [(one, row["name"], i * settings.window_bp) for i in range(windows)]
-                count += windows
-            at += windows
+                for start, end in one.pieces[row["name"]]:
+                    windows = _windows_of(end - start, settings.window_bp)
+                    accepted.append(_piece(one, row, start, end, windows=[count, count + windows]))
+                    origin += [(one, row["name"], start + i * settings.window_bp, end) for i in range(windows)]
+                    count += windows
+                sketches.append(_window_sketches(one, row, one.arrays["windows"][at : at + stored], config))
+            at += stored
 
     def verify(chosen: np.ndarray) -> np.ndarray:
         large = np.empty((chosen.size, settings.bins), dtype=np.uint32)
         views: dict[tuple[str, str], np.ndarray] = {}
         for i, number in enumerate(chosen):
-            one, name, start = origin[number]
+            one, name, start, end = origin[number]
             key = (one.assembly.key, name)
             if key not in views:
                 views[key] = one.bases(name)
-            codes = np.ascontiguousarray(views[key][start : start + settings.window_bp])
+            codes = np.ascontiguousarray(views[key][start : min(end, start + settings.window_bp)])
             large[i] = verification_sketches(codes, k=settings.k, bins=settings.bins, window_bp=settings.window_bp)[0]
         return large
 
@@ -282,20 +326,67 @@ def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dic
     return accepted, *cluster_windows(everything, verify, min_jaccard=index)
 
 
+def _windows_of(length_bp: int, window_bp: int) -> int:
+    return max(1, -(-length_bp // window_bp))
+
+
+def _piece(one: Prepared, row: dict[str, Any], start: int, end: int, *, windows: list[int]) -> dict[str, Any]:
+    place = {"offset": one.offsets[row["name"]] + start, "start": start, "length_bp": end - start}
+    source = one.description["repeat_source"]
+    named = {"assembly": one.assembly.key, "name": row["name"], "sha256": row["sha256"], "cut": bool(one.cuts(row))}
+    return {**named, **place, "repeat_source": source, "windows": windows}
+
+
+def _window_sketches(one: Prepared, row: dict[str, Any], stored: np.ndarray, config: CurationConfig) -> np.ndarray:
+    """Sketches of a record's windows, made again where the join has cut it since they were stored."""
+    pieces, settings = one.pieces[row["name"]], config.duplicates
+    if pieces == [tuple(piece) for piece in row["pieces"]]:
+        return stored
+    bases, size = one.bases(row["name"]), {"bins": settings.window_bins, "window_bp": settings.window_bp}
+    parts = [np.ascontiguousarray(bases[start:end]) for start, end in pieces]
+    return densify(np.concatenate([window_sketches(part, k=settings.k, **size) for part in parts]))
+
+
 def _decisions(one: Prepared) -> list[Decision]:
     by_record: dict[str, list[Verdict]] = {}
     for verdict in one.verdicts:
         by_record.setdefault(verdict.record, []).append(verdict)
-    decisions = []
+    decisions, kept = [], {row["name"]: row for row in one.description["kept"]}
     for row in one.description["records"]:
+        cut_bp = 0
         found = sorted(by_record.get(row["name"], []), key=lambda v: (STAGES.index(v.stage), v.reason, v.evidence))
         if not any(verdict.outcome is Outcome.REJECTED for verdict in found):
             flags = len(found)
             text = f"passed every stage with {flags} flag{'s' * (flags != 1)}" if flags else "passed every stage"
             text += f"; label verified: {one.verified}" if one.verified else ""
-            found = [*found, Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)]
+            end = Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)
+            if cuts := one.cuts(kept[row["name"]]):
+                cut_bp = sum(end - start for start, end in cuts)
+                text = f"{_describe_cuts(one, row, cuts, cut_bp)}; {text}"
+                end = Verdict(row["name"], Outcome.CUT, ACCEPTED, CUT, text)
+            found = [*found, end]
         who = (one.assembly.key, one.assembly.species, row["name"], row["length_bp"])
         decisions += [
-            Decision(*who, v.outcome, v.stage, v.reason, v.evidence, v.kept_assembly, v.kept_record) for v in found
+            Decision(
+                *who,
+                outcome=v.outcome,
+                stage=v.stage,
+                reason=v.reason,
+                evidence=v.evidence,
+                kept_assembly=v.kept_assembly,
+                kept_record=v.kept_record,
+                cut_bp=cut_bp if v.outcome is Outcome.CUT else 0,
+            )
+            for v in found
         ]
     return decisions
+
+
+def _describe_cuts(one: Prepared, row: dict[str, Any], cuts: list[tuple[int, int]], cut_bp: int) -> str:
+    places = ", ".join(f"{start:,}-{end:,}" for start, end in cuts[:_SHOWN])
+    more = f" and {len(cuts) - _SHOWN} more" if len(cuts) > _SHOWN else ""
+    pieces, left = len(one.pieces[row["name"]]), row["length_bp"] - cut_bp
+    return (
+        f"{cut_bp:,} of {row['length_bp']:,} bp cut out in {len(cuts)} interval{'s' * (len(cuts) != 1)} "
+        f"({places}{more}); {left:,} bp left in {pieces} piece{'s' * (pieces != 1)}"
+    )

@@ -1,4 +1,4 @@
-"""The ledger of curation: every record of the input ends as kept or rejected, once, and the sums say so."""
+"""The ledger of curation: every record of the input ends as kept, cut or rejected, once, and the sums say so."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantgfm.curation.findings import Finding, write_intervals
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.identity import canonical_json, plain
 from plantgfm.schema import Decision, Outcome
 
 ACCEPTED = "accepted"
+CUT = "cut"  # reason of a record that was accepted in pieces
 LEDGER_FILE = "ledger.json"
 STAGES = ("completeness", "contamination", "assembly_score", "duplicates", "label", ACCEPTED)
 
@@ -31,6 +33,7 @@ class LedgerRow:
     reason: str
     records: int
     bp: int
+    cut_bp: int = 0  # of it, what was cut out
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Ledger:
     """All decisions of a curation, sorted, beside the input they must sum to.
 
     Raises:
-        ValueError: where the final decisions (kept or rejected) do not cover each record of the input exactly once.
+        ValueError: where the final decisions (kept, cut or rejected) do not cover each record of the input exactly
+            once, or a cut takes nothing or everything.
     """
 
     decisions: list[Decision]
@@ -48,6 +52,7 @@ class Ledger:
     assemblies: list[AssemblyMeasures] = field(default_factory=list)  # as well
     settings: dict[str, Any] = field(default_factory=dict)  # CurationConfig, as JSON
     references: list[str] = field(default_factory=list)  # what records were screened against
+    findings: list[Finding] = field(default_factory=list)  # intervals that screens found; empty in an older ledger
 
     def __post_init__(self):
         final = Counter((d.assembly, d.record) for d in self.decisions if d.outcome is not Outcome.FLAGGED)
@@ -56,6 +61,9 @@ class Ledger:
         unsettled = {(d.assembly, d.record) for d in self.decisions} - set(final)
         if unsettled:
             raise ValueError(f"record {min(unsettled)} is flagged but neither kept nor rejected")
+        for d in self.decisions:
+            if not (0 < d.cut_bp < d.length_bp if d.outcome is Outcome.CUT else d.cut_bp == 0):
+                raise ValueError(f"record {d.record} is {d.outcome.value} with {d.cut_bp} of {d.length_bp} bp cut out")
         records, bp = len(final), sum(d.length_bp for d in self.decisions if d.outcome is not Outcome.FLAGGED)
         if (records, bp) != (self.input_records, self.input_bp):
             raise ValueError(
@@ -68,14 +76,15 @@ class Ledger:
 
         Rows with outcome "flagged" stand beside the sum: their records are also counted as kept or rejected.
         """
-        records, bp = Counter(), Counter()
+        records, bp, cut_bp = Counter(), Counter(), Counter()
         for d in self.decisions:
             cell = (STAGES.index(d.stage), d.species, d.outcome.value, d.reason)
             records[cell] += 1
             bp[cell] += d.length_bp
+            cut_bp[cell] += d.cut_bp
         return [
-            LedgerRow(STAGES[stage], species, outcome, reason, records[stage, species, outcome, reason], total)
-            for (stage, species, outcome, reason), total in sorted(bp.items())
+            LedgerRow(STAGES[cell[0]], *cell[1:], records=records[cell], bp=total, cut_bp=cut_bp[cell])
+            for cell, total in sorted(bp.items())
         ]
 
     def of_record(self, assembly: str, record: str) -> list[Decision]:
@@ -84,24 +93,36 @@ class Ledger:
         return sorted(found, key=lambda d: STAGES.index(d.stage))
 
     def totals(self) -> dict[str, tuple[int, int]]:
-        """Records and bp by outcome: kept, rejected, and flagged (records with a flag, whatever became of them)."""
+        """Records and their bp by outcome: kept, cut, rejected, and flagged (with a flag, whatever became of them).
+
+        Kept, cut and rejected sum to the input; of what was cut, `out_bp` went on.
+        """
         result = {}
         for outcome in Outcome:
             records = {(d.assembly, d.record): d.length_bp for d in self.decisions if d.outcome is outcome}
             result[outcome.value] = (len(records), sum(records.values()))
         return result
 
+    @property
+    def out_bp(self) -> int:
+        """Base pairs that go on to the corpus: the input less what was rejected and what was cut out."""
+        return sum(d.out_bp for d in self.decisions)
+
     def write(self, folder: Path) -> None:
         """Write the ledger, each file atomically.
 
-        `ledger.parquet` has one row a decision, `measures.parquet` one a record, `ledger.json` the table, the sums,
+        `ledger.parquet` has one row a decision, `measures.parquet` one a record, `findings.parquet` one an interval
+        that a screen found (and `intervals/` the same as BED, a file an assembly), `ledger.json` the table, the sums,
         the settings and the figures of the assemblies.
         """
         folder.mkdir(parents=True, exist_ok=True)
         _write_rows(folder / "ledger.parquet", Decision, self.decisions)
         _write_rows(folder / "measures.parquet", RecordMeasures, self.measures)
+        _write_rows(folder / "findings.parquet", Finding, self.findings)
+        write_intervals(folder / "intervals", self.findings)
         summary = {
             "input": {"records": self.input_records, "bp": self.input_bp},
+            "out_bp": self.out_bp,
             "totals": self.totals(),
             "rows": [plain(row) for row in self.rows()],
             "assemblies": self.assemblies,
@@ -115,6 +136,8 @@ class Ledger:
 _KINDS = {
     "str": pa.string(),
     "Outcome": pa.string(),
+    "IntervalAction": pa.string(),
+    "float": pa.float64(),
     "int": pa.int64(),
     "int | None": pa.int64(),
     "list[str]": pa.list_(pa.string()),
@@ -127,6 +150,10 @@ def _write_rows(path: Path, kind: type, values: list) -> None:
     columns = {f.name: pa.array([row[f.name] for row in rows], type=_KINDS[f.type]) for f in fields(kind)}
     with atomic_binary(path) as stream:
         pq.write_table(pa.table(columns), stream)
+
+
+def _read_findings(path: Path) -> list[Finding]:
+    return [Finding.restore(row) for row in pq.read_table(path).to_pylist()]
 
 
 def read_ledger(folder: Path) -> Ledger:
@@ -150,6 +177,7 @@ def read_ledger(folder: Path) -> Ledger:
             assemblies=[AssemblyMeasures(**row) for row in stated["assemblies"]] if known else [],
             settings=stated["settings"] if known else {},
             references=stated["references"] if known else [],
+            findings=_read_findings(folder / "findings.parquet") if "out_bp" in stated else [],
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         what = " ".join(str(error).split())

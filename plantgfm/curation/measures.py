@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from plantgfm.schema import Assembly
@@ -21,11 +21,18 @@ class RecordMeasures:
     stated: list[str]  # what other sources say of its length, each a clause
     truncation_signs: list[str]  # each a clause
     masked: list[list[int]]  # foreign and vector intervals (start, end), 0-based, half-open, set to unknown
-    masked_bp: int  # bases that this made unknown
+    masked_bp: int  # bases that this made unknown, outside of cuts
     repeat_bp: int | None  # None where it was not stored
     repeat_source: str
     windows: int  # cluster windows; 0 where it was not accepted
     clustered_windows: int  # of these, with a near-duplicate elsewhere
+    cut: list[list[int]] = field(default_factory=list)  # intervals (start, end) that were cut out of it, as above
+    known_bp: int | None = None  # known bases that went on; None where it was not accepted (or in an older ledger)
+
+    @property
+    def cut_bp(self) -> int:
+        """Length of what was cut out."""
+        return sum(end - start for start, end in self.cut)
 
 
 @dataclass(frozen=True)
@@ -49,32 +56,38 @@ class AssemblyMeasures:
     verified: str  # what verified its cultivar label, "" where nothing did
 
 
-def record_measures(
-    assembly: str, description: dict[str, Any], windows: dict[str, tuple[int, int]]
-) -> list[RecordMeasures]:
+@dataclass
+class Accepted:
+    """What is known of a record once it is accepted."""
+
+    windows: int = 0
+    clustered_windows: int = 0
+    cut: list[list[int]] = field(default_factory=list)
+    known_bp: int | None = None
+
+
+def record_measures(assembly: str, description: dict[str, Any], accepted: dict[str, Accepted]) -> list[RecordMeasures]:
     """Measures of the records of a prepared assembly, in file order.
 
     Args:
         assembly: key of the assembly.
         description: what `prepare` stored of it.
-        windows: cluster windows, and those with a near-duplicate, of each accepted record.
+        accepted: of each accepted record, what came of it.
     """
     stored = {row["name"]: row for row in description["kept"]}
     found = []
     for row in description["records"]:
         kept = stored.get(row["name"])
-        number, clustered = windows.get(row["name"], (0, 0))
+        end = accepted.get(row["name"], Accepted())
         figures = {name: value for name, value in row.items() if name != "name"}
         found.append(
             RecordMeasures(
                 assembly=assembly,
                 record=row["name"],
                 **figures,
-                masked_bp=kept["unknown_bp"] - row["unknown_bp"] if kept else 0,
                 repeat_bp=kept["repeat_bp"] if kept else None,
                 repeat_source=description["repeat_source"] if kept else "",
-                windows=number,
-                clustered_windows=clustered,
+                **vars(end),
             )
         )
     return found

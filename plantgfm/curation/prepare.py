@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
-from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.config import CurationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
+from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
 from plantgfm.curation.references import Reference, load_references
 from plantgfm.curation.repeats import low_complexity, repeat_masks
 from plantgfm.curation.store import Artefact, FileHashes
@@ -23,10 +24,10 @@ from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.manifest import REPORTS
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
-from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement, runs_of
+from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
 from plantgfm.sketch import densify, distinct, fraction, minhash, one_permutation, window_sketches
 
-PREPARE_VERSION = 3
+PREPARE_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -85,24 +86,25 @@ def prepare(task: Task) -> str:
     others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts}, config.contamination)
     by_name = {record.name: record for record in records}
     screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
-    verdicts += [verdict for found, _, _ in screened for verdict in found]
-    clean = {fact.name: record for fact, (_, record, _) in zip(left, screened)}
-    masked = {fact.name: runs.tolist() for fact, (_, _, runs) in zip(left, screened)}
-    low = {fact.name: low_complexity(clean[fact.name].codes, config.repeats) for fact in _survivors(left, verdicts)}
-    left = [_with_masks(fact, clean[fact.name], low[fact.name]) for fact in left if fact.name in low]
+    verdicts += [verdict for one in screened for verdict in one.verdicts]
+    clean = {one.record.name: one for one in screened}
+    low = {
+        fact.name: low_complexity(clean[fact.name].record.codes, config.repeats) for fact in _survivors(left, verdicts)
+    }
+    left = [_with_masks(fact, clean[fact.name].record, low[fact.name]) for fact in left if fact.name in low]
     metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp, config.assembly_score)
     verdicts += assembly_score.judge_assembly(left, assembly.expected_size_bp, config.assembly_score)
     left = _survivors(left, verdicts)
     description = {
-        "records": [_figures(fact, masked.get(fact.name, []), config) for fact in facts],
+        "records": [_figures(fact, clean.get(fact.name), config) for fact in facts],
         "verdicts": [plain(verdict) for verdict in verdicts],
+        "findings": [plain(finding) for one in screened for finding in one.findings],
         "score_version": assembly_score.SCORE_VERSION,
         "metrics": plain(metrics),
         "genes": plain(genes),
         "known_bp": known_bp,
     }
-    kept = [fact.name for fact in left]
-    _store(task, description, [clean[name] for name in kept], [low[name] for name in kept])
+    _store(task, description, [clean[fact.name] for fact in left], [low[fact.name] for fact in left])
     return task.artefact.key
 
 
@@ -111,13 +113,26 @@ def _with_masks(fact: RecordFacts, record: Record, low: np.ndarray) -> RecordFac
     return replace(fact, soft_mask_bp=soft_bp, low_complexity_bp=low_bp)
 
 
-def _figures(fact: RecordFacts, masked: list[list[int]], config: CurationConfig) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Clean:
+    """A screened record: verdicts and findings, and its bases with what is masked or cut set to unknown."""
+
+    record: Record
+    verdicts: list[Verdict]
+    findings: list[Finding]
+    masked: list[list[int]]
+    masked_bp: int  # known bases that masking made unknown
+    pieces: list[tuple[int, int]]  # what cuts leave of it; the whole of it where nothing is cut
+
+
+def _figures(fact: RecordFacts, clean: _Clean | None, config: CurationConfig) -> dict[str, Any]:
     """What is told of a record later on, whatever becomes of it: the fields of `RecordMeasures`."""
     return {
         **{name: getattr(fact, name) for name in ("name", "length_bp", "unknown_bp", "gaps", "terminal_unknown_bp")},
         "stated": [f"{source} states {bp:,} bp" for source, bp in fact.stated_lengths.items()],
         "truncation_signs": completeness.truncation_signs(fact, config.completeness.truncation_fraction),
-        "masked": masked,
+        "masked": clean.masked if clean else [],
+        "masked_bp": clean.masked_bp if clean else 0,
     }
 
 
@@ -135,14 +150,11 @@ def _genes(assembly: Assembly) -> GeneCompleteness | None:
     return genes
 
 
-def _screen(
-    fact: RecordFacts, record: Record, task: Task, others: screens.Screens
-) -> tuple[list[Verdict], Record, np.ndarray]:
-    """Verdicts on a record, the record with what is foreign in it masked, and where; of a reject nothing is masked."""
+def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Screens) -> _Clean:
     settings = task.config.contamination
     references = load_references(task.references, settings.k, settings.scaled, settings.vector_seed_k)
     hashes, places = fraction(record.codes, k=settings.k, scaled=settings.scaled)
-    verdicts, runs = contamination.judge_record(
+    found = contamination.judge_record(
         fact,
         record.codes,
         hashes,
@@ -151,21 +163,41 @@ def _screen(
         references=references,
         config=settings,
     )
-    more, more_runs = screens.judge_record(fact, others, task.assembly.compartment, settings)
-    verdicts, runs = screens.settle([*verdicts, *more]), np.concatenate([runs, more_runs])
-    if not runs.size or any(verdict.outcome is Outcome.REJECTED for verdict in verdicts):
-        return verdicts, record, runs[:0]
-    codes, mask = record.codes.copy(), mask_of(runs, record.codes.size)
-    codes[mask] = UNKNOWN
-    return verdicts, Record(record.name, record.description, codes, record.soft_mask), runs_of(mask)
+    found += screens.judge_record(fact, others, task.assembly.compartment, settings)
+    return _clean(record, Screened(screens.settle(found.verdicts), found.findings), settings.min_piece_bp)
 
 
-def _store(task: Task, description: dict[str, Any], records: list[Record], low: list[np.ndarray]) -> None:
+def _clean(record: Record, found: Screened, min_piece_bp: int) -> _Clean:
+    """The record without what is to be masked or cut; of a reject nothing is."""
+    verdicts, length = found.verdicts, record.length_bp
+    cut = runs_with(found.findings, IntervalAction.CUT, length)
+    pieces = pieces_of(cut, length, min_piece_bp=min_piece_bp) if cut.size else [(0, length)]
+    if not pieces:
+        text = f"nothing of at least {min_piece_bp:,} bp is left beside {len(cut)} intervals to cut"
+        verdicts = [Verdict(record.name, Outcome.REJECTED, contamination.STAGE, "nothing_left", text)]
+    if any(verdict.outcome is Outcome.REJECTED for verdict in verdicts):
+        dropped = [replace(finding, action=IntervalAction.DROP) for finding in found.findings]
+        return _Clean(record, verdicts, dropped, [], 0, [])
+    masked = runs_with(found.findings, IntervalAction.MASK, length)
+    if not cut.size and not masked.size:
+        return _Clean(record, verdicts, found.findings, [], 0, pieces)
+    codes = record.codes.copy()
+    for start, end in cuts_between(pieces, length):
+        codes[start:end] = UNKNOWN
+    known = np.count_nonzero(codes != UNKNOWN)
+    codes[mask_of(masked, length)] = UNKNOWN
+    masked_bp = int(known - np.count_nonzero(codes != UNKNOWN))
+    clean = Record(record.name, record.description, codes, record.soft_mask)
+    return _Clean(clean, verdicts, found.findings, masked.tolist(), masked_bp, pieces)
+
+
+def _store(task: Task, description: dict[str, Any], clean: list[_Clean], low: list[np.ndarray]) -> None:
+    records = [one.record for one in clean]
     source, masks = repeat_masks(records, task.config.repeats, low)
     bases = [record.codes | (mask * np.uint8(REPEAT_BIT)) for record, mask in zip(records, masks)]
-    kept = [_describe(record, part) for record, part in zip(records, bases)]
+    kept = [{**_describe(one.record, part), "pieces": one.pieces} for one, part in zip(clean, bases)]
     described = {**description, "repeat_source": source, "kept": kept}
-    task.artefact.write(described, _sketches(records, task.config), bases)
+    task.artefact.write(described, _sketches(clean, task.config), bases)
 
 
 def _describe(record: Record, bases: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
@@ -180,12 +212,14 @@ def _describe(record: Record, bases: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
     }
 
 
-def _sketches(records: list[Record], config: CurationConfig) -> dict[str, np.ndarray]:
+def _sketches(clean: list[_Clean], config: CurationConfig) -> dict[str, np.ndarray]:
+    records = [one.record for one in clean]
     settings, screen = config.duplicates, config.contamination
     k, empty = settings.k, np.full(settings.bins, np.iinfo(np.uint64).max, dtype=np.uint64)
     signatures = [minhash(r.codes, k=k, permutations=settings.permutations, seed=settings.seed) for r in records]
     bins = [one_permutation(r.codes, k=k, bins=settings.bins) for r in records]
-    windows = [window_sketches(r.codes, k=k, bins=settings.window_bins, window_bp=settings.window_bp) for r in records]
+    pieces = [one.record.codes[start:end] for one in clean for start, end in one.pieces]
+    windows = [window_sketches(p, k=k, bins=settings.window_bins, window_bp=settings.window_bp) for p in pieces]
     hashes = [distinct([fraction(r.codes, k=screen.k, scaled=screen.scaled)[0]]) for r in records]
     return {
         "signatures": np.array(signatures, dtype=np.uint64).reshape(-1, settings.permutations),

@@ -17,7 +17,7 @@ from plantgfm.formats.tables import read_tsv
 from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.sketch import fraction
 
-KINDS = ("foreign", "vector", "organelle")
+KINDS = ("foreign", "vector", "organelle", "rdna")
 _COLUMNS = ("name", "kind", "path")
 
 
@@ -26,7 +26,7 @@ class Reference:
     """One row of a reference table."""
 
     name: str
-    kind: str  # foreign, vector or organelle
+    kind: str  # one of KINDS
     path: Path
 
 
@@ -46,6 +46,7 @@ class ReferenceIndex:
     vectors: VectorIndex
     foreign: HashIndex
     organelle: HashIndex
+    rdna: HashIndex
 
 
 def list_references(table: Path | None, organelle_references: list[str]) -> list[Reference]:
@@ -83,6 +84,7 @@ def load_references(references: tuple[Reference, ...], k: int, scaled: int, vect
         vectors=index_vectors(vectors, vector_seed_k),
         foreign=_hash_index([row for row in references if row.kind == "foreign"], k, scaled),
         organelle=_hash_index([row for row in references if row.kind == "organelle"], k, scaled),
+        rdna=_hash_index([row for row in references if row.kind == "rdna"], k, scaled),
     )
 
 

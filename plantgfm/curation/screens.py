@@ -1,11 +1,11 @@
 """Stage 2, further evidence: what FCS-GX, FCS-adaptor and Kraken 2 say of the records, from the reports they wrote.
 
-FCS is followed: EXCLUDE rejects; TRIM and FIX mask their interval and flag the record (more than the share that this
-stage allows rejects it, as with intervals of its own); REVIEW, INFO and calls of plasmids and organelles flag, but in a
-file of that very organelle. Kraken 2 places a whole record: one outside the plants is rejected where more of its k-mers
-than that share are foreign, and more than may be of plants; below, it is flagged. K-mers of taxa that its report does
-not list (it lists those with sequences, all of them with `--report-zero-counts`) may be of plants. A report must speak
-of this very file: names and lengths are compared.
+FCS is followed: EXCLUDE rejects; TRIM and FIX do with their interval what the settings ask for intervals of this
+stage's own (mask, cut, or drop; more than the share that it allows rejects the record, too); REVIEW, INFO and calls of
+plasmids and organelles flag, but in a file of that very organelle. Kraken 2 places a whole record: one outside the
+plants is rejected where more of its k-mers than that share are foreign, and more than may be of plants; below, it is
+flagged. K-mers of taxa that its report does not list (it lists those with sequences, all of them with
+`--report-zero-counts`) may be of plants. A report must speak of this very file: names and lengths are compared.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int64
-
-from plantgfm.curation.config import ContaminationConfig
+from plantgfm.curation.config import ContaminationConfig, IntervalAction
 from plantgfm.curation.contamination import STAGE
 from plantgfm.curation.facts import RecordFacts, Verdict
+from plantgfm.curation.findings import Finding, Screened, act, coverage
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fcs import ScreenRow, read_fcs_adaptor, read_fcs_gx
 from plantgfm.formats.kraken2 import (
@@ -30,9 +28,9 @@ from plantgfm.formats.kraken2 import (
     read_kraken2_report,
 )
 from plantgfm.schema import Assembly, Compartment, Outcome
-from plantgfm.sequence import mask_of, runs_of
 
 _MASKED = ("TRIM", "FIX")
+_KINDS = {"PLASTID": "organelle", "MITOCHONDRION": "organelle"}
 _ORGANELLES = {"PLASTID": Compartment.PLASTID, "MITOCHONDRION": Compartment.MITOCHONDRION}
 
 
@@ -76,15 +74,14 @@ def read_screens(assembly: Assembly, lengths_bp: dict[str, int], config: Contami
 
 def judge_record(
     fact: RecordFacts, screens: Screens, compartment: Compartment, config: ContaminationConfig
-) -> tuple[list[Verdict], Int64[np.ndarray, "runs 2"]]:
-    """Verdicts of the reports on one record, and the intervals of it that they ask to mask."""
+) -> Screened:
+    """Verdicts of the reports on one record, and the intervals that they speak of."""
     rows = [row for row in screens.gx.get(fact.name, []) if _ORGANELLES.get(row.action) is not compartment]
-    gx, gx_runs = _judge_rows(fact, rows, "FCS-GX", "foreign", config.max_foreign_fraction)
-    adaptor, adaptor_runs = _judge_rows(
-        fact, screens.adaptor.get(fact.name, []), "FCS-adaptor", "vector", config.max_vector_fraction
-    )
-    kraken2 = _judge_kraken2(fact, screens, config)
-    return [*gx, *adaptor, *kraken2], np.concatenate([gx_runs, adaptor_runs])
+    limits = config.max_foreign_fraction, config.foreign_intervals
+    gx = _judge_rows(fact, rows, "FCS-GX", "foreign", limits)
+    limits = config.max_vector_fraction, config.vector_intervals
+    adaptor = _judge_rows(fact, screens.adaptor.get(fact.name, []), "FCS-adaptor", "vector", limits)
+    return gx + adaptor + Screened(_judge_kraken2(fact, screens, config), [])
 
 
 def settle(verdicts: list[Verdict]) -> list[Verdict]:
@@ -112,30 +109,36 @@ def _check(path: Path, name: str, length_bp: int, line: int, lengths_bp: dict[st
 
 
 def _judge_rows(
-    fact: RecordFacts, rows: list[ScreenRow], tool: str, kind: str, max_fraction: float
-) -> tuple[list[Verdict], np.ndarray]:
-    suffix, nothing = f"by_{tool.lower().replace('-', '_')}", np.empty((0, 2), dtype=np.int64)
-
-    def verdict(outcome: Outcome, reason: str, evidence: str) -> Verdict:
-        return Verdict(fact.name, outcome, STAGE, reason, evidence)
-
+    fact: RecordFacts, rows: list[ScreenRow], tool: str, kind: str, limits: tuple[float, IntervalAction]
+) -> Screened:
+    reason = f"{kind}_by_{tool.lower().replace('-', '_')}"
     if excluded := [row for row in rows if row.action == "EXCLUDE"]:
-        return [verdict(Outcome.REJECTED, f"{kind}_{suffix}", _describe(tool, excluded))], nothing
+        findings = [_finding(row, kind, tool) for row in excluded]
+        text = _describe(tool, excluded)
+        return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
+    suffix = reason.removeprefix(f"{kind}_")
+    others = [row for row in rows if row.action not in _MASKED]
     flags = [
-        verdict(Outcome.FLAGGED, f"{row.action.lower()}_{suffix}", _describe(tool, [row]))
-        for row in rows
-        if row.action not in _MASKED
+        Verdict(fact.name, Outcome.FLAGGED, STAGE, f"{row.action.lower()}_{suffix}", _describe(tool, [row]))
+        for row in others
     ]
+    flagged = Screened(flags, [_finding(row, _KINDS.get(row.action, kind), tool) for row in others])
     masked = [row for row in rows if row.action in _MASKED]
     if not masked:
-        return flags, nothing
-    runs = runs_of(mask_of(np.array([(row.interval.start, row.interval.end) for row in masked]), fact.length_bp))
-    covered = int((runs[:, 1] - runs[:, 0]).sum())
-    share = covered / max(1, fact.length_bp - fact.unknown_bp)
-    text = f"{_describe(tool, masked)}: {covered:,} of {fact.length_bp:,} bp ({share:.1%})"
+        return flagged
+    findings = [_finding(row, kind, tool) for row in masked]
+    covered, share = coverage(fact, findings)
+    text = f"{_describe(tool, masked)}: {covered}"
+    max_fraction, action = limits
     if share > max_fraction:
-        return [verdict(Outcome.REJECTED, f"{kind}_{suffix}", f"{text}, at most {max_fraction:.0%} may be")], nothing
-    return [*flags, verdict(Outcome.FLAGGED, f"{kind}_{suffix}_masked", f"{text}; masked as unknown")], runs
+        action, text = IntervalAction.DROP, f"{text}, at most {max_fraction:.0%} may be"
+    acted = act(fact, findings, action, stage=STAGE, reason=reason, evidence=text)
+    return acted if action is IntervalAction.DROP else flagged + acted
+
+
+def _finding(row: ScreenRow, kind: str, tool: str) -> Finding:
+    where, score = row.interval, float(row.coverage_percent or 0)
+    return Finding(where.sequence, where.start, where.end, kind, f"{row.action} {row.source}", tool, score)
 
 
 def _describe(tool: str, rows: list[ScreenRow]) -> str:

@@ -62,7 +62,7 @@ class Story:
     @property
     def out_bp(self) -> int:
         """Base pairs that went on to the corpus."""
-        return self.final.length_bp if self.final.outcome is Outcome.KEPT else 0
+        return self.final.out_bp
 
 
 def find_records(ledger: Ledger, name: str, *, assembly: str = "") -> list[Decision]:
@@ -148,7 +148,7 @@ def _kin(ledger: Ledger, final: Decision) -> tuple[list[Kin], list[Kin]]:
 
 
 def _as_kin(assembly: str, record: str, ends: list[Decision]) -> Kin:
-    kept_bp = sum(d.length_bp for d in ends if d.outcome is Outcome.KEPT)
+    kept_bp = sum(d.out_bp for d in ends)
     reasons = sorted({d.reason for d in ends if d.outcome is Outcome.REJECTED})
     return Kin(assembly, record, len(ends), sum(d.length_bp for d in ends), kept_bp, reasons)
 
@@ -204,7 +204,11 @@ def _contamination(
     if record.masked_bp:
         runs = ", ".join(f"{start:,}-{end:,}" for start, end in record.masked[:_NEAREST])
         more = f" and {len(record.masked) - _NEAREST} more" if len(record.masked) > _NEAREST else ""
-        checks.append(Check("cut out (set to unknown)", f"{record.masked_bp:,} bp: {runs}{more}"))
+        checks.append(Check("masked (set to unknown)", f"{record.masked_bp:,} bp: {runs}{more}"))
+    if record.cut:
+        runs = ", ".join(f"{start:,}-{end:,}" for start, end in record.cut[:_NEAREST])
+        more = f" and {len(record.cut) - _NEAREST} more" if len(record.cut) > _NEAREST else ""
+        checks.append(Check("cut out", f"{record.cut_bp:,} bp: {runs}{more}"))
     return checks
 
 

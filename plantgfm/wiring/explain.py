@@ -60,9 +60,10 @@ def _lines(story: Story, corpus: Corpus | None, *, at_hand: bool) -> Iterator[st
 
 
 def _verdict(story: Story) -> str:
-    if story.final.outcome is Outcome.KEPT:
+    if story.final.outcome in (Outcome.KEPT, Outcome.CUT):
         flags = sum(len(chapter.decisions) for chapter in story.chapters)
-        return f"kept with {flags} flag{'s' * (flags != 1)}" if flags else "kept"
+        kept = "kept" if story.final.outcome is Outcome.KEPT else "kept in pieces"
+        return f"{kept} with {flags} flag{'s' * (flags != 1)}" if flags else kept
     return f"rejected by {story.final.stage} ({story.final.reason})"
 
 
@@ -70,7 +71,11 @@ def _balance(story: Story) -> str:
     text = f"{story.final.length_bp:,} bp in, {story.out_bp:,} bp out"
     if story.measures is None or not story.out_bp:
         return text
-    known = story.out_bp - story.measures.unknown_bp - story.measures.masked_bp
+    known = story.measures.known_bp
+    if known is None:  # in a ledger from before records were cut
+        known = story.out_bp - story.measures.unknown_bp - story.measures.masked_bp
+    if story.final.cut_bp:
+        text += f", {story.final.cut_bp:,} bp cut out"
     text += f", {known:,} of them known, {story.measures.masked_bp:,} set to unknown by curation"
     return f"{text}, {story.measures.repeat_bp:,} in repeats ({story.measures.repeat_source})"
 
@@ -100,7 +105,9 @@ def _corpus_lines(story: Story, corpus: Corpus | None, *, at_hand: bool) -> Iter
     if not indices:
         yield f"corpus {corpus.fingerprint}: this record is not in it; it was made from another curation"
     for index in indices:
-        yield f"corpus {corpus.fingerprint}: {corpus.records[index].length_bp:,} bp"
+        piece = corpus.records[index]
+        where = f" from {piece.start:,}-{piece.start + piece.length_bp:,}" if story.final.cut_bp else ""
+        yield f"corpus {corpus.fingerprint}: {piece.length_bp:,} bp{where}"
         yield from _region_lines(corpus, index)
 
 
@@ -111,7 +118,7 @@ def _places(story: Story, corpus: Corpus) -> list[int]:
         index
         for index, record in enumerate(corpus.records)
         if record.name == story.final.record
-        and record.length_bp == story.final.length_bp
+        and (record.length_bp == story.final.length_bp or story.final.cut_bp)
         and story.final.assembly.startswith("|".join((record.species, record.cultivar, record.assembly, "")))
         and compartment in ("", record.compartment)
     ]

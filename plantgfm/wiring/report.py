@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from plantgfm.corpus.read import Corpus
+from plantgfm.curation.contamination import STAGE
 from plantgfm.curation.ledger import STAGES, Ledger, read_ledger
 from plantgfm.evaluation.result import FILE_NAME, EvaluationResult
 from plantgfm.report import figures
@@ -122,6 +123,7 @@ def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[f
         total[d.species] += d.length_bp / 1e6
         if d.outcome is Outcome.REJECTED:
             rejected[d.species][stages.index(d.stage)] += d.length_bp / 1e6
+        rejected[d.species][stages.index(STAGE)] += d.cut_bp / 1e6
     left = {name: list(total[name] - np.cumsum(rejected[name])) for name in sorted(total)}
     gone = {name: list(rejected[name]) for name in sorted(rejected) if rejected[name].any()}
     return stages, {"kept": left, **({"rejected": gone} if gone else {})}

@@ -14,11 +14,15 @@ from plantgfm.schema import Outcome
 
 def ledger_table(ledger: Ledger) -> Table:
     """What each stage decided: stage x reason with species, records, base pairs; the sum is the input."""
-    rows = [(row.stage, row.species, row.outcome, row.reason, row.records, row.bp) for row in ledger.rows()]
+    rows = [(row.stage, row.species, row.outcome, row.reason, row.records, row.bp, row.cut_bp) for row in ledger.rows()]
+    columns = ("stage", "species", "outcome", "reason", "records", "bp", "cut bp")
+    if not any(row[-1] for row in rows):
+        rows, columns = [row[:-1] for row in rows], columns[:-1]
     totals = ledger.totals()
     note = "; ".join(f"{name}: {records:,} records, {bp:,} bp" for name, (records, bp) in totals.items())
-    note = f"input: {ledger.input_records:,} records, {ledger.input_bp:,} bp = kept + rejected; {note}"
-    return Table("Curation ledger", ("stage", "species", "outcome", "reason", "records", "bp"), rows, note=note)
+    given = f"input: {ledger.input_records:,} records, {ledger.input_bp:,} bp = kept + cut + rejected"
+    note = f"{given}; {note}; out: {ledger.out_bp:,} bp"
+    return Table("Curation ledger", columns, rows, note=note)
 
 
 def evidence_table(ledger: Ledger, *, most: int = 60) -> Table:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from plantgfm.curation.config import IntervalAction
 from plantgfm.curation.facts import measure
+from plantgfm.curation.findings import runs_with
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.schema import Assembly, Compartment, Outcome
 
@@ -33,6 +35,11 @@ def write_assembly(folder, stem, records, *, species="Testus unus", compartment=
     write_fasta(path, records)
     row = {"cultivar": "", "assembly": stem, **more}
     return Assembly(species=species, compartment=compartment, fasta=path, **row)
+
+
+def told(screened, length_bp=100_000):
+    """Verdicts on a record, and the runs of it that are masked; of a reject none are."""
+    return screened.verdicts, runs_with(screened.findings, IntervalAction.MASK, length_bp)
 
 
 def finals(curation):

@@ -14,7 +14,7 @@ from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sequence import encode, reverse_complement
 from plantgfm.sketch import fraction
-from tests.curation.planted import facts_of, mutated, random_codes
+from tests.curation.planted import facts_of, mutated, random_codes, told
 
 CONFIG = ContaminationConfig()
 BACTERIUM, VECTOR, PLASTID = random_codes(60_000, 11), random_codes(4_000, 12), random_codes(40_000, 13)
@@ -39,9 +39,10 @@ def references(tmp_path_factory):
 def judge(codes, references, name="r", compartment=Compartment.NUCLEAR, description=""):
     fact = facts_of(name, codes, description)
     hashes, places = fraction(codes, k=CONFIG.k, scaled=CONFIG.scaled)
-    return contamination.judge_record(
+    found = contamination.judge_record(
         fact, codes, hashes, places, compartment=compartment, references=references, config=CONFIG
     )
+    return told(found, codes.size)
 
 
 def reasons(found):

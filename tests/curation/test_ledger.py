@@ -1,10 +1,13 @@
 """The ledger: it sums to its input or it is not made; what is written is what was decided."""
 
 import json
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
+from plantgfm.curation.config import IntervalAction
+from plantgfm.curation.findings import Finding
 from plantgfm.curation.ledger import Ledger, read_ledger
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.schema import Decision, Outcome
@@ -28,7 +31,15 @@ def test_rows_count_and_sum():
         ("accepted", "Testus unus", "kept", "accepted", 1, 100),
     ]
     assert sum(r.bp for r in ledger.rows() if r.outcome != "flagged") == 240
-    assert ledger.totals() == {"kept": (2, 200), "flagged": (1, 100), "rejected": (1, 40)}
+    assert ledger.totals() == {"kept": (2, 200), "cut": (0, 0), "flagged": (1, 100), "rejected": (1, 40)}
+
+
+def test_a_cut_record_counts_whole_and_says_what_is_left():
+    piece = replace(decision("x", Outcome.CUT, reason="cut"), cut_bp=30)
+    ledger = Ledger([piece, replace(FLAG, stage="contamination"), REJECTED, decision("z")], 3, 240)
+    assert ledger.totals() == {"kept": (1, 100), "cut": (1, 100), "flagged": (1, 100), "rejected": (1, 40)}
+    assert ledger.out_bp == 240 - 40 - 30
+    assert [(r.outcome, r.bp, r.cut_bp) for r in ledger.rows() if r.cut_bp] == [("cut", 100, 30)]
 
 
 @pytest.mark.parametrize(
@@ -39,6 +50,9 @@ def test_rows_count_and_sum():
         ([decision("x"), decision("x")], 1, 100, "ends once"),
         ([decision("x"), decision("x", Outcome.REJECTED, "label", "label_mismatch")], 1, 100, "ends once"),
         ([FLAG], 0, 0, "neither kept nor rejected"),
+        ([decision("x", Outcome.CUT)], 1, 100, "0 of 100 bp cut out"),
+        ([replace(decision("x", Outcome.CUT), cut_bp=100)], 1, 100, "100 of 100 bp cut out"),
+        ([replace(decision("x"), cut_bp=1)], 1, 100, "is kept with 1 of"),
     ],
 )
 def test_a_ledger_that_does_not_sum_is_refused(decisions, records, bp, message):
@@ -62,7 +76,7 @@ def test_written_files_hold_every_decision(tmp_path):
     ]
     summary = json.loads((tmp_path / "new" / "ledger.json").read_text())
     assert summary["input"] == {"records": 2, "bp": 140} and len(summary["rows"]) == 3
-    names = ["ledger.json", "ledger.parquet", "measures.parquet"]
+    names = ["findings.parquet", "ledger.json", "ledger.parquet", "measures.parquet"]
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == names
 
 
@@ -71,7 +85,8 @@ def measured():
     whole = AssemblyMeasures("a", "Testus unus", "", "a", "nuclear", "", None, 90, 1, 7, 100, 100, None, 0.5, "")
     settings = {"completeness": {"min_record_bp": 10}}
     twin = Decision("a", "Testus unus", "y", 40, Outcome.REJECTED, "duplicates", "near_duplicate", "~", "a", "x")
-    return Ledger([decision("x"), twin], 2, 140, [row], [whole], settings, ["Some bacterium (foreign)"])
+    found = [Finding("x", 3, 5, "foreign", "Some bacterium", "hashes", 3.0, IntervalAction.MASK, "a")]
+    return Ledger([decision("x"), twin], 2, 140, [row], [whole], settings, ["Some bacterium (foreign)"], found)
 
 
 def test_a_written_ledger_is_read_back_whole(tmp_path):
@@ -81,15 +96,28 @@ def test_a_written_ledger_is_read_back_whole(tmp_path):
 
 def test_a_ledger_of_older_code_is_read_without_measures(tmp_path):
     measured().write(tmp_path)
-    (tmp_path / "measures.parquet").unlink()
+    for name in ("measures.parquet", "findings.parquet"):
+        (tmp_path / name).unlink()
     table = pq.read_table(tmp_path / "ledger.parquet")
-    pq.write_table(table.drop_columns(["kept_assembly", "kept_record"]), tmp_path / "ledger.parquet")
+    pq.write_table(table.drop_columns(["kept_assembly", "kept_record", "cut_bp"]), tmp_path / "ledger.parquet")
     stated = json.loads((tmp_path / "ledger.json").read_text())
-    new = ("assemblies", "settings", "references")
+    new = ("assemblies", "settings", "references", "out_bp")
     (tmp_path / "ledger.json").write_text(json.dumps({k: v for k, v in stated.items() if k not in new}))
     found = read_ledger(tmp_path)
     assert [d.record for d in found.decisions] == ["x", "y"] and found.decisions[1].kept_record == ""
     assert (found.measures, found.assemblies, found.settings, found.references) == ([], [], {}, [])
+    assert found.findings == []
+
+
+def test_a_ledger_from_before_cuts_is_read_with_its_measures(tmp_path):
+    measured().write(tmp_path)
+    (tmp_path / "findings.parquet").unlink()
+    table = pq.read_table(tmp_path / "measures.parquet")
+    pq.write_table(table.drop_columns(["cut", "known_bp"]), tmp_path / "measures.parquet")
+    stated = json.loads((tmp_path / "ledger.json").read_text())
+    stated.pop("out_bp")
+    (tmp_path / "ledger.json").write_text(json.dumps(stated))
+    assert read_ledger(tmp_path).measures == measured().measures and read_ledger(tmp_path).findings == []
 
 
 def cut(path):
@@ -108,6 +136,8 @@ HARMS = {
     "cut parquet": ("ledger.parquet", cut),
     "cut measures": ("measures.parquet", cut),
     "no parquet": ("ledger.parquet", lambda path: path.unlink()),
+    "no findings": ("findings.parquet", lambda path: path.unlink()),
+    "cut findings": ("findings.parquet", cut),
     "no measures": ("measures.parquet", lambda path: path.unlink()),
     "lost record": ("ledger.parquet", shorten),
     "lost column": ("ledger.parquet", lose_column),

@@ -12,7 +12,7 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.manifest import REPORTS
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sequence import BASE_MASK
-from tests.curation.planted import facts_of, finals, flags, random_codes, write_assembly
+from tests.curation.planted import facts_of, finals, flags, random_codes, told, write_assembly
 from tests.formats import reports
 
 CONFIG = ContaminationConfig()
@@ -29,7 +29,7 @@ def judge(tmp_path):
             path.write_text(texts[column])
         assembly = write_assembly(tmp_path, "x", [("a", random_codes(100))], **paths)
         found = screens.read_screens(assembly, LENGTHS, CONFIG)
-        return screens.judge_record(facts_of(name, random_codes(LENGTHS[name])), found, compartment, CONFIG)
+        return told(screens.judge_record(facts_of(name, random_codes(LENGTHS[name])), found, compartment, CONFIG))
 
     return of
 

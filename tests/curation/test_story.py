@@ -47,9 +47,9 @@ def test_a_kept_record_tells_every_stage_in_order(ledger):
     assert story.out_bp == 60_000
 
 
-def test_what_was_cut_out_is_told_to_the_base(ledger):
+def test_what_was_masked_is_told_to_the_base(ledger):
     story = story_of(ledger, "chimera")
-    cut = checks_of(story, "contamination")["cut out (set to unknown)"].found
+    cut = checks_of(story, "contamination")["masked (set to unknown)"].found
     ((start, end),) = story.measures.masked
     assert cut == f"{story.measures.masked_bp:,} bp: {start:,}-{end:,}" and story.measures.masked_bp == end - start
     assert 20_000 <= start < 20_300 and 22_700 < end <= 23_000

@@ -176,8 +176,8 @@ def test_reports_of_other_tools_are_part_of_the_story(tmp_path):
     assert "rejected by contamination (foreign_by_fcs_gx): 20,000 bp in, 0 bp out" in dirty
     assert "   rejected foreign_by_fcs_gx: FCS-GX says EXCLUDE 0-20,000 (prok:firmicutes, " in dirty
     assert "20,000 bp out, 19,000 of them known, 1,000 set to unknown by curation" in cut
-    assert "   cut out (set to unknown): 1,000 bp: 1,000-2,000\n   flagged foreign_by_fcs_gx_masked: FCS-GX " in cut
-    assert "   rejected foreign_by_kraken2: Kraken 2 says Escherichia coli" in both and "cut out" not in both
+    assert "   masked (set to unknown): 1,000 bp: 1,000-2,000\n   flagged foreign_by_fcs_gx_masked: FCS-GX " in cut
+    assert "   rejected foreign_by_kraken2: Kraken 2 says Escherichia coli" in both and "masked (" not in both
     (measures,) = [m for m in read_ledger(folder).measures if m.record == "both"]
     assert (measures.masked, measures.masked_bp) == ([], 0), "of what is rejected nothing is masked"
 

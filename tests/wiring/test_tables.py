@@ -45,7 +45,7 @@ def evaluation():
 
 def test_the_ledger_table_states_the_sum_of_the_input():
     table = tables.ledger_table(ledger())
-    assert "input: 2 records, 4,000,000 bp = kept + rejected" in table.note
+    assert "input: 2 records, 4,000,000 bp = kept + cut + rejected" in table.note
     assert ("contamination", "Fictus primus", "rejected", "vector", 1, 1_000_000) in table.rows
     told = tables.evidence_table(ledger())
     assert [row[3] for row in told.rows] == ["length_disagrees", "vector"]
