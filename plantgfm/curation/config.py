@@ -52,6 +52,8 @@ class ContaminationConfig:
     min_organelle_fraction: float = 0.5  # of a record labelled nuclear; below, an insertion
     organelle_insertions: IntervalAction = IntervalAction.FLAG  # natural in nuclear records; or CUT, DROP
     rdna_insertions: IntervalAction = IntervalAction.FLAG  # natural as well; or CUT, DROP
+    min_expected_shared: float = 10.0  # hashes that peers of a record's size share, for it to be judged by theirs
+    max_peer_fraction: float = 0.0005  # of what peers share: up to it, and up to chance, counts as sharing none
     min_piece_bp: int = 1_000  # a shorter piece that cuts leave is cut out, too
     vector_seed_k: int = 15
     min_vector_score: int = 30  # matches - 5 x mismatches: strong in NCBI's VecScreen
@@ -61,8 +63,10 @@ class ContaminationConfig:
     def __post_init__(self):
         if self.k % 2 == 0 or self.vector_seed_k > 31:
             raise ValueError(f"k = {self.k} must be odd and vector_seed_k = {self.vector_seed_k} at most 31")
-        for name in ("max_foreign_fraction", "max_vector_fraction", "min_organelle_fraction"):
+        for name in ("max_foreign_fraction", "max_vector_fraction", "min_organelle_fraction", "max_peer_fraction"):
             _fraction(name, getattr(self, name))
+        if self.min_expected_shared < 5:
+            raise ValueError(f"min_expected_shared = {self.min_expected_shared} must be at least 5: less is chance")
         for name in ("foreign_intervals", "vector_intervals"):
             if getattr(self, name) is IntervalAction.FLAG:
                 raise ValueError(f"{name} = FLAG would keep contamination: choose MASK, CUT or DROP")

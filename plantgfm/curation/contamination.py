@@ -20,7 +20,7 @@ from plantgfm.curation.findings import Finding, Screened, act, coverage
 from plantgfm.curation.references import HashIndex, ReferenceIndex
 from plantgfm.curation.vectors import find_vectors
 from plantgfm.schema import Compartment, Outcome
-from plantgfm.sketch import distinct, identity_of_containment
+from plantgfm.sketch import identity_of_containment
 
 STAGE = "contamination"
 
@@ -75,7 +75,7 @@ def judge_record(
     if compartment is Compartment.NUCLEAR and not _rejected(parts[0].verdicts):
         organelle = shared_intervals(hashes, places, references.organelle, config)
         rdna = shared_intervals(hashes, places, references.rdna, config)
-        parts += [judge_organelle(fact, organelle, config), _judge_rdna(fact, rdna, config)]
+        parts += [_judge_organelle(fact, organelle, config), _judge_rdna(fact, rdna, config)]
     whole = sum(parts, Screened([], []))
     return Screened(_rejected(whole.verdicts)[:1] or whole.verdicts, whole.findings)
 
@@ -135,19 +135,32 @@ def _judge_vectors(
     return act(fact, findings, action, stage=STAGE, reason="vector", evidence=text)
 
 
-def judge_organelle(
+def _judge_organelle(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
+    """An organelle under a nuclear label is rejected, an insertion into a chromosome dealt with as the settings say."""
+    findings = [part.finding(fact.name, "organelle") for part in intervals]
+    covered, share = coverage(fact, findings)
+    if not intervals or share < config.min_organelle_fraction:
+        return judge_insertions(fact, intervals, config)
+    text = f"{covered} match organelles: {_list(intervals, config.k)}"
+    reason = "organelle_under_nuclear_label"
+    return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
+
+
+def judge_insertions(
     fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig, *, tool: str = "hashes"
 ) -> Screened:
-    """An organelle under a nuclear label is rejected, an insertion into a chromosome dealt with as the settings say."""
+    """Organelle insertions into a nuclear record, dealt with as the settings say; nothing where there are none."""
     if not intervals:
         return Screened([], [])
     findings = [part.finding(fact.name, "organelle", tool) for part in intervals]
-    covered, share = coverage(fact, findings)
-    text = f"{covered} match organelles: {_list(intervals, config.k)}"
-    if share >= config.min_organelle_fraction:
-        reason = "organelle_under_nuclear_label"
-        return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
+    text = f"{coverage(fact, findings)[0]} match organelles: {_list(intervals, config.k)}"
     return act(fact, findings, config.organelle_insertions, stage=STAGE, reason="organelle_insertion", evidence=text)
+
+
+def nothing_left(record: str, cuts: int, config: ContaminationConfig) -> Verdict:
+    """The rejection of a record that cuts leave no piece of."""
+    text = f"nothing of at least {config.min_piece_bp:,} bp is left beside {cuts} intervals to cut"
+    return Verdict(record, Outcome.REJECTED, STAGE, "nothing_left", text)
 
 
 def _judge_rdna(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
@@ -166,56 +179,3 @@ def _list(intervals: list[Shared], k: int) -> str:
 
 def _rejected(verdicts: list[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.outcome is Outcome.REJECTED]
-
-
-MIN_SAME_COMPARTMENT = 5
-
-
-def compare_compartments(
-    records: list[dict[str, UInt64[np.ndarray, "hashes"]]], labels: list[Compartment], config: ContaminationConfig
-) -> list[list[Verdict]]:
-    """Verdicts from comparing assemblies with each other, one list an assembly; no reference is needed.
-
-    A record labelled nuclear is rejected where at least half of its hashes lie in assemblies labelled organelle; one
-    labelled plastid or mitochondrion where it shares none with any of at least five others of that compartment
-    (organelle genomes are conserved; nuclear ones need share nothing).
-
-    Args:
-        records: hashes by record name, for each assembly.
-        labels: the stated compartment of each assembly.
-        config: thresholds.
-    """
-    whole = [distinct(list(found.values())) for found in records]
-    by_label = {label: [i for i, other in enumerate(labels) if other is label] for label in Compartment}
-    verdicts: list[list[Verdict]] = [[] for _ in records]
-    for label in (Compartment.PLASTID, Compartment.MITOCHONDRION):
-        organelle = distinct([whole[i] for i in by_label[label]])
-        for i in by_label[Compartment.NUCLEAR]:
-            verdicts[i] += _fits_organelle(records[i], organelle, label, config)
-        if len(by_label[label]) > MIN_SAME_COMPARTMENT:
-            for i in by_label[label]:
-                others = [whole[j] for j in by_label[label] if j != i]
-                verdicts[i] += _fits_none(records[i], others, label)
-    return verdicts
-
-
-def _fits_organelle(
-    records: dict[str, np.ndarray], organelle: np.ndarray, label: Compartment, config: ContaminationConfig
-) -> list[Verdict]:
-    verdicts = []
-    for name, hashes in records.items():
-        shared = int(np.intersect1d(hashes, organelle, assume_unique=True).size)
-        if shared >= config.min_shared_hashes and shared >= config.min_organelle_fraction * hashes.size:
-            text = f"{shared} of {hashes.size} hashes lie in assemblies labelled {label.value}, this one is nuclear"
-            verdicts.append(Verdict(name, Outcome.REJECTED, STAGE, f"{label.value}_under_nuclear_label", text))
-    return verdicts
-
-
-def _fits_none(records: dict[str, np.ndarray], others: list[np.ndarray], label: Compartment) -> list[Verdict]:
-    verdicts = []
-    everything = distinct(others)
-    for name, hashes in records.items():
-        if hashes.size >= 100 and not np.intersect1d(hashes, everything, assume_unique=True).size:
-            text = f"none of its {hashes.size} hashes lies in any of {len(others)} others labelled {label.value}"
-            verdicts.append(Verdict(name, Outcome.REJECTED, STAGE, f"fits_no_other_{label.value}", text))
-    return verdicts

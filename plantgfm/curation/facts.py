@@ -98,6 +98,11 @@ def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_le
     )
 
 
+def bare_facts(name: str, length_bp: int, unknown_bp: int) -> RecordFacts:
+    """The facts of a record of which no more than its length is at hand."""
+    return RecordFacts(name, "", length_bp, unknown_bp, gc_bp=0, terminal_unknown_bp=0, gaps=0)
+
+
 _PLASTID_NAME = re.compile(
     r"^(?:chr_?)?(?:pt|cp|pltd|chloroplast|plastid|plastome|ptdna|cpdna)$|^chr_?c$", re.IGNORECASE
 )

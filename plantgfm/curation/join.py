@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from plantgfm.curation import contamination, duplicates, label
-from plantgfm.curation.config import CurationConfig
-from plantgfm.curation.facts import Verdict
-from plantgfm.curation.findings import Finding, cuts_between
+from plantgfm.curation import contamination, duplicates, label, peers
+from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.facts import Verdict, bare_facts
+from plantgfm.curation.findings import Finding, cuts_between, pieces_of
 from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
 from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
+from plantgfm.curation.references import HashIndex
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
 from plantgfm.formats.fasta import read_fasta
@@ -119,6 +120,7 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
     """Run the stages that compare assemblies, in order, and decide on every record of the input."""
     for one, verdicts in zip(prepared, _compartments(prepared, config)):
         one.verdicts += verdicts
+    _find_insertions(prepared, config)
     _remove_assemblies(prepared, config)
     _remove_records(prepared, config)
     _verify_labels(prepared, passport, config)
@@ -168,7 +170,43 @@ def _known_bp(bases: np.ndarray) -> int:
 def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
     left = [{row["name"]: one.hashes[row["name"]] for row in one.left()} for one in prepared]
     labels = [one.assembly.compartment for one in prepared]
-    return contamination.compare_compartments(left, labels, config.contamination)
+    species = [one.assembly.species for one in prepared]
+    return peers.compare_compartments(left, labels, species, config.contamination)
+
+
+def _find_insertions(prepared: list[Prepared], config: CurationConfig) -> None:
+    """Intervals of nuclear records that lie in assemblies labelled organelle, where no reference told of them."""
+    organelles = [one for one in prepared if one.assembly.compartment is not Compartment.NUCLEAR and one.left()]
+    if not organelles:
+        return
+    whole = [one.all_hashes() for one in organelles]
+    index = peers.organelle_index(whole, [one.assembly.key for one in organelles])
+    for one in prepared:
+        if one.assembly.compartment is Compartment.NUCLEAR:
+            for row in one.left():
+                found = np.intersect1d(one.hashes[row["name"]], index.hashes, assume_unique=True)
+                if found.size >= config.contamination.min_shared_hashes:
+                    _add_insertions(one, row, index, config.contamination)
+
+
+def _add_insertions(one: Prepared, row: dict[str, Any], index: HashIndex, config: ContaminationConfig) -> None:
+    hashes, places = fraction(one.bases(row["name"]), k=config.k, scaled=config.scaled)
+    known = [found for found in one.findings if found.record == row["name"] and found.kind == "organelle"]
+    new = [
+        part
+        for part in contamination.shared_intervals(hashes, places, index, config)
+        if not any(part.start < other.end and other.start < part.end for other in known)
+    ]
+    figures = next(record for record in one.description["records"] if record["name"] == row["name"])
+    fact = bare_facts(row["name"], figures["length_bp"], figures["unknown_bp"])
+    found = contamination.judge_insertions(fact, new, config, tool="other assemblies")
+    one.findings += [replace(finding, assembly=one.assembly.key) for finding in found.findings]
+    one.verdicts += found.verdicts
+    if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:
+        runs = np.array([*cuts, *one.cuts(row)], dtype=np.int64)
+        one.pieces[row["name"]] = pieces_of(runs, row["length_bp"], min_piece_bp=config.min_piece_bp)
+        if not one.pieces[row["name"]]:
+            one.verdicts.append(contamination.nothing_left(row["name"], len(runs), config))
 
 
 def _sequence(one: Prepared, row: dict[str, Any] | None, config: CurationConfig) -> duplicates.Sequence:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
-from plantgfm.curation.config import CurationConfig, IntervalAction
+from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
 from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
 from plantgfm.curation.references import Reference, load_references
@@ -164,17 +164,16 @@ def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Scree
         config=settings,
     )
     found += screens.judge_record(fact, others, task.assembly.compartment, settings)
-    return _clean(record, Screened(screens.settle(found.verdicts), found.findings), settings.min_piece_bp)
+    return _clean(record, Screened(screens.settle(found.verdicts), found.findings), settings)
 
 
-def _clean(record: Record, found: Screened, min_piece_bp: int) -> _Clean:
+def _clean(record: Record, found: Screened, config: ContaminationConfig) -> _Clean:
     """The record without what is to be masked or cut; of a reject nothing is."""
     verdicts, length = found.verdicts, record.length_bp
     cut = runs_with(found.findings, IntervalAction.CUT, length)
-    pieces = pieces_of(cut, length, min_piece_bp=min_piece_bp) if cut.size else [(0, length)]
+    pieces = pieces_of(cut, length, min_piece_bp=config.min_piece_bp) if cut.size else [(0, length)]
     if not pieces:
-        text = f"nothing of at least {min_piece_bp:,} bp is left beside {len(cut)} intervals to cut"
-        verdicts = [Verdict(record.name, Outcome.REJECTED, contamination.STAGE, "nothing_left", text)]
+        verdicts = [contamination.nothing_left(record.name, len(cut), config)]
     if any(verdict.outcome is Outcome.REJECTED for verdict in verdicts):
         dropped = [replace(finding, action=IntervalAction.DROP) for finding in found.findings]
         return _Clean(record, verdicts, dropped, [], 0, [])

@@ -1,7 +1,8 @@
 """Summaries of gene completeness: BUSCO's short summary (text or JSON) and compleasm's `summary.txt`.
 
 Formats: text as BUSCO 2 to 6 writes it, JSON as from BUSCO 5.4 (https://busco.ezlab.org/busco_userguide.html, section
-"Interpreting the results"); compleasm as `compleasm.py` of huangnengCSU/compleasm writes it.
+"Interpreting the results") and as versions before that (flat: "C", "S", "D", "F", "M" count, "dataset_total_buscos"
+is their sum, "dataset" the path of the lineage); compleasm as `compleasm.py` of huangnengCSU/compleasm writes it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _JSON_KEYS = {
     "fragmented": "Fragmented",
     "missing": "Missing",
 }
+_FLAT_TOTAL = "dataset_total_buscos"  # of JSON before BUSCO 5.4
+_FLAT_KEYS = {"single": "S", "duplicated": "D", "fragmented": "F", "missing": "M"}
 _PERCENT_ROUNDING = 0.25  # of four percentages with one decimal each
 
 
@@ -144,7 +147,10 @@ def _from_json(path: Path, text: str) -> GeneCompleteness:
         raise FormatError(path, f"is broken JSON ({error.msg})", line=error.lineno) from None
     results = content.get("results")
     if not isinstance(results, dict):
-        raise FormatError(path, "has no object 'results' (BUSCO 5.4 and later); give the .txt of that run", line=1)
+        if _FLAT_TOTAL in content:
+            return _from_flat_json(path, text, content)
+        message = f"has neither an object 'results' (BUSCO 5.4 and later) nor {_FLAT_TOTAL!r} (earlier)"
+        raise FormatError(path, f"{message}; give the .txt of that run", line=1)
     markers = int(_number(path, text, results, "n_markers"))
     lineage = _text(content, "lineage_dataset", "name")
     mode = _text(content, "parameters", "mode")
@@ -159,6 +165,16 @@ def _from_json(path: Path, text: str) -> GeneCompleteness:
     return GeneCompleteness("BUSCO", lineage, mode, markers, **shares)
 
 
+def _from_flat_json(path: Path, text: str, content: dict[str, Any]) -> GeneCompleteness:
+    markers = int(_number(path, text, content, _FLAT_TOTAL))
+    counts = {name: int(_number(path, text, content, letter)) for name, letter in _FLAT_KEYS.items()}
+    complete, line = int(_number(path, text, content, "C")), _line_of(text, _FLAT_TOTAL)
+    if complete != counts["single"] + counts["duplicated"]:
+        raise FormatError(path, f"{complete} complete are not single-copy and duplicated together", line=line)
+    lineage, mode = (str(content[key]) if isinstance(content.get(key), str) else "" for key in ("dataset", "mode"))
+    return _summary(path, "BUSCO", lineage.rstrip("/").rpartition("/")[2], mode, counts, markers, line=line)
+
+
 def _text(content: dict[str, Any], section: str, key: str) -> str:
     found = content.get(section)
     value = found.get(key) if isinstance(found, dict) else None
@@ -166,8 +182,9 @@ def _text(content: dict[str, Any], section: str, key: str) -> str:
 
 
 def _number(path: Path, text: str, results: dict[str, Any], key: str) -> float:
+    section = "results" if _FLAT_TOTAL not in results else "the summary"
     if key not in results:
-        raise FormatError(path, f"'results' has no {key!r}", line=_line_of(text, "results"))
+        raise FormatError(path, f"{section!r} has no {key!r}", line=_line_of(text, section))
     try:
         value = float(results[key])
     except (TypeError, ValueError):

@@ -164,26 +164,6 @@ def test_header_against_label_is_rejected_and_header_with_label_is_kept(referenc
     ]
 
 
-def test_assemblies_of_other_labels_speak_without_references():
-    core = random_codes(30_000, 21)
-    plastids = [{"p": fraction(mutated(core, 0.95, i), k=21, scaled=50)[0]} for i in range(6)]
-    plastids = [{name: np.unique(found) for name, found in one.items()} for one in plastids]
-    microbe = {"m": np.unique(fraction(random_codes(30_000, 22), k=21, scaled=50)[0])}
-    stray = {
-        "s": np.unique(fraction(mutated(core, 0.97, 9), k=21, scaled=50)[0]),
-        "n": np.unique(fraction(random_codes(30_000, 23), k=21, scaled=50)[0]),
-    }
-    labels = [Compartment.PLASTID] * 7 + [Compartment.NUCLEAR]
-    found = contamination.compare_compartments([*plastids, microbe, stray], labels, CONFIG)
-    assert [[v.reason for v in one] for one in found] == [
-        *[[]] * 6,
-        ["fits_no_other_plastid"],
-        ["plastid_under_nuclear_label"],
-    ]
-    few = contamination.compare_compartments([*plastids[:4], microbe], labels[:5], CONFIG)
-    assert few == [[]] * 5, "with fewer than five others nothing is known"
-
-
 @pytest.mark.parametrize(("kind", "path", "message"), [("bug", "a.fa", "'bug'"), ("foreign", "b.fa", "does not exist")])
 def test_bad_reference_tables_are_named(tmp_path, kind, path, message):
     write_fasta(tmp_path / "a.fa", [("a", random_codes(100))])

@@ -83,4 +83,12 @@ BUSCO_JSON_54 = """{
   }
 }
 """
+BUSCO_JSON_52 = """{
+  "C": 2303, "S": 2265, "D": 38,
+  "F": 12,
+  "M": 11,
+  "dataset_total_buscos": "2326",
+  "dataset": "/data/busco_downloads/lineages/eudicots_odb10"
+}
+"""
 COMPLEASM = "## lineage: eudicots_odb10\nS:97.03%, 2257\nD:1.63%, 38\nF:0.52%, 12\nI:0.00%, 0\nM:0.82%, 19\nN:2326\n"

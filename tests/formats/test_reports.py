@@ -91,6 +91,9 @@ def test_completeness_of_every_kind(read):
     assert (new.lineage, new.mode, new.single) == ("eukaryota_odb10", "euk_genome_met", pytest.approx(164 / 255))
     old = read("completeness", reports.BUSCO_JSON_54)
     assert (old.markers, old.complete) == (255, pytest.approx(0.976))
+    older = read("completeness", reports.BUSCO_JSON_52)
+    assert (older.tool, older.lineage, older.mode, older.markers) == ("BUSCO", "eudicots_odb10", "", 2_326)
+    assert older.complete == pytest.approx(2_303 / 2_326) and older.fragmented == pytest.approx(12 / 2_326)
     compleasm = read("completeness", reports.COMPLEASM.replace("F:0.52%, 12\nI:0.00%, 0", "F:0.30%, 7\nI:0.22%, 5"))
     assert (compleasm.tool, compleasm.lineage, compleasm.markers) == ("compleasm", "eudicots_odb10", 2_326)
     assert compleasm.complete == pytest.approx(2_295 / 2_326) and compleasm.fragmented == pytest.approx(12 / 2_326)
@@ -144,7 +147,10 @@ MALFORMED = [
     ("completeness", reports.COMPLEASM.replace("2257", "2256"), "do not sum to the 2326", 7),
     ("completeness", reports.COMPLEASM.replace("D:1.63%, 38", "D 38"), "'D 38' is no", 3),
     ("completeness", reports.BUSCO_JSON[:200], "broken JSON", 5),
-    ("completeness", '{"C": 97.6}', "no object 'results'", 1),
+    ("completeness", '{"C": 97.6}', "neither an object 'results'", 1),
+    ("completeness", reports.BUSCO_JSON_52.replace('"F": 12,', ""), "the summary' has no 'F'", 1),
+    ("completeness", reports.BUSCO_JSON_52.replace('"M": 11', '"M": 12'), "do not sum to the 2326", 5),
+    ("completeness", reports.BUSCO_JSON_52.replace("2303", "2302"), "2302 complete are not", 5),
     ("completeness", reports.BUSCO_JSON.replace('"n_markers": 255,', ""), "no 'n_markers'", 4),
     ("completeness", reports.BUSCO_JSON.replace('"Missing BUSCOs": 49', '"Missing BUSCOs": "?"'), "no number", 15),
     ("completeness", reports.BUSCO_JSON.replace('"Missing BUSCOs": 49', '"Missing BUSCOs": 50'), "do not sum", 16),

@@ -1,0 +1,167 @@
+"""Assemblies compared with each other: strangers are named, what is merely different or small is kept."""
+
+import numpy as np
+import pytest
+
+from plantgfm.config import settings
+from plantgfm.curation import peers
+from plantgfm.curation.config import ContaminationConfig, CurationConfig
+from plantgfm.curation.curate import curate
+from plantgfm.schema import Compartment, Outcome
+from plantgfm.sequence import BASE_MASK
+from plantgfm.sketch import fraction
+from tests.curation.planted import finals, flags, mutated, random_codes, write_assembly
+
+CONFIG = ContaminationConfig()
+NUCLEAR, PLASTID, MITO = Compartment.NUCLEAR, Compartment.PLASTID, Compartment.MITOCHONDRION
+GENES, PLASTOME, CHONDROME = random_codes(6_000, 301), random_codes(30_000, 302), random_codes(40_000, 303)
+
+
+def hashed(codes):
+    return np.unique(fraction(codes, k=CONFIG.k, scaled=CONFIG.scaled)[0])
+
+
+def plant(seed, length_bp=60_000):
+    """A nuclear sequence of its own, but for a tenth that plants share."""
+    own = random_codes(length_bp, 400 + seed)
+    own[20_000:26_000] = mutated(GENES, 0.97, seed)
+    return own
+
+
+PLANTS = [{"chr1": hashed(plant(i))} for i in range(6)]
+PLASTIDS = [{"pt": hashed(mutated(PLASTOME, 0.95, i))} for i in range(6)]
+CHONDROMES = [{"mt": hashed(mutated(CHONDROME, 0.95, i))} for i in range(6)]
+MICROBE = np.random.default_rng(1).permutation(plant(0))  # of the same composition
+NONE = "fits_no_other_nuclear"
+
+
+def compare(assemblies, labels, config=CONFIG, species=None):
+    species = species or [f"Planta species{i}" for i in range(len(assemblies))]
+    return peers.compare_compartments(assemblies, labels, species, config)
+
+
+def reasons(*args, **more):
+    return [{verdict.record: verdict.reason for verdict in one} for one in compare(*args, **more)]
+
+
+def test_a_microbe_among_plants_shares_none_where_plants_share_some():
+    stray = {"m": hashed(MICROBE)}
+    found = compare([*PLANTS, stray], [NUCLEAR] * 7)
+    assert found[:6] == [[]] * 6 and [v.reason for v in found[6]] == [NONE]
+    text = found[6][0].evidence
+    assert text.startswith(f"none of its {stray['m'].size:,} hashes lies in any of 6 others labelled nuclear; ")
+    assert "are expected from what 7 species share" in text and "0.0 by chance" in text
+
+
+def test_a_microbe_inside_a_plant_assembly_is_found_and_the_plant_stays():
+    mixed = {**PLANTS[5], "m": hashed(MICROBE)}
+    assert reasons([*PLANTS[:5], mixed], [NUCLEAR] * 6) == [{}, {}, {}, {}, {}, {"m": NONE}]
+
+
+def test_a_microbe_in_contigs_too_small_to_judge_is_judged_as_a_whole():
+    contigs = {f"c{i}": hashed(part) for i, part in enumerate(np.array_split(MICROBE, 12))}
+    assert reasons([*PLANTS, contigs], [NUCLEAR] * 7)[6] == dict.fromkeys(contigs, NONE)
+    assert reasons([*PLANTS, {"c0": contigs["c0"]}], [NUCLEAR] * 7)[6] == {}, "a piece may hold no gene"
+
+
+def test_with_fewer_than_five_others_or_peers_that_share_nothing_no_one_is_judged():
+    assert reasons([*PLANTS[:4], {"m": hashed(MICROBE)}], [NUCLEAR] * 5) == [{}] * 5
+    strangers = [{"r": hashed(random_codes(60_000, 500 + i))} for i in range(7)]
+    assert reasons(strangers, [NUCLEAR] * 7) == [{}] * 7
+
+
+def test_cultivars_of_one_species_say_nothing_of_another():
+    own = random_codes(60_000, 520)
+    cultivars = [{"chr1": hashed(mutated(own, 0.99, i))} for i in range(6)]
+    unique = {"r": hashed(random_codes(60_000, 521))}
+    names = [*["Planta communis"] * 6, "Planta rara"]
+    assert reasons([*cultivars, unique], [NUCLEAR] * 7, species=names) == [{}] * 7
+    others = [{"r": hashed(random_codes(60_000, 530 + i))} for i in range(5)]
+    names += [f"Planta sola{i}" for i in range(5)]
+    assert reasons([*cultivars, unique, *others], [NUCLEAR] * 12, species=names) == [{}] * 12
+
+
+def test_a_few_strangers_do_not_hide_each_other():
+    microbes = [{"m": hashed(np.random.default_rng(i).permutation(MICROBE))} for i in range(2)]
+    found = reasons([*PLANTS, *microbes], [NUCLEAR] * 8)
+    assert found == [*[{}] * 6, {"m": NONE}, {"m": NONE}]
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(1, {"m": NONE}), (8, {})])
+def test_what_is_next_to_nothing_counts_as_none_and_a_few_genes_as_some(shared, expected):
+    genes = np.intersect1d(PLANTS[0]["chr1"], PLANTS[1]["chr1"])[:shared]
+    stray = {"m": np.unique(np.concatenate([hashed(MICROBE), genes]))}
+    tolerant = ContaminationConfig(max_peer_fraction=0.02)
+    assert reasons([*PLANTS, stray], [NUCLEAR] * 7, tolerant)[6] == expected
+    assert reasons([*PLANTS, stray], [NUCLEAR] * 7)[6] == {}
+
+
+def test_an_organelle_is_known_by_assemblies_labelled_so():
+    stray = {"s": hashed(mutated(PLASTOME, 0.97, 9)), "n": hashed(random_codes(30_000, 23))}
+    labels = [PLASTID] * 6 + [NUCLEAR]
+    assert reasons([*PLASTIDS, stray], labels) == [*[{}] * 6, {"s": "plastid_under_nuclear_label"}]
+
+
+def test_a_microbe_labelled_plastid_and_a_mitochondrion_labelled_plastid():
+    microbe, swapped = {"m": hashed(random_codes(30_000, 22))}, {"x": hashed(mutated(CHONDROME, 0.99, 9))}
+    assemblies = [*PLASTIDS, microbe, *CHONDROMES, swapped]
+    found = reasons(assemblies, [PLASTID] * 7 + [MITO] * 6 + [PLASTID])
+    assert found == [*[{}] * 6, {"m": "fits_no_other_plastid"}, *[{}] * 6, {"x": "mitochondrion_under_plastid_label"}]
+    chimera = {"y": np.unique(np.concatenate([PLASTIDS[0]["pt"], CHONDROMES[0]["mt"]]))}
+    assert reasons([*PLASTIDS, *CHONDROMES, chimera], [PLASTID] * 6 + [MITO] * 6 + [PLASTID])[-1] == {}
+
+
+def test_thinning_large_sets_changes_no_verdict(monkeypatch):
+    stray = {"m": hashed(MICROBE)}
+    assemblies = [*PLANTS, stray]
+    before = reasons(assemblies, [NUCLEAR] * 7)
+    monkeypatch.setattr(peers, "MAX_HASHES", sum(one.size for a in assemblies for one in a.values()) // 3)
+    found = compare(assemblies, [NUCLEAR] * 7)
+    assert [{v.record: v.reason for v in one} for one in found] == before
+    assert f" {stray['m'].size:,} hashes" not in found[6][0].evidence, "fewer hashes were compared"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("peers")
+    numt = [random_codes(40_000, 311), mutated(PLASTOME[5_000:9_000], 0.98, 3), random_codes(30_000, 312)]
+    numt = np.concatenate(numt)
+    return numt, folder, [
+        write_assembly(folder, "x", [("numt", numt), ("clean", random_codes(20_000, 313))]),
+        write_assembly(folder, "pt", [("pt", PLASTOME)], compartment=PLASTID),
+    ]  # fmt: skip
+
+
+def test_insertions_are_seen_against_assemblies_labelled_organelle(rows):
+    _, folder, assemblies = rows
+    found = curate(assemblies, CurationConfig(), store=folder / "store")
+    assert {end for end in finals(found).values()} == {("accepted", "accepted")}
+    assert flags(found) == {("x", "numt"): {"organelle_insertion"}}
+    (one,) = found.ledger.findings
+    assert (one.record, one.kind, one.tool, one.name) == ("numt", "organelle", "other assemblies", assemblies[1].key)
+    assert 0 <= one.start - 40_000 < 400 and 0 <= 44_000 - one.end < 400
+    asked = settings(CurationConfig, ["contamination.organelle_insertions=DROP"])
+    dropped = curate(assemblies, asked, store=folder / "store")
+    assert finals(dropped)["x", "numt"] == ("contamination", "organelle_insertion")
+
+
+def test_insertions_found_late_are_cut_as_well_and_windows_follow(rows):
+    numt, folder, assemblies = rows
+    asked = settings(CurationConfig, ["contamination.organelle_insertions=CUT"])
+    asked.duplicates.window_bp = 5_000
+    found = curate(assemblies, asked, store=folder / "store")
+    first, second = (record for record in found.accepted if record.name == "numt")
+    for piece in (first, second):
+        assert np.array_equal(piece.load() & BASE_MASK, numt[piece.start : piece.start + piece.length_bp])
+        assert piece.cluster_id.size == -(-piece.length_bp // 5_000)
+    assert first.start == 0 and second.start + second.length_bp == numt.size and second.start > 43_600
+    (final,) = [d for d in found.ledger.decisions if d.record == "numt" and d.outcome is Outcome.CUT]
+    assert final.cut_bp == numt.size - first.length_bp - second.length_bp
+    asked.contamination.min_piece_bp = 42_000
+    assert finals(curate(assemblies, asked, store=folder / "store"))["x", "numt"] == ("contamination", "nothing_left")
+
+
+@pytest.mark.parametrize("asked", [{"min_expected_shared": 1.0}, {"max_peer_fraction": -0.1}])
+def test_settings_of_peers_that_can_not_be_are_refused(asked):
+    with pytest.raises(ValueError, match=next(iter(asked))):
+        ContaminationConfig(**asked)
