@@ -57,6 +57,36 @@ def _restored(hint: Any, value: Any) -> Any:
     return value
 
 
+def parse_json(text: str) -> Any:
+    """What JSON says; ValueError, in one line, for all that is none: also nesting or numbers beyond Python's limits."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is no JSON of ours: nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"is no JSON ({str(error).split(';')[0]})") from error
+
+
+def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Args:
+        path: UTF-8 text.
+        remedy: what to do where the file is damaged; ends the message.
+
+    Raises:
+        ValueError: no UTF-8, no JSON, or no object, with the path.
+        OSError: when the file cannot be read.
+    """
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds {type(content).__name__} where an object should be; {remedy}")
+    return content
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spare space: equal values give equal text."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)

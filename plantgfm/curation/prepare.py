@@ -22,6 +22,8 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.manifest import REPORTS
+from plantgfm.formats.numbers import is_whole
+from plantgfm.formats.streams import text_lines
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
@@ -238,9 +240,9 @@ def _other_lengths(assembly: Assembly) -> dict[str, dict[str, int]]:
     lengths: dict[str, dict[str, int]] = {}
     index = _index_path(assembly.fasta)
     if index.is_file():
-        for number, line in enumerate(index.read_text(errors="replace").splitlines(), start=1):
+        for number, line in text_lines(index):
             cells = line.split("\t")
-            if len(cells) < 2 or not cells[1].isdigit():
+            if len(cells) < 2 or not is_whole(cells[1]):
                 raise FormatError(index, "a .fai line needs a name and a length, tab-separated", line=number)
             lengths.setdefault(cells[0], {})[".fai"] = int(cells[1])
     if assembly.annotation:

@@ -13,7 +13,8 @@ from plantgfm.curation.config import ContaminationConfig
 from plantgfm.curation.vectors import VectorIndex, index_vectors
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
-from plantgfm.formats.tables import read_tsv
+from plantgfm.formats.paths import check_file, file_beside
+from plantgfm.formats.tables import read_rows, require_columns
 from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.sketch import fraction
 
@@ -58,14 +59,21 @@ def list_references(table: Path | None, organelle_references: list[str]) -> list
     rows = [Reference(Path(path).name, "organelle", Path(path)) for path in organelle_references]
     if table is not None:
         path = table / "references.tsv" if table.is_dir() else table
-        for line, row in enumerate(read_tsv(path, required=_COLUMNS), start=2):
-            if row["kind"] not in KINDS:
-                raise FormatError(path, f"kind {row['kind']!r} is none of {', '.join(KINDS)}", line=line)
-            rows.append(Reference(row["name"], row["kind"], path.parent / row["path"]))
+        columns, cells = read_rows(path)
+        require_columns(path, columns, _COLUMNS, columns)
+        rows += [_reference(path, line, row) for line, row in cells]
     for row in rows:
-        if not row.path.is_file():
-            raise FormatError(row.path, f"reference {row.name!r} does not exist")
+        check_file(row.path)
     return sorted(rows, key=lambda row: (row.kind, row.name, str(row.path)))
+
+
+def _reference(table: Path, line: int, row: dict[str, str]) -> Reference:
+    if row["kind"] not in KINDS:
+        raise FormatError(table, f"kind {row['kind']!r} is none of {', '.join(KINDS)}", line=line)
+    try:
+        return Reference(row["name"], row["kind"], file_beside(table, row["path"], "path"))
+    except ValueError as error:
+        raise FormatError(table, str(error), row["name"] or None, line) from None
 
 
 def references_key(references: list[Reference], config: ContaminationConfig) -> str:

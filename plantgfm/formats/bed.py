@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import decimal, is_whole
 from plantgfm.formats.streams import atomic_text, text_lines
 from plantgfm.sequence import Interval
 
@@ -57,24 +57,14 @@ def _row(columns: list[str]) -> BedRow:
     sequence, start, end, name, score, strand = (*columns, *("", ".", ".")[len(columns) - 3 :])[:6]
     if not sequence:
         raise ValueError("row without a sequence name")
-    if not (re.fullmatch(r"[0-9]+", start) and re.fullmatch(r"[0-9]+", end)):
-        raise ValueError(f"start {start!r} and end {end!r} must be whole numbers, 0 or more")
+    if not (is_whole(start) and is_whole(end)):
+        raise ValueError(f"start {start!r} and end {end!r} must be whole numbers, 0 or more, of at most 18 digits")
     if int(start) > int(end):
         raise ValueError(f"start {start} lies after end {end}")
     if strand not in ("+", "-", "."):
         raise ValueError(f"strand {strand!r} is none of + - .")
     interval = Interval(sequence, int(start), int(end), strand)
-    return BedRow(interval, "" if name == "." else name, None if score in (".", "") else _score(score))
-
-
-def _score(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"score {text!r} is no number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"score {text!r} is not finite")
-    return value
+    return BedRow(interval, "" if name == "." else name, None if score in (".", "") else decimal(score, "score"))
 
 
 def _check_inside(where: Interval, lengths: Mapping[str, int] | None) -> None:

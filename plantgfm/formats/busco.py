@@ -7,7 +7,6 @@ is their sum, "dataset" the path of the lineage); compleasm as `compleasm.py` of
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.streams import text_lines
+from plantgfm.identity import parse_json
 
 _TEXT_LINES = {
     "Complete BUSCOs (C)": "complete",
@@ -88,7 +88,7 @@ def _from_text(path: Path, lines: list[tuple[int, str]]) -> GeneCompleteness:
             lineage = found.group(1)
         elif found := re.match(r"#\s*BUSCO was run in mode:\s*(\S+)", line):
             mode = found.group(1)
-        elif found := re.match(r"\s*([0-9]+)\s+(\S.*)", line):
+        elif found := re.match(r"\s*([0-9]{1,18})\s+(\S.*)", line):
             name = next((name for text, name in _TEXT_LINES.items() if found.group(2).startswith(text)), None)
             if name in counts:
                 raise FormatError(path, f"{found.group(2).strip()!r} stands twice; keep one summary", line=number)
@@ -117,7 +117,7 @@ def _from_compleasm(path: Path, lines: list[tuple[int, str]]) -> GeneCompletenes
                 raise FormatError(path, text, line=number)
             lineage = line.partition(":")[2].strip()
             continue
-        found = re.fullmatch(r"(?:([SDFIM]):[0-9.]+%, ?([0-9]+)|(N):([0-9]+))\s*", line)
+        found = re.fullmatch(r"(?:([SDFIM]):[0-9.]+%, ?([0-9]{1,18})|(N):([0-9]{1,18}))\s*", line)
         if not found:
             raise FormatError(path, f"{line[:40]!r} is no 'S:99.22%, 253' and no 'N:255'", line=number)
         letter, count = found.group(1) or found.group(3), found.group(2) or found.group(4)
@@ -142,9 +142,9 @@ def _summary(
 
 def _from_json(path: Path, text: str) -> GeneCompleteness:
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FormatError(path, f"is broken JSON ({error.msg})", line=error.lineno) from None
+        content = parse_json(text)
+    except ValueError as error:
+        raise FormatError(path, str(error), line=getattr(error.__cause__, "lineno", None)) from None
     results = content.get("results")
     if not isinstance(results, dict):
         if _FLAT_TOTAL in content:
@@ -187,7 +187,7 @@ def _number(path: Path, text: str, results: dict[str, Any], key: str) -> float:
         raise FormatError(path, f"{section!r} has no {key!r}", line=_line_of(text, section))
     try:
         value = float(results[key])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise FormatError(path, f"{key!r} is {results[key]!r}, no number", line=_line_of(text, key)) from None
     if not 0 <= value < float("inf"):
         raise FormatError(path, f"{key!r} is {value}, no share and no count", line=_line_of(text, key))

@@ -6,6 +6,7 @@ for plain text, turns to FASTQ at a line that starts with `+` or `@`, and knows 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ PROTEIN_AMBIGUOUS_FRACTION = 0.5
 
 _LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
 _CODES = CODE_OF_BYTE.tobytes()
+_WHITE_SPACE = re.compile(r"[ \t\n\v\f\r]")  # what ends a name (`isspace` of C)
 _FIRST_LOWER = ord("a")
 _LINE_FEED = ord("\n")
 
@@ -81,7 +83,8 @@ def _check_first(path: Path, text: bytes, line: int) -> None:
 
 def _records(path: Path, headers: int) -> Iterator[Record]:
     seen: set[str] = set()
-    with pysam.FastxFile(str(path), persist=False) as entries:
+    # htslib reads a name like "file:x", "data:,x" or "-" as an address; one that starts with "/" is a file.
+    with pysam.FastxFile(str(path.absolute()), persist=False) as entries:
         while (parts := _next_parts(path, entries, len(seen))) is not None:
             name, description, sequence = parts
             _check_entry(path, name, description, sequence, index=len(seen), seen=seen)
@@ -107,9 +110,11 @@ def _check_entry(path: Path, name: str, description: str, sequence: str, *, inde
         raise FormatError(path, "header without a name", line=_header_line(path, index))
     if name in seen:
         raise FormatError(path, "name is used twice; make names unique", name, _header_line(path, index))
+    if "\r" in description.strip():  # sequence would be taken for description
+        message = "header holds a CR: its lines end with CR alone, convert them to LF"
+        raise FormatError(path, message, name, _header_line(path, index))
     if not sequence:
-        hint = "; lines end with CR alone, convert them to LF" if "\r" in description else ""
-        raise FormatError(path, f"record without sequence{hint}", name, _header_line(path, index))
+        raise FormatError(path, "record without sequence", name, _header_line(path, index))
 
 
 def _record(path: Path, name: str, description: str, sequence: str, *, index: int) -> Record:
@@ -214,11 +219,11 @@ def _parts(record: Record | tuple[str, UInt8[np.ndarray, "P"]]) -> tuple[str, st
         header = f"{record.name} {record.description}".strip() if record.description else record.name
         return header, record.name, record.codes | masked
     header, codes = record
-    return header, header.split(maxsplit=1)[0] if header.split() else "", np.asarray(codes, dtype=np.uint8)
+    return header, _WHITE_SPACE.split(header, maxsplit=1)[0], np.asarray(codes, dtype=np.uint8)
 
 
 def _check_output(path: Path, header: str, name: str, codes: np.ndarray, seen: set[str]) -> None:
-    if not name or any(c.isspace() for c in name) or header[0].isspace() or "\n" in header or "\r" in header:
+    if not name or _WHITE_SPACE.search(name) or not header.startswith(name) or "\n" in header or "\r" in header:
         raise FormatError(path, f"header {header!r} needs a name without white space and no line break")
     if name in seen:
         raise FormatError(path, "name is used twice; make names unique", name)

@@ -7,14 +7,15 @@ rows here are 0-based and half-open.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import whole
 from plantgfm.formats.streams import text_lines
+from plantgfm.identity import parse_json
 from plantgfm.sequence import Interval
 
 GX_COLUMNS = ("seq_id", "start_pos", "end_pos", "seq_len", "action", "div", "agg_cont_cov", "top_tax_name")
@@ -59,8 +60,8 @@ def read_fcs_gx(path: str | Path) -> list[ScreenRow]:
         try:
             if action not in GX_ACTIONS:
                 raise ValueError(f"action {action!r} is none of {', '.join(GX_ACTIONS)}")
-            total, share = _whole("seq_len", length), _whole("agg_cont_cov", coverage)
-            interval = _interval(name, _whole("start_pos", start), _whole("end_pos", end), total)
+            total, share = whole(length, "seq_len"), whole(coverage, "agg_cont_cov")
+            interval = _interval(name, whole(start, "start_pos"), whole(end, "end_pos"), total)
         except ValueError as error:
             raise FormatError(path, str(error), name or None, number) from None
         rows.append(ScreenRow(interval, total, action, f"{division}, {organism}".strip(", "), share, number))
@@ -83,9 +84,9 @@ def read_fcs_adaptor(path: str | Path) -> list[ScreenRow]:
         try:
             if action not in ADAPTOR_ACTIONS:
                 raise ValueError(f"action {action!r} is none of {', '.join(ADAPTOR_ACTIONS)}")
-            total, action = _whole("length", length), action.removeprefix("ACTION_")
-            whole = action == "EXCLUDE" and not ranges
-            intervals = [_interval(name, 1, total, total)] if whole else _ranges(name, ranges, total)
+            total, action = whole(length, "length"), action.removeprefix("ACTION_")
+            all_of_it = action == "EXCLUDE" and not ranges
+            intervals = [_interval(name, 1, total, total)] if all_of_it else _ranges(name, ranges, total)
         except ValueError as error:
             raise FormatError(path, str(error), name or None, number) from None
         text = source.removeprefix("CONTAMINATION_SOURCE_TYPE_")
@@ -95,9 +96,9 @@ def read_fcs_adaptor(path: str | Path) -> list[ScreenRow]:
 
 def _check_gx_header(path: Path, number: int, line: str) -> None:
     try:
-        header = json.loads(line.removeprefix("##")) if line.startswith("##") else None
-    except json.JSONDecodeError as error:
-        raise FormatError(path, f"the header is no JSON ({error.msg})", line=number) from None
+        header = parse_json(line.removeprefix("##")) if line.startswith("##") else None
+    except ValueError as error:
+        raise FormatError(path, f"the header {error}", line=number) from None
     kind = header[0] if isinstance(header, list) and header else None
     if not (isinstance(kind, list) and len(kind) == 3 and isinstance(kind[0], str) and isinstance(kind[1], int)):
         text = 'the first line of an FCS-GX action report is ##[["FCS genome report", 2, 1], {...}]'
@@ -129,14 +130,8 @@ def _rows(path: Path, lines: Iterator[tuple[int, str]], columns: list[str]) -> I
         yield number, cells
 
 
-def _whole(column: str, text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text):
-        raise ValueError(f"{column} {text!r} is no whole number")
-    return int(text)
-
-
 def _ranges(name: str, text: str, total: int) -> list[Interval]:
-    found = [re.fullmatch(r"([0-9]+)\.\.([0-9]+)", part.strip()) for part in text.split(",")]
+    found = [re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", part.strip()) for part in text.split(",")]
     if not all(found):
         raise ValueError(f"range {text!r} is no start..end, or several of them with commas between")
     return [_interval(name, int(part.group(1)), int(part.group(2)), total) for part in found]

@@ -2,17 +2,19 @@
 
 Coordinates are 1-based and closed in the file, 0-based and half-open here. Columns with GFF2 attributes
 (`Gene "x"; Note "y"`) are read too; what they say is kept under their own keys, and as ID and Parent where it says so.
+Escapes that are no UTF-8 stay as they are written. A Parent that is not in the file is no error (pieces of annotations
+are input), one that leads back to itself is.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import decimal, is_whole
 from plantgfm.formats.streams import atomic_text, text_lines
 from plantgfm.schema import Feature
 from plantgfm.sequence import Interval
@@ -21,8 +23,7 @@ _COLUMNS = 9
 _RESERVED = ";=&,"  # in attributes
 _GFF2_MARKS = ' "'  # a key that held one would read as GFF2
 _GFF3_PAIR = re.compile(r'\s*[^\s=;"]+=')
-_GFF2_FIELD = re.compile(r'\s*([^\s;"]+)((?:"[^"]*"|[^;"])*)(?:;|$)')
-_GFF2_VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
+_BARE_WORD = re.compile(r'\s*[^\s;"=]+\s*;')
 
 
 def read_gff3(path: str | Path, *, lengths: Mapping[str, int] | None = None) -> list[Feature]:
@@ -37,6 +38,7 @@ def read_gff3(path: str | Path, *, lengths: Mapping[str, int] | None = None) -> 
     """
     path = Path(path)
     features = []
+    parents = _Parents()
     for number, line in text_lines(path):
         if line.startswith(">") and number == 1:
             raise FormatError(path, "is FASTA, not GFF3", line=number)
@@ -44,9 +46,48 @@ def read_gff3(path: str | Path, *, lengths: Mapping[str, int] | None = None) -> 
             break
         if line.strip() and not line.startswith("#"):
             features.append(_feature(path, number, line))
+            parents.add(features[-1], number)
             if lengths is not None:
                 _check_inside(path, number, features[-1], lengths)
+    if cycle := parents.cycle():
+        name, number = cycle
+        raise FormatError(path, "its Parent leads back to itself; correct ID or Parent", name, number)
     return features
+
+
+class _Parents:
+    """Who names whom as Parent, by ID."""
+
+    def __init__(self):
+        self._above: dict[str, set[str]] = {}
+        self._line: dict[str, int] = {}
+        self._rooted: set[str] = set()  # has a line that does not name itself: a gene and its transcript share an ID
+
+    def add(self, feature: Feature, line: int) -> None:
+        for name in feature.attributes.get("ID", ())[:1]:
+            parents = feature.attributes.get("Parent", ())
+            self._above.setdefault(name, set()).update(set(parents) - {name})
+            self._line.setdefault(name, line)
+            if name not in parents:
+                self._rooted.add(name)
+
+    def cycle(self) -> tuple[str, int] | None:
+        """An ID above itself, and the line that has it first."""
+        if own := self._above.keys() - self._rooted:
+            return min((name, self._line[name]) for name in own)
+        done: set[str] = set()
+        for start in self._above:
+            trail, below = [start] * (start not in done), {start: iter(self._above[start])}
+            while trail:
+                name = next(below[trail[-1]], None)
+                if name is None:
+                    done.add(trail.pop())
+                elif name in below and name not in done:
+                    return name, self._line[name]
+                elif name in self._above and name not in done:
+                    trail.append(name)
+                    below[name] = iter(self._above[name])
+        return None
 
 
 def _feature(path: Path, number: int, line: str) -> Feature:
@@ -56,22 +97,29 @@ def _feature(path: Path, number: int, line: str) -> Feature:
     sequence, source, kind, start, end, score, strand, phase, attributes = columns
     try:
         return Feature(
-            interval=_interval(unquote(sequence), start, end, strand),
-            type=unquote(kind),
-            source=unquote(source),
-            score=None if score == "." else _score(score),
+            interval=_interval(_decoded(sequence), start, end, strand),
+            type=_decoded(kind),
+            source=_decoded(source),
+            score=None if score == "." else decimal(score, "score"),
             phase=None if phase == "." else _phase(phase),
-            attributes=_attributes(attributes, unquote(kind)),
+            attributes=_attributes(attributes, _decoded(kind)),
         )
     except ValueError as error:
-        raise FormatError(path, str(error), unquote(sequence) or None, number) from None
+        raise FormatError(path, str(error), _decoded(sequence) or None, number) from None
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _interval(sequence: str, start: str, end: str, strand: str) -> Interval:
     if not sequence or sequence == ".":
         raise ValueError("feature without a sequence name")
-    if not (re.fullmatch(r"[0-9]+", start) and re.fullmatch(r"[0-9]+", end)):
-        raise ValueError(f"start {start!r} and end {end!r} must be whole numbers")
+    if not (is_whole(start) and is_whole(end)):
+        raise ValueError(f"start {start!r} and end {end!r} must be whole numbers of at most 18 digits")
     first, last = int(start), int(end)
     if first < 1:
         raise ValueError("start 0: GFF3 counts from 1")
@@ -80,16 +128,6 @@ def _interval(sequence: str, start: str, end: str, strand: str) -> Interval:
     if strand not in ("+", "-", ".", "?"):
         raise ValueError(f"strand {strand!r} is none of + - . ?")
     return Interval(sequence, first - 1, last, strand)
-
-
-def _score(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"score {text!r} is neither a number nor '.'") from None
-    if not math.isfinite(value):
-        raise ValueError(f"score {text!r} is not finite")
-    return value
 
 
 def _phase(text: str) -> int:
@@ -101,7 +139,8 @@ def _phase(text: str) -> int:
 def _attributes(column: str, kind: str) -> dict[str, tuple[str, ...]]:
     if column.strip() in ("", "."):
         return {}
-    return _gff3_attributes(column) if _GFF3_PAIR.match(column) else _gff2_attributes(column, kind)
+    of_gff3 = _GFF3_PAIR.match(column) or (_BARE_WORD.match(column) and any(map(_GFF3_PAIR.match, column.split(";"))))
+    return _gff3_attributes(column) if of_gff3 else _gff2_attributes(column, kind)
 
 
 def _gff3_attributes(column: str) -> dict[str, tuple[str, ...]]:
@@ -110,19 +149,41 @@ def _gff3_attributes(column: str) -> dict[str, tuple[str, ...]]:
         if not field.strip():
             continue
         key, _, value = field.lstrip().partition("=")
-        values = tuple(unquote(part) for part in value.split(","))
-        found[unquote(key)] = found.get(unquote(key), ()) + values
+        if not key:
+            raise ValueError(f"attribute {field!r} has no name")
+        values = tuple(_decoded(part) for part in value.split(","))
+        found[_decoded(key)] = found.get(_decoded(key), ()) + values
     return found
 
 
 def _gff2_attributes(column: str, kind: str) -> dict[str, tuple[str, ...]]:
     """The file's own keys, and ID and Parent where its keys name the gene and the transcript."""
     found: dict[str, tuple[str, ...]] = {}
-    for match in _GFF2_FIELD.finditer(column):
-        key, rest = match.group(1), match.group(2)
-        values = tuple(a or b for a, b in _GFF2_VALUE.findall(rest)) or ("",)
-        found[key] = found.get(key, ()) + values
+    for key, *values in _gff2_fields(column):
+        found[key] = found.get(key, ()) + (tuple(values) or ("",))
     return _lineage(found, kind) | found
+
+
+def _gff2_fields(column: str) -> Iterator[list[str]]:
+    """Key and values of each field: words, and texts in quotes, which may hold semicolons."""
+    parts = column.split('"')
+    if len(parts) % 2 == 0:
+        raise ValueError(f"attributes {column!r} have a quote that is not closed")
+    field: list[str] = []
+    for index, part in enumerate(parts):
+        if index % 2:
+            if not field:
+                raise ValueError(f"attributes {column!r} have a value without a name")
+            field.append(part)
+            continue
+        words, *others = part.split(";")
+        field += words.split()
+        for other in others:
+            if field:
+                yield field
+            field = other.split()
+    if field:
+        yield field
 
 
 def _lineage(found: dict[str, tuple[str, ...]], kind: str) -> dict[str, tuple[str, ...]]:
@@ -133,7 +194,7 @@ def _lineage(found: dict[str, tuple[str, ...]], kind: str) -> dict[str, tuple[st
     if kind.lower() == "gene":
         lineage = {"ID": gene}
     elif kind.lower() in ("mrna", "transcript"):
-        lineage = {"ID": transcript, "Parent": gene}
+        lineage = {"ID": transcript, "Parent": None if gene == transcript else gene}
     else:
         lineage = {"Parent": transcript or gene}
     return {key: values for key, values in lineage.items() if values}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import is_whole, whole
 from plantgfm.formats.streams import text_lines
 
 ROOT = 1  # NCBI's taxon of everything
@@ -117,15 +118,14 @@ def _classification(line: int, state: str, name: str, taxon: str, length: str, h
         raise ValueError("line without a sequence name")
     if "|" in length or "|:|" in hits:
         raise ValueError("is of paired reads; classify the FASTA file of the assembly")
-    if not re.fullmatch(r"[0-9]+", length):
-        raise ValueError(f"length {length!r} is no whole number")
-    number = re.fullmatch(r"([0-9]+)|.*\(taxid ([0-9]+)\)", taxon)
+    length_bp = whole(length, "length")
+    number = re.fullmatch(r"([0-9]{1,18})|.*\(taxid ([0-9]{1,18})\)", taxon)
     if not number:
         raise ValueError(f"taxon {taxon!r} is neither a number nor 'name (taxid number)'")
     value = int(number.group(1) or number.group(2))
     if (value == UNCLASSIFIED) != (state == "U"):
         raise ValueError(f"{state} does not go with taxon {value}")
-    return Classification(name, value, int(length), _kmers(hits), line)
+    return Classification(name, value, length_bp, _kmers(hits), line)
 
 
 def _kmers(hits: str) -> dict[int, int]:
@@ -136,7 +136,7 @@ def _kmers(hits: str) -> dict[int, int]:
         taxon, _, count = token.partition(":")
         if count == "Q":
             raise ValueError("was made with --quick, which counts no k-mers; run Kraken 2 without it")
-        if not re.fullmatch(r"A|[0-9]+", taxon) or not re.fullmatch(r"[0-9]+", count):
+        if not (taxon == "A" or is_whole(taxon)) or not is_whole(count):
             raise ValueError(f"{token!r} is no taxon:count of k-mers")
         if taxon != "A":  # holds an ambiguous base
             counts[int(taxon)] += int(count)
@@ -152,11 +152,11 @@ def _report_cells(line: str) -> tuple[str, int, str, int]:
     *counts, rank, taxon, name = cells
     if not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?%?", counts[0]):
         raise ValueError(f"percentage {counts[0]!r} is no number")
-    if bad := [count for count in counts[1:] if not re.fullmatch(r"[0-9]+", count.strip())]:
+    if bad := [count for count in counts[1:] if not is_whole(count.strip())]:
         raise ValueError(f"count {bad[0]!r} is no whole number")
     if not re.fullmatch(r"[A-Z-][0-9]*", rank.strip()):
         raise ValueError(f"rank code {rank!r} is no letter, or letter and number")
-    if not re.fullmatch(r"[0-9]+", taxon.strip()):
+    if not is_whole(taxon.strip()):
         raise ValueError(f"taxon {taxon!r} is no number")
     plain = name.strip()
     indent = len(name.rstrip()) - len(plain)

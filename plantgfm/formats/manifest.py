@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import is_whole
+from plantgfm.formats.paths import file_beside
 from plantgfm.formats.streams import atomic_text
 from plantgfm.formats.tables import read_rows, require_columns
 from plantgfm.schema import Assembly, Compartment
@@ -110,18 +112,18 @@ def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
 def _file(path: Path, line: int, name: str, column: str) -> Path:
     if not name:
         raise FormatError(path, f"column {column!r} is empty", line=line)
-    found = path.parent / name
-    if not found.is_file():
-        raise FormatError(path, f"{column} {str(found)!r} does not exist or is no file", line=line)
-    return found
+    try:
+        return file_beside(path, name, column)
+    except ValueError as error:
+        raise FormatError(path, str(error), line=line) from None
 
 
 def _positive(path: Path, line: int, row: dict[str, str], column: str) -> int | None:
     text = row.get(column, "")
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]+", text) or int(text) == 0:
-        raise FormatError(path, f"{column} {text!r} is no positive whole number", line=line)
+    if not is_whole(text) or int(text) == 0:
+        raise FormatError(path, f"{column} {text!r} is no positive whole number of at most 18 digits", line=line)
     return int(text)
 
 

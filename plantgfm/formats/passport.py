@@ -7,7 +7,6 @@ style (`IG`, `Country`, `Latitude`) are read by their aliases. A cell that is em
 from __future__ import annotations
 
 import csv
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import decimal
+from plantgfm.formats.paths import file_beside
 from plantgfm.formats.streams import atomic_text
 from plantgfm.formats.tables import read_rows
 
@@ -110,7 +111,7 @@ def _record(path: Path, line: int, row: dict[str, str]) -> PassportRecord:
         values |= {name.lower(): _number(name, row[name]) for name in _NUMBER_FIELDS if name in row}
         if not re.fullmatch(r"[A-Z]{3}|", row.get("ORIGCTY", "")):
             raise ValueError(f"ORIGCTY {row['ORIGCTY']!r} is no three-letter country code (ISO 3166-1)")
-        reference = _reference(path, row.get(_REFERENCE, ""))
+        reference = file_beside(path, row[_REFERENCE], _REFERENCE) if _REFERENCE in row else None
     except ValueError as error:
         raise FormatError(path, str(error), accession, line) from None
     other = {name: value for name, value in row.items() if name not in FIELDS}
@@ -118,22 +119,10 @@ def _record(path: Path, line: int, row: dict[str, str]) -> PassportRecord:
 
 
 def _number(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r} is no number") from None
-    if not math.isfinite(value) or abs(value) > _NUMBER_FIELDS[name]:
+    value = decimal(text, name)
+    if abs(value) > _NUMBER_FIELDS[name]:
         raise ValueError(f"{name} {text} lies outside ±{_NUMBER_FIELDS[name]:g}")
     return value
-
-
-def _reference(path: Path, name: str) -> Path | None:
-    if not name:
-        return None
-    found = path.parent / name
-    if not found.is_file():
-        raise ValueError(f"{_REFERENCE} {str(found)!r} does not exist or is no file")
-    return found
 
 
 def write_passport(path: str | Path, records: Iterable[PassportRecord]) -> None:

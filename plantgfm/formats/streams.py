@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.paths import check_file
 
 BLOCK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
@@ -35,20 +35,6 @@ _FOREIGN_MAGIC = {
 }
 
 
-def check_file(path: Path) -> None:
-    """Raise FormatError unless the path is a regular, readable, non-empty file."""
-    if path.is_dir():
-        raise FormatError(path, "is a directory; give a file")
-    if not path.exists():
-        raise FormatError(path, "does not exist")
-    if not path.is_file():
-        raise FormatError(path, "is no regular file; copy its content to one")
-    if not os.access(path, os.R_OK):
-        raise FormatError(path, "cannot be read; check its permissions")
-    if path.stat().st_size == 0:
-        raise FormatError(path, "is empty")
-
-
 def is_gzip(path: Path) -> bool:
     """True where the file starts with the gzip magic (bgzip is gzip too)."""
     with path.open("rb") as stream:
@@ -63,11 +49,14 @@ def blocks(path: Path) -> Iterator[bytes]:
     """
     check_file(path)
     total = 0
-    with path.open("rb") as stream:
-        for block in _inflated(path, stream) if is_gzip(path) else iter(partial(stream.read, BLOCK_BYTES), b""):
-            _check_text(block, path, first=total == 0)
-            total += len(block)
-            yield block
+    try:
+        with path.open("rb") as stream:
+            for block in _inflated(path, stream) if is_gzip(path) else iter(partial(stream.read, BLOCK_BYTES), b""):
+                _check_text(block, path, first=total == 0)
+                total += len(block)
+                yield block
+    except OSError as error:  # the disk, or the server behind it
+        raise FormatError(path, f"could not be read to its end ({error.strerror}); try again") from None
     if total == 0:
         raise FormatError(path, "is empty inside its compression")
 

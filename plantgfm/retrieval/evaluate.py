@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import whole
 from plantgfm.formats.streams import atomic_text
-from plantgfm.formats.tables import read_tsv
+from plantgfm.formats.tables import read_rows
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.search import ranked_windows
 from plantgfm.sequence import Interval
@@ -88,23 +89,23 @@ def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Inte
         FormatError: for a table without these columns, or coordinates that are no numbers.
     """
     truth: dict[str, list[Interval]] = defaultdict(list)
-    for line, row in enumerate(read_tsv(path), start=2):
+    columns, rows = read_rows(path)
+    named = [next((name for name in names if name in columns), None) for names in _NAMES.values()]
+    if None in named:
+        missing = " or ".join(list(_NAMES.values())[named.index(None)])
+        raise FormatError(path, f"the truth table lacks a column: {missing}; found {', '.join(columns)}", line=1)
+    for line, row in rows:
+        query, sequence, start, end = (row[name] for name in named)
         try:
-            query, sequence, start, end = (_pick(row, names) for names in _NAMES.values())
-            if sequence in target_sequences:
-                truth[query].append(Interval(sequence, int(start), int(end)))
-        except KeyError as error:
-            raise FormatError(path, f"the truth table lacks a column: one of {error.args[0]}", line=1) from error
+            where = Interval(sequence, whole(start, "start"), whole(end, "end"))
+            if not query or not sequence or where.start >= where.end:
+                raise ValueError(f"no base lies from {start} to {end}, or query or sequence has no name")
         except ValueError as error:
-            raise FormatError(path, f"bad coordinates: {error}", line=line) from error
+            message = f"bad coordinates: {error}; they are 0-based and half-open"
+            raise FormatError(path, message, query or None, line) from None
+        if sequence in target_sequences:
+            truth[query].append(where)
     return dict(truth)
-
-
-def _pick(row: dict[str, str], names: tuple[str, ...]) -> str:
-    for name in names:
-        if name in row:
-            return row[name]
-    raise KeyError(names)
 
 
 def first_true_rank(

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.manifest import normalise_species
+from plantgfm.formats.numbers import is_whole
 from plantgfm.formats.tables import read_rows, require_columns
 from plantgfm.sources.checksums import Checksum, parse_checksum
 from plantgfm.sources.errors import FetchError
@@ -180,10 +181,12 @@ def _filled(column: str, row: dict[str, str]) -> str:
     if not row[column]:
         return ""
     try:
-        unknown = {field for _, field, _, _ in Formatter().parse(row[column]) if field is not None} - set(values)
+        fields = [found[1:] for found in Formatter().parse(row[column]) if found[1] is not None]
     except ValueError as error:
         raise ValueError(f"{column} {row[column]!r} is no template: {error}") from None
-    if unknown:
+    if any(spec or conversion for _, spec, conversion in fields):  # {name:>9} would be carried out
+        raise ValueError(f"{column} {row[column]!r} has ':' or '!' in a field; write {{accession}} alone")
+    if unknown := {field for field, _, _ in fields} - set(values):
         raise ValueError(f"{column} has the field {{{min(unknown)}}}; known are {', '.join(sorted(values))}")
     return _http(column, row[column].format(**values))
 
@@ -198,8 +201,8 @@ def _http(column: str, url: str) -> str:
 def _positive(row: dict[str, str], column: str) -> int | None:
     if not row[column]:
         return None
-    if not re.fullmatch(r"[0-9]+", row[column]) or int(row[column]) == 0:
-        raise ValueError(f"{column} {row[column]!r} is no positive whole number")
+    if not is_whole(row[column]) or int(row[column]) == 0:
+        raise ValueError(f"{column} {row[column]!r} is no positive whole number of at most 18 digits")
     return int(row[column])
 
 

@@ -15,6 +15,7 @@ from plantgfm.embedding.tiles import tile_records
 from plantgfm.export.bundle import load_bundle
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.manifest import read_manifest
+from plantgfm.formats.streams import text_lines
 from plantgfm.identity import file_sha256, plain
 from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
 from plantgfm.retrieval.config import RetrievalConfig
@@ -166,7 +167,7 @@ def _queries(inputs: RetrievalInputs, *, window_bp: int, flank_bp: int) -> list[
         return fasta_queries(inputs.queries, window_bp=window_bp)
     ids = None
     if inputs.genes is not None:
-        ids = [line.strip() for line in inputs.genes.read_text().splitlines() if line.strip()]
+        ids = [line.strip() for _, line in text_lines(inputs.genes) if line.strip()]
     records = cut_genes(inputs.genome, inputs.annotation, gene_ids=ids, flank_bp=flank_bp)
     return [query_of(record, window_bp=window_bp) for record in records]
 

@@ -106,3 +106,34 @@ def test_lengths_are_declared_and_held(tmp_path):
     with pytest.raises(FormatError, match="without a base"):
         write_gff3(tmp_path / "b.gff3", [Feature(Interval("c", 2, 2, "+"), "gene")])
     assert not (tmp_path / "b.gff3").exists()
+
+
+def test_escapes_that_are_no_utf8_stay_as_written(tmp_path):
+    (feature,) = read_text(tmp_path, "c%E9\t.\tgene\t1\t2\t.\t+\t.\tID=caf%E9,caf%C3%A9;Note=95% of %zz\n")
+    assert feature.interval.sequence == "c%E9"
+    assert feature.attributes == {"ID": ("caf%E9", "café"), "Note": ("95% of %zz",)}
+    write_gff3(tmp_path / "b.gff3", [feature])
+    assert read_gff3(tmp_path / "b.gff3") == [feature]
+
+
+def test_a_flag_before_the_pairs_does_not_hide_them(tmp_path):
+    (feature,) = read_text(tmp_path, "c\t.\tgene\t1\t2\t.\t+\t.\tpseudo;ID=g\n")
+    assert feature.attributes == {"pseudo": ("",), "ID": ("g",)}
+
+
+def test_parents_may_be_absent_or_share_the_id_but_lead_upwards(tmp_path):
+    row = "c\t.\t{}\t1\t2\t.\t+\t.\t{}\n"
+    lines = [("mRNA", "ID=m;Parent=not_here"), ("gene", "ID=g"), ("mRNA", "ID=g;Parent=g"), ("CDS", "Parent=m,g")]
+    assert len(read_text(tmp_path, "".join(row.format(*line) for line in lines))) == 4
+    assert len(read_text(tmp_path, row.format("transcript", 'gene_id "x"; transcript_id "x"'))) == 1
+    deep = "".join(row.format("part", f"ID=p{i};Parent=p{i + 1}") for i in range(5000))
+    assert len(read_text(tmp_path, deep)) == 5000
+
+
+def test_attributes_of_any_length_are_read_at_once(tmp_path):
+    long = "a/" * 100_000
+    (feature,) = read_text(tmp_path, f'c\t.\tgene\t1\t2\t.\t+\t.\tGene {long}; Note "{long}"\n')
+    assert feature.attributes["Gene"] == (long,) == feature.attributes["Note"]
+    with pytest.raises(FormatError, match="not closed") as caught:
+        read_text(tmp_path, f'c\t.\tgene\t1\t2\t.\t+\t.\tGene "{long}; Note x\n')
+    assert len(str(caught.value)) < 700

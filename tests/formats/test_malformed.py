@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import socket
+from pathlib import Path
 
 import pytest
 
+from plantgfm.formats import streams
 from plantgfm.formats.bed import read_bed
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
@@ -55,11 +58,60 @@ def test_damaged_bgzip(tmp_path):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_file(tmp_path, reader):
-    os.mkfifo(tmp_path / "pipe")
-    for path, words in ((tmp_path, "directory"), (tmp_path / "no", "not exist"), (tmp_path / "pipe", "no regular")):
-        with pytest.raises(FormatError, match=words):
-            READERS[reader](path)
+def test_what_is_no_file(tmp_path, monkeypatch, reader):
+    monkeypatch.chdir(tmp_path)  # the path of a socket may have 108 bytes
+    os.mkfifo("pipe")
+    Path("dangling").symlink_to("gone")
+    Path("circle").symlink_to("circle")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        for name, words in {
+            ".": "directory",
+            "no": "does not exist$",
+            "pipe": "no regular file but a pipe",
+            "socket": "no regular file but a socket",
+            "/dev/null": "no regular file but a device",
+            "dangling": "link to 'gone', and nothing is there",
+            "circle": "Too many levels of symbolic links",
+            "pipe/below": "Not a directory",
+            "n" * 300: "File name too long",
+            "nul\0": "null byte",
+        }.items():
+            with pytest.raises(FormatError, match=words):
+                READERS[reader](Path(name))
+
+
+NAMES = (
+    "-",
+    "file:x",
+    "data:,>x%0AGGGG",
+    "a b,[1]{2}.fa",
+    "~",
+    "~nobody.fa",
+    "x##idx##y",
+    "http:",
+    "%s",
+    "Größe",
+    "l\nb",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_a_name_whatever_it_looks_like(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(">one\nACGT\n")
+    assert [record.name for record in read_fasta(name)] == ["one"]
+
+
+def test_a_disk_that_fails_while_reading_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a.fa").write_text(">one\nACGT\n")
+
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(streams, "_check_text", fail)
+    with pytest.raises(FormatError, match=r"a\.fa: could not be read to its end \(Input/output error\)"):
+        read_fasta(tmp_path / "a.fa")
 
 
 def test_fasta_is_checked_before_a_record_is_asked_for(tmp_path):
@@ -82,3 +134,11 @@ def test_error_survives_a_process_boundary():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "a.fa, record chr1, line 3: is empty"
     assert (again.path, again.record, again.line) == (error.path, "chr1", 3)
+
+
+def test_an_error_is_one_line_whatever_the_file_holds():
+    error = FormatError("a\nb.fa", f"value {'x' * 10_000!r} with\r\nbreaks\x1b[31m; do this", "r\u2028" * 1000, 7)
+    text = str(error)
+    assert text.isprintable() and len(text) < 800
+    assert text.startswith("a\\nb.fa, record r\\u2028r") and text.endswith("breaks\\x1b[31m; do this")
+    assert str(pickle.loads(pickle.dumps(error))) == text

@@ -55,7 +55,7 @@ def test_a_site_names_the_accession_only_where_nothing_else_does(tmp_path):
         ("ACCENUMB,GENUS\n1,Zea\n1,Zea\n", "already in line 2", "1", 3),
         ("ACCENUMB,DECLATITUDE\n1,91\n", "outside ±90", "1", 2),
         ("ACCENUMB,DECLONGITUDE\n1,east\n", "no number", "1", 2),
-        ("ACCENUMB,ELEVATION\n1,inf\n", "outside", "1", 2),
+        ("ACCENUMB,ELEVATION\n1,inf\n", "not finite", "1", 2),
         ("ACCENUMB,ORIGCTY\n1,Syria\n", "three-letter", "1", 2),
         ("ACCENUMB,REFSKETCH\n1,none.fa\n", "does not exist", "1", 2),
         ("ACCENUMB,GENUS\n1\n", "1 cells", None, 2),

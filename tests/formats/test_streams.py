@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from plantgfm.formats import streams
+from plantgfm.formats import paths, streams
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.streams import atomic_text, blocks, raw_lines, text_lines
 
@@ -50,6 +50,6 @@ def test_a_written_file_appears_at_the_end_only(tmp_path):
 
 def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("x")
-    monkeypatch.setattr(streams.os, "access", lambda *_: False)  # root reads everything
+    monkeypatch.setattr(paths.os, "access", lambda *_: False)  # root reads everything
     with pytest.raises(FormatError, match="permissions"):
         next(blocks(tmp_path / "a.txt"))
