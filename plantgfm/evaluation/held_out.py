@@ -108,7 +108,7 @@ def _score_step(
     network: Any, params: Any, inputs: Array, slots: Array, targets: Array, next_tokens: Array, distance_bp: Array
 ) -> tuple[Array, Array, Array]:
     """Nats and hits at each slot, and nats a token of the next region; logits at the slots only."""
-    hidden = network.hidden(params, inputs)
-    logits = network.masked_logits(params, jnp.take_along_axis(hidden, slots[..., None], axis=1))
-    following = network.next_region_logits(params, network.pool(hidden, inputs), distance_bp)
+    states = network.states(params, inputs)
+    logits = network.masked_logits(params, jnp.take_along_axis(states[-1], slots[..., None], axis=1))
+    following = network.next_region_logits(params, states, inputs, distance_bp)
     return slot_nats(logits, targets), hits(logits, targets), next_region_nats(following, next_tokens)

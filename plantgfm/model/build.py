@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int32
 
 from plantgfm.model import embedding
-from plantgfm.model.config import CLS, PAD, SEP, ModelConfig
-from plantgfm.model.encoder import Encoder
+from plantgfm.model.config import CLS, FIRST_KNOWN, PAD, SEP, ModelConfig
+from plantgfm.model.encoder import NEVER, Encoder
 from plantgfm.model.product import decode
 
 ROW_MULTIPLE = 64
 """Vocabulary rows are padded to a multiple of this, for matrix units and for sharding."""
-
-HIDDEN_LOGIT = -1e9
-"""Logit of the rows that pad the vocabulary: probability exactly zero."""
 
 Params = dict[str, Any]
 """Parameters: nested dictionaries of float32 arrays, named as in `encoder.py`, and `kmer` where factorised."""
@@ -62,17 +60,20 @@ class Network:
         """
         return embedding.fold(params, self.features)
 
-    def hidden(
-        self, params: Params, tokens: Int32[Array, "B L"], *, layers: bool = False
-    ) -> Float[Array, "B L D"] | Float[Array, "layers B L D"]:
-        """States after the final norm; keys at [PAD] are never seen.
+    def states(self, params: Params, tokens: Int32[Array, "B L"]) -> list[Float[Array, "B L D"]]:
+        """The residual stream after the embedding and after each layer, the last one after the final norm.
 
         Args:
             params: factorised or folded parameters.
-            tokens: ids, [CLS] first and [PAD] at the end.
-            layers: return n_layers + 1 states: after the embedding, after each layer, the last one normalised.
+            tokens: ids, [CLS] first and [PAD] at the end; keys at [PAD] are never seen.
         """
-        states = self._module(params).states(tokens)
+        return self._module(params).states(tokens)
+
+    def hidden(
+        self, params: Params, tokens: Int32[Array, "B L"], *, layers: bool = False
+    ) -> Float[Array, "B L D"] | Float[Array, "layers B L D"]:
+        """States after the final norm, or with `layers` all `n_layers` + 1 of `states`, stacked."""
+        states = self.states(params, tokens)
         return jnp.stack(states) if layers else states[-1]
 
     def masked_logits(self, params: Params, hidden: Float[Array, "B M D"]) -> Float[Array, "B M V"]:
@@ -81,11 +82,33 @@ class Network:
         return self._decode(module, module.masked_head(hidden), module.masked_head.bias[...])
 
     def next_region_logits(
-        self, params: Params, pooled: Float[Array, "B D"], distance_bp: Int32[Array, " B"]
-    ) -> Float[Array, "B V"]:
-        """Logits, float32, of the tokens of a window that lies `distance_bp` downstream of the pooled one."""
+        self,
+        params: Params,
+        states: Sequence[Float[Array, "B L D"]],
+        tokens: Int32[Array, "B L"],
+        distance_bp: Int32[Array, " B"],
+    ) -> Float32[Array, "B V"]:
+        """Log probabilities of the tokens of a window that lies `distance_bp` downstream of the given one.
+
+        Args:
+            params: factorised or folded parameters.
+            states: of the upstream window, as `states` gives them: the first and the last are used.
+            tokens: of the upstream window, as the states saw them.
+            distance_bp: gap between the two windows.
+        """
         module = self._module(params)
-        return self._decode(module, module.next_region(pooled, distance_bp), module.next_region.bias[...])
+        head = module.next_region
+        known = (tokens >= FIRST_KNOWN).astype(jnp.float32)
+        histogram = jnp.zeros((len(tokens), self.rows)).at[jnp.arange(len(tokens))[:, None], tokens].add(known)
+        # A mean of n independent tokens varies with 1 / sqrt(n): undone, so that composition is seen at all.
+        composition = self.pool(states[0], tokens) * jnp.sqrt(jnp.float32(tokens.shape[1])).astype(states[0].dtype)
+        summary = jnp.concatenate([composition, self.pool(states[-1], tokens)], axis=-1)
+        state = head(summary, distance_bp)
+        odds = head.copied(state, histogram, distance_bp)
+        decoded = jax.nn.log_softmax(self._decode(module, state, head.bias[...]), axis=-1)
+        share = histogram / jnp.maximum(jnp.sum(histogram, axis=1, keepdims=True), 1.0)
+        copied = jnp.where(share > 0, jnp.log(jnp.where(share > 0, share, 1.0)), NEVER)
+        return jnp.logaddexp(jax.nn.log_sigmoid(-odds) + decoded, jax.nn.log_sigmoid(odds) + copied)
 
     def pool(self, hidden: Float[Array, "B L D"], tokens: Int32[Array, "B L"]) -> Float[Array, "B D"]:
         """Mean state over the positions that hold sequence: not [CLS], [PAD] or [SEP]; zero where there is none."""
@@ -99,7 +122,7 @@ class Network:
 
     def _decode(self, module: Encoder, states: Array, bias: Array) -> Array:
         logits = decode(states, module.embeddings.table[...].astype(states.dtype))
-        bias = jnp.where(jnp.arange(self.rows) < self.vocabulary_size, bias, HIDDEN_LOGIT)
+        bias = jnp.where(jnp.arange(self.rows) < self.vocabulary_size, bias, NEVER)
         return logits + bias.reshape((1,) * (logits.ndim - 1) + (-1,))
 
 

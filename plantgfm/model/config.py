@@ -8,7 +8,9 @@ from enum import Enum
 PAD = 0
 CLS = 1
 SEP = 2
-"""Ids of the special tokens that pooling and attention have to know; `tokenization` gives the same."""
+FIRST_KNOWN = 5
+"""Ids that pooling, attention and copying have to know: three special tokens, and the first one of known sequence
+(below are special tokens and N); `tokenization` gives the same."""
 
 FULL_EVERY = 3
 """With sliding windows on, every third layer attends fully (ModernBERT, arXiv:2412.13663, section 2.1.2)."""

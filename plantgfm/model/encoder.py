@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int32
+from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from plantgfm.model.attention import Pattern, attend
 from plantgfm.model.blocked import attend_by_window
@@ -33,6 +33,16 @@ WHOLE_TOKENS = 256
 
 HEAD_SCALE = 0.1
 """First scale of the norm before the next-region decoder, so that its first prediction is the unigram of its bias."""
+
+
+COPIED_SHARE = 0.018
+"""First share of a next-region prediction that is the upstream window's histogram, where no token comes twice."""
+
+HEADS_VERSION = 2
+"""Raised when the parameters of a head change; part of a run's identity, so that no checkpoint of others goes on."""
+
+NEVER = -1e9
+"""Logit, or log odds, of what has probability exactly zero."""
 
 
 class Norm(nnx.Module):
@@ -149,17 +159,39 @@ class MaskedHead(nnx.Module):
 
 
 class NextRegionHead(nnx.Module):
-    """Dense, GELU and norm over a pooled window and a distance, and the bias of the tied decoder."""
+    """What a window says of the one downstream: a state for the tied decoder, and how much to copy from the window.
+
+    Dense, GELU and norm over two summaries of the window (its embedded tokens, which keep their composition, and its
+    final states) and the distance. The prediction is a mixture of the decoder's distribution and of the window's own
+    histogram, the pointer-generator of See et al. 2017 (arXiv:1704.04368); the share that is copied depends on how
+    repetitive the window is and on the distance, and starts at `COPIED_SHARE` of an ordinary one.
+    """
 
     def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
-        self.dense = Linear(config.d_model + 2 * N_FREQUENCIES, config.d_model, std=config.init_std, rngs=rngs)
+        inputs = 2 * config.d_model + 2 * N_FREQUENCIES
+        self.dense = Linear(inputs, config.d_model, std=config.init_std, rngs=rngs)
         self.norm = Norm(config.d_model, config.norm_eps, scale=HEAD_SCALE)
         self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
+        self.copy_scale = nnx.Param(jnp.zeros((config.d_model + 2 + 2 * N_FREQUENCIES,), jnp.float32))
+        self.copy_bias = nnx.Param(jnp.full((1,), math.log(COPIED_SHARE / (1.0 - COPIED_SHARE)), jnp.float32))
 
-    def __call__(self, pooled: Float[Array, "B D"], distance_bp: Int32[Array, " B"]) -> Float[Array, "B D"]:
+    def __call__(self, summary: Float[Array, "B W"], distance_bp: Int32[Array, " B"]) -> Float[Array, "B D"]:
         """What the decoder multiplies with the token vectors; the distance enters by waves over its logarithm."""
-        waves = distance_features(distance_bp).astype(pooled.dtype)
-        return self.norm(jax.nn.gelu(self.dense(jnp.concatenate([pooled, waves], axis=-1)), approximate=False))
+        waves = distance_features(distance_bp).astype(summary.dtype)
+        return self.norm(jax.nn.gelu(self.dense(jnp.concatenate([summary, waves], axis=-1)), approximate=False))
+
+    def copied(
+        self, state: Float[Array, "B D"], histogram: Float32[Array, "B V"], distance_bp: Int32[Array, " B"]
+    ) -> Float32[Array, "B 1"]:
+        """Log odds of copying, from the state, the histogram of counts and the distance; never from an empty one."""
+        count = jnp.sum(histogram, axis=1, keepdims=True)
+        squares = jnp.sum(jnp.square(histogram), axis=1, keepdims=True)
+        # 0 where no token comes twice, log(count) where all are one.
+        repeated = jnp.log(jnp.where(count > 0, squares / jnp.maximum(count, 1.0), 1.0))
+        wide = state.astype(jnp.float32) / HEAD_SCALE
+        inputs = jnp.concatenate([wide, repeated, jnp.minimum(repeated, 1.0), distance_features(distance_bp)], axis=1)
+        odds = inputs @ self.copy_scale[...][:, None] + self.copy_bias[...].reshape(1, 1)
+        return jnp.where(count > 0, odds, NEVER)
 
 
 def distance_features(distance_bp: Int32[Array, " B"]) -> Float[Array, "B F"]:

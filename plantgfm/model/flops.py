@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from plantgfm.model.build import Network
+from plantgfm.model.encoder import N_FREQUENCIES
 
 
 def count_parameters(params: Any) -> int:
@@ -29,8 +30,9 @@ def forward_flops(network: Network, *, tokens: int, slots: int) -> float:
     config = network.config
     linear = tokens * config.d_model * (4 * config.d_model + 3 * config.d_ff)
     attention = sum(2 * tokens * _keys(config, layer, tokens) * config.d_model for layer in range(config.n_layers))
-    head = (slots + 1) * config.d_model * (config.d_model + network.rows)
-    return 2.0 * (config.n_layers * linear + attention + head)
+    masked = slots * config.d_model * (config.d_model + network.rows)
+    following = config.d_model * (2 * config.d_model + 2 * N_FREQUENCIES + network.rows)
+    return 2.0 * (config.n_layers * linear + attention + masked + following)
 
 
 def step_flops(network: Network, *, tokens: int, slots: int) -> float:

@@ -27,7 +27,7 @@ def loss(
     The next region is predicted from the masked pass of the upstream window, and its tokens are targets only.
 
     Args:
-        network: has `fold`, `hidden`, `masked_logits`, `next_region_logits`, `pool` and `vocabulary_size`.
+        network: has `fold`, `states`, `masked_logits`, `next_region_logits` and `vocabulary_size`.
         params: its parameters.
         batch: `schema.Batch`, of arrays that may be traced.
         key: of the masks.
@@ -40,8 +40,8 @@ def loss(
     """
     masks = draw_masks(key, batch.tokens, config, vocabulary_size=network.vocabulary_size, evaluate=evaluate)
     params = network.fold(params)
-    hidden = network.hidden(params, masks.inputs)
-    logits = network.masked_logits(params, jnp.take_along_axis(hidden, masks.slots[..., None], axis=1))
+    states = network.states(params, masks.inputs)
+    logits = network.masked_logits(params, jnp.take_along_axis(states[-1], masks.slots[..., None], axis=1))
     repeat = jnp.take_along_axis(batch.repeat_fraction, masks.slots, axis=1)
     masked, sums = masked_loss(logits, masks.targets, masks.slot_valid, repeat, repeat_weight=config.repeat_weight)
     if n_species:
@@ -49,9 +49,8 @@ def loss(
         nats = slot_nats(logits, masks.targets) * used
         sums["species_nats"] = species_sums(nats, batch.species, n_species=n_species)
         sums["species_tokens"] = species_sums(used, batch.species, n_species=n_species)
-    pooled = network.pool(hidden, masks.inputs)
     following, next_sums = next_region_loss(
-        network.next_region_logits(params, pooled, batch.distance_bp), batch.next_tokens
+        network.next_region_logits(params, states, masks.inputs, batch.distance_bp), batch.next_tokens
     )
     # Without a weight the next region is scored, and costs no backward pass.
     total = masked + config.next_region_weight * following if config.next_region_weight else masked

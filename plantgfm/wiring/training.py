@@ -18,6 +18,7 @@ from plantgfm.curation.curate import Curation
 from plantgfm.evaluation.watch import ValidationEvaluator
 from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
+from plantgfm.model.encoder import HEADS_VERSION
 from plantgfm.objectives.joint import loss
 from plantgfm.partition import batch_sharding as sharding_of_batches
 from plantgfm.partition import make_mesh, state_shardings
@@ -61,6 +62,7 @@ def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> di
     rooms = ("sampler", "model", "objective", "optimizer", "mesh")
     return {
         "corpus": corpus.fingerprint,
+        "heads": HEADS_VERSION,
         "kmer_features": N_FEATURES if config.model.kmer_features else 0,
         "vocabulary": vocabulary.fingerprint,
         "run": {key: value for key, value in plain(config.run).items() if key not in _SILENT},

@@ -34,31 +34,28 @@ class Fixed:
     def fold(self, params):
         return params
 
-    def hidden(self, params, tokens):
-        return jnp.zeros((*tokens.shape, 2))
+    def states(self, params, tokens):
+        return [jnp.zeros((*tokens.shape, 2))]
 
     def masked_logits(self, params, hidden):
         return jnp.broadcast_to(params.reshape(1, 1, -1), (*hidden.shape[:2], params.size))
 
-    def pool(self, hidden, tokens):
-        return hidden[:, 0]
-
-    def next_region_logits(self, params, pooled, distance_bp):
-        return jnp.broadcast_to(params.reshape(1, -1), (pooled.shape[0], params.size))
+    def next_region_logits(self, params, states, tokens, distance_bp):
+        return jnp.broadcast_to(params.reshape(1, -1), (len(tokens), params.size))
 
 
 @dataclass(frozen=True, eq=False)
 class Oracle(Fixed):
     """A network that is told the true tokens: params is [B, M], the targets of every window, in order of the batch."""
 
-    def hidden(self, params, tokens):
-        return jnp.tile(jnp.arange(tokens.shape[0], dtype=jnp.float32)[:, None, None], (1, tokens.shape[1], 2))
+    def states(self, params, tokens):
+        return [jnp.tile(jnp.arange(tokens.shape[0], dtype=jnp.float32)[:, None, None], (1, tokens.shape[1], 2))]
 
     def masked_logits(self, params, hidden):
         return 1e4 * jax.nn.one_hot(params[: hidden.shape[0]], self.vocabulary_size)
 
-    def next_region_logits(self, params, pooled, distance_bp):
-        return jnp.zeros((pooled.shape[0], self.vocabulary_size))
+    def next_region_logits(self, params, states, tokens, distance_bp):
+        return jnp.zeros((len(tokens), self.vocabulary_size))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from plantgfm.model.build import build
-from plantgfm.model.config import CLS, PAD, SEP, ComputeType, ModelConfig
+from plantgfm.model.config import CLS, FIRST_KNOWN, PAD, SEP, ComputeType, ModelConfig
 from plantgfm.model.encoder import Encoder
 from plantgfm.tokenization import vocabulary
 
@@ -28,13 +28,17 @@ def some_tokens(batch=3, length=20, pad=5):
 def test_shapes_and_padded_vocabulary():
     net = network()
     params = net.init(jax.random.key(0))
+    states = net.states(params, some_tokens())
     hidden = net.hidden(params, some_tokens())
     assert hidden.shape == (3, 20, 32)
     assert net.hidden(params, some_tokens(), layers=True).shape == (4, 3, 20, 32)
     logits = net.masked_logits(params, hidden[:, :7])
     assert logits.shape == (3, 7, 128)
     assert np.all(jax.nn.softmax(logits)[..., V:] == 0)
-    assert net.next_region_logits(params, net.pool(hidden, some_tokens()), jnp.array([0, 10, 10_000])).shape == (3, 128)
+    following = net.next_region_logits(params, states, some_tokens(), jnp.array([0, 10, 10_000]))
+    assert following.shape == (3, 128)
+    np.testing.assert_allclose(jax.nn.logsumexp(following, axis=1), np.zeros(3), atol=1e-5)
+    assert np.all(jnp.exp(following)[:, V:] == 0)
 
 
 def test_folding_changes_no_logit_and_leaves_one_table():
@@ -55,9 +59,9 @@ def test_fresh_logits_lie_near_the_log_unigram():
     net = network()
     log_unigram = np.log(np.random.default_rng(2).dirichlet(np.ones(V))).astype(np.float32)
     params = net.init(jax.random.key(0), log_unigram=log_unigram)
-    hidden = net.hidden(params, some_tokens())
-    masked = jax.nn.log_softmax(net.masked_logits(params, hidden))[..., :V]
-    following = net.next_region_logits(params, net.pool(hidden, some_tokens()), jnp.array([0, 10, 10_000]))
+    states = net.states(params, some_tokens())
+    masked = jax.nn.log_softmax(net.masked_logits(params, states[-1]))[..., :V]
+    following = net.next_region_logits(params, states, some_tokens(), jnp.array([0, 10, 10_000]))
     assert np.mean(np.abs(masked - log_unigram.reshape(1, 1, -1))) < 0.15
     assert np.mean(np.abs(jax.nn.log_softmax(following)[:, :V] - log_unigram.reshape(1, -1))) < 0.15
 
@@ -83,11 +87,46 @@ def test_distance_reaches_the_next_region_and_bfloat16_gives_float32_logits():
     net = network(compute_type=ComputeType.BFLOAT16)
     params = net.init(jax.random.key(0))
     tokens = some_tokens()
-    pooled = net.pool(net.hidden(params, tokens), tokens)
-    near, far = (net.next_region_logits(params, pooled, jnp.full(3, d, jnp.int32)) for d in (10, 10_000))
-    assert pooled.dtype == jnp.bfloat16
+    states = net.states(params, tokens)
+    near, far = (net.next_region_logits(params, states, tokens, jnp.full(3, d, jnp.int32)) for d in (10, 10_000))
+    assert states[-1].dtype == jnp.bfloat16
     assert near.dtype == jnp.float32
     assert np.any(near != far)
+
+
+def test_the_next_region_is_a_mixture_of_the_decoder_and_the_histogram_of_the_window():
+    net = network()
+    params = net.init(jax.random.key(0))
+    tokens = some_tokens().at[1, 1:].set(0)  # a window of padding alone has nothing to copy
+    distance = jnp.array([0, 10, 10_000])
+    states = net.states(params, tokens)
+
+    def probabilities(odds: float) -> np.ndarray:
+        head = {**params["next_region"], "copy_bias": jnp.array([odds])}
+        return np.exp(net.next_region_logits({**params, "next_region": head}, states, tokens, distance))
+
+    decoded, mixed, copied = probabilities(-40.0), probabilities(0.0), probabilities(40.0)
+    for row in (0, 2):
+        counts = np.bincount(tokens[row][tokens[row] >= 5], minlength=net.rows)
+        np.testing.assert_allclose(copied[row], counts / counts.sum(), atol=1e-6)
+        np.testing.assert_allclose(mixed[row], (decoded[row] + copied[row]) / 2, atol=1e-6)
+    np.testing.assert_allclose(copied[1], decoded[1], atol=1e-7)
+
+
+def test_gradients_of_the_next_region_are_finite_and_reach_both_summaries():
+    net = network()
+    params = net.init(jax.random.key(0))
+    tokens = some_tokens().at[1, 1:].set(0)
+    states = net.states(params, tokens)
+
+    def loss(params, states):
+        return -net.next_region_logits(params, states, tokens, jnp.array([0, 10, 10_000]))[:, 9].sum()
+
+    of_params, of_states = jax.grad(loss, argnums=(0, 1))(params, states)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((of_params, of_states)))
+    assert np.any(of_params["next_region"]["copy_scale"] != 0)
+    assert np.any(of_states[0] != 0)
+    assert np.any(of_states[-1] != 0)
 
 
 def test_an_embedding_keeps_its_variance_when_it_is_factorised():
@@ -115,3 +154,4 @@ def test_shapes_that_cannot_be_built_name_their_value():
 
 def test_special_tokens_are_those_of_the_vocabulary():
     assert (PAD, CLS, SEP) == (vocabulary.PAD, vocabulary.CLS, vocabulary.SEP)
+    assert FIRST_KNOWN == vocabulary.FIRST_BASE

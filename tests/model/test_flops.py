@@ -12,9 +12,9 @@ def test_the_count_agrees_with_what_the_compiler_counts():
     params = jax.eval_shape(network.init, jax.random.key(0))
 
     def forward(params, tokens):
-        hidden = network.hidden(params, tokens)
-        pooled = network.next_region_logits(params, network.pool(hidden, tokens), tokens[:, 0])
-        return network.masked_logits(params, hidden[:, :20]), pooled
+        states = network.states(params, tokens)
+        following = network.next_region_logits(params, states, tokens, tokens[:, 0])
+        return network.masked_logits(params, states[-1][:, :20]), following
 
     cost = jax.jit(forward).lower(params, jnp.zeros((1, 128), jnp.int32)).cost_analysis()
     ours = forward_flops(network, tokens=128, slots=20)
