@@ -21,7 +21,7 @@ import jax
 from plantgfm.schema import Batch
 from plantgfm.training.checkpoint import Checkpoints
 from plantgfm.training.config import TrainingConfig
-from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard
+from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard, nats_per_token
 from plantgfm.training.progress import Progress, say
 from plantgfm.training.run_folder import RESULT_FILE, RunStatus, locked, open_run, read_json, write_json
 from plantgfm.training.signals import StopRequest, stop_on_signals
@@ -138,6 +138,7 @@ class _Run:
         self._clock, self._write = clock, write
         self._pending: Metrics | None = None
         self._loss = math.nan
+        self._parts: dict[str, float] = {}
         self._cold: tuple[float, int] | None = None  # seconds and tokens up to the first step, which compiles
         self._saved_step = 0
         self._closing = contextlib.ExitStack()
@@ -220,6 +221,7 @@ class _Run:
                 "optimizer.muon_learning_rate, where that is the kind), raise "
                 "optimizer.warmup_steps, or lower optimizer.clip_norm, under another run name"
             )
+        self._parts = nats_per_token(metrics)
         self._averages.add(metrics)
 
     def _is_due(self, every_steps: int) -> bool:
@@ -249,7 +251,7 @@ class _Run:
         self._measure_speed()
         if self._progress is not None:
             speed = self.result.tokens_per_second
-            self._progress.show(self.step, loss=self._loss, tokens_per_second=speed, line=due)
+            self._progress.show(self.step, loss=self._loss, parts=self._parts, tokens_per_second=speed, line=due)
         if not (due or measured):
             return
         if due:

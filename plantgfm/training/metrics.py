@@ -20,6 +20,16 @@ _LATEST = ("learning_rate",)
 _MEANS = ("loss", "gradient_norm")
 
 
+def nats_per_token(metrics: dict[str, Any]) -> dict[str, float]:
+    """Of one step, by objective, without the weights of their sum; {} where the step does not say."""
+    totals = {"masked": ("masked_nats", "masked_tokens"), "next region": ("next_nats", "next_windows")}
+    return {
+        name: float(metrics[nats]) / max(float(metrics[count]), 1.0)
+        for name, (nats, count) in totals.items()
+        if nats in metrics
+    }
+
+
 class Averages:
     """Sums of the metrics of several steps; goes into a checkpoint and comes back as it was."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def say(text: str) -> None:
@@ -26,19 +26,31 @@ class Progress:
         self._began: float | None = None
         self._bar = _bar(start=start, steps=steps) if sys.stderr.isatty() else None
 
-    def show(self, step: int, *, loss: float, tokens_per_second: float, line: bool) -> None:
-        """Tell that `step` steps are done; without a terminal only where `line` is set."""
+    def show(
+        self, step: int, *, loss: float, tokens_per_second: float, line: bool, parts: Mapping[str, float] | None = None
+    ) -> None:
+        """Tell that `step` steps are done; without a terminal only where `line` is set.
+
+        Args:
+            step: how many are done.
+            loss: of the last step, as it is minimised.
+            tokens_per_second: of the run so far.
+            line: write a line where there is no terminal.
+            parts: nats per token of each objective, which the loss weighs and adds up.
+        """
         # The first step compiles, so the time left is judged from the second one on.
         if self._began is None:
             self._began, self._start = self._clock(), step
         elapsed = self._clock() - self._began
         left = elapsed * (self._steps - step) / max(1, step - self._start)
+        told = ", ".join(f"{name} {nats:.4f}" for name, nats in (parts or {}).items())
+        lost = f"loss {loss:.4f}" + (f" ({told})" if told else "")
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.4f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+            self._bar.set_postfix_str(f"{lost}, {tokens_per_second:,.0f} tokens/s", refresh=False)
             self._bar.update(step - self._bar.n)
         elif line:
             known = f"  {clock_text(left)} left" if step > self._start else ""
-            self._write(f"step {step}/{self._steps}  loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s{known}")
+            self._write(f"step {step}/{self._steps}  {lost}  {tokens_per_second:,.0f} tokens/s{known}")
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -1,5 +1,6 @@
 import signal
 
+from plantgfm.training.metrics import nats_per_token
 from plantgfm.training.progress import Progress, clock_text
 from plantgfm.training.signals import stop_on_signals
 
@@ -22,11 +23,12 @@ def test_lines_tell_loss_speed_and_time_left():
     now[0] += 20.0
     progress.show(11, loss=7.5, tokens_per_second=41200.4, line=False)
     now[0] += 20.0
-    progress.show(21, loss=7.25, tokens_per_second=41200.4, line=True)
+    parts = nats_per_token({"masked_nats": 10.0, "masked_tokens": 4.0, "next_nats": 4.75, "next_windows": 1.0})
+    progress.show(21, loss=7.25, parts=parts, tokens_per_second=41200.4, line=True)
     progress.close()
     assert lines == [
         "step 1/101  loss 8.0000  0 tokens/s",
-        "step 21/101  loss 7.2500  41,200 tokens/s  2:40 left",
+        "step 21/101  loss 7.2500 (masked 2.5000, next region 4.7500)  41,200 tokens/s  2:40 left",
     ]
 
 
@@ -39,6 +41,7 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "3/9" in shown and "loss 1.2500" in shown and "1,000 tokens/s" in shown
     assert not lines
+    assert nats_per_token({"loss": 1.0}) == {}
 
 
 def test_the_first_signal_asks_and_the_second_acts_as_usual():
