@@ -1,36 +1,60 @@
 """FASTA: plain, gzip or bgzip, any line width, LF or CRLF, either case, IUPAC codes.
 
-pysam parses; everything it lets pass in silence is checked before (its reader crashes on a directory, yields nothing
-for plain text, turns to FASTQ at a line that starts with `+` or `@`, and knows no line numbers).
+The file is inflated and parsed once, block by block, by a compiled kernel that checks as it goes: a reader that hands
+on what it does not understand (pysam's yields nothing for plain text and turns to FASTQ at a line that starts with `+`
+or `@`) would need a reading of its own for the checks. Memory is bounded by the largest record.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import no_type_check
 
 import numpy as np
-import pysam
 from jaxtyping import UInt8
+from numba import njit
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.streams import atomic_binary, blocks, raw_lines
+from plantgfm.formats.paths import check_file
+from plantgfm.formats.streams import BLOCK_BYTES, atomic_binary, blocks, raw_lines
 from plantgfm.schema import Record
-from plantgfm.sequence import CODE_OF_BYTE, INVALID, REPEAT_BIT, UNKNOWN, mask_of, runs_of
+from plantgfm.sequence import BASE_MASK, CODE_OF_BYTE, INVALID, REPEAT_BIT, UNKNOWN, mask_of
 
 PROTEIN_MIN_LETTERS = 50
 PROTEIN_AMBIGUOUS_FRACTION = 0.5
 
 _LETTER_OF_CODE = np.frombuffer(b"ACGTNNNNacgtnnnn", dtype=np.uint8)
-_CODES = CODE_OF_BYTE.tobytes()
+_AMBIGUOUS, _LETTERS = 16, 32  # a bit of codes other than N that say unknown; what is below the second is a base
+_LINE_FEED, _CARRIAGE_RETURN, _HEADER, _FASTQ = range(_LETTERS, _LETTERS + 4)
+
+
+def _meaning_table() -> np.ndarray:
+    """uint8 [256]: a byte's base code, with the repeat bit for lower case, or what else it is."""
+    meaning = CODE_OF_BYTE.copy()
+    for lower in range(ord("a"), ord("z") + 1):
+        if meaning[lower] != INVALID:
+            meaning[lower] |= REPEAT_BIT
+    for letter in "RYSWKMBDHV":
+        meaning[ord(letter)] |= _AMBIGUOUS
+        meaning[ord(letter.lower())] |= _AMBIGUOUS
+    others = {"\n": _LINE_FEED, "\r": _CARRIAGE_RETURN, ">": _HEADER, "@": _FASTQ, "+": _FASTQ}
+    for letter, what in others.items():
+        meaning[ord(letter)] = what
+    return meaning
+
+
+_MEANING = _meaning_table()
 _WHITE_SPACE = re.compile(r"[ \t\n\v\f\r]")  # what ends a name (`isspace` of C)
-_FIRST_LOWER = ord("a")
-_LINE_FEED = ord("\n")
+_NEW_LINE = 10
+_B = np.uint8
+_GOES_ON, _AT_HEADER, _AT_FASTQ, _AT_INVALID = range(4)
 
 
 def read_fasta(path: str | Path) -> Iterator[Record]:
-    """The records of a FASTA file, in file order; the whole file is checked before the first is handed out.
+    """The records of a FASTA file, in file order, each checked as it is handed out: read to the end before you trust.
 
     U is read as T, every ambiguity code as unknown, lower case as soft mask.
 
@@ -38,36 +62,22 @@ def read_fasta(path: str | Path) -> Iterator[Record]:
         FormatError: for anything that is no nucleotide FASTA, with path, record and line.
     """
     path = Path(path)
-    headers = _check_structure(path)
-    return _records(path, headers)
+    check_file(path)
+    return _or_damage(path, _records(path))
+
+
+def _or_damage(path: Path, records: Iterator[Record]) -> Iterator[Record]:
+    try:
+        yield from records
+    except FormatError:
+        for _ in blocks(path):  # text that damaged compression garbled is no fault of the text: say what is
+            pass
+        raise
 
 
 def fasta_lengths(path: str | Path) -> dict[str, int]:
     """Length in bp of each record, by name, in file order."""
     return {record.name: record.length_bp for record in read_fasta(path)}
-
-
-def _check_structure(path: Path) -> int:
-    """Number of headers; FormatError where the text is no FASTA or the compression is damaged."""
-    headers, line, begun, at_start = 0, 1, False, True
-    for block in blocks(path):
-        if not begun and (text := block.lstrip(b"\r\n")):
-            _check_first(path, text, line + block.count(b"\n", 0, len(block) - len(text)))
-            begun = True
-        letters = np.frombuffer(block, dtype=np.uint8)
-        ends = np.flatnonzero(letters == _LINE_FEED)
-        starts = ends[: ends.size - block.endswith(b"\n")] + 1
-        first = np.concatenate((letters[: int(at_start)], letters[starts]))
-        fastq = np.flatnonzero((first == ord("@")) | (first == ord("+")))
-        if fastq.size:
-            where = line + int(fastq[0]) + (not at_start)
-            raise FormatError(path, f"line starts with {chr(first[fastq[0]])!r}: FASTQ inside FASTA", line=where)
-        headers += int(np.count_nonzero(first == ord(">")))
-        line += ends.size
-        at_start = block.endswith(b"\n")
-    if not begun:
-        raise FormatError(path, "holds empty lines only")
-    return headers
 
 
 def _check_first(path: Path, text: bytes, line: int) -> None:
@@ -81,63 +91,167 @@ def _check_first(path: Path, text: bytes, line: int) -> None:
     raise FormatError(path, f"is no FASTA: text before the first header ('>'): {shown!r}", line=line)
 
 
-def _records(path: Path, headers: int) -> Iterator[Record]:
+@njit(inline="always")
+@no_type_check
+def _plain_line(letters, codes):
+    """Codes of a line of A, C, G, T and N, in vectors: how many are N, and the case of all; -1 for any other line."""
+    strange, lower, upper, unknown = _B(0), _B(0), _B(0), 0
+    for j in range(letters.size):
+        letter = letters[j]
+        capital = _B(letter & _B(0xDF))
+        two_bits = _B((capital >> _B(1)) & _B(3))  # A 0, C 1, T 2, G 3
+        is_n = _B(capital == _B(0x4E))
+        base = _B(capital == _B(0x41)) | _B(capital == _B(0x43)) | _B(capital == _B(0x47)) | _B(capital == _B(0x54))
+        strange = _B(strange | ((base | is_n) ^ _B(1)))
+        lower, upper = _B(lower | (letter & _B(32))), _B(upper | (~letter & _B(32)))
+        codes[j] = _B((two_bits ^ (two_bits >> _B(1))) & _B(is_n - _B(1))) | _B(is_n << _B(2))
+        unknown += is_n
+    if strange or (lower and upper):
+        return -1, 0
+    return unknown, _B(lower >> _B(2))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _parse(letters, meaning, state, codes, edges):
+    """Bases of a piece of text up to the next header; returns why it stopped and the bytes read, codes and edges found.
+
+    `state` holds what goes on from piece to piece: whether a line begins, whether a CR waits for its LF, the line, the
+    case (the repeat bit), bases of the record so far, unknown ones and ambiguous ones among them.
+    """
+    begins, waits, line, case, before, unknown, ambiguous = state
+    n, turns, why, i, width, since, slow = 0, 0, _GOES_ON, 0, 0, 0, 0
+    while i < letters.size:
+        if begins and width and i >= slow and i + width < letters.size and letters[i + width] == _NEW_LINE:
+            plain, its_case = _plain_line(letters[i : i + width], codes[n : n + width])
+            if plain >= 0 and its_case == case and not waits:
+                unknown, n, i, line = unknown + plain, n + width, i + width + 1, line + 1
+                since = i
+                continue
+            slow = i + width
+        what = meaning[letters[i]]
+        if waits and what != _LINE_FEED:
+            why = _AT_INVALID
+            break
+        if what < _LETTERS:
+            codes[n] = what & BASE_MASK
+            if what & REPEAT_BIT != case:
+                case = REPEAT_BIT - case
+                edges[turns] = before + n
+                turns += 1
+            unknown += (what >> 2) & 1
+            ambiguous += what >> 4
+            n += 1
+            begins = 0
+        elif what == _LINE_FEED:
+            begins, waits, line, width, since = 1, 0, line + 1, i - since, i + 1
+        elif what == _CARRIAGE_RETURN:
+            waits = 1
+        else:
+            why = _AT_HEADER if begins and what == _HEADER else _AT_FASTQ if begins and what == _FASTQ else _AT_INVALID
+            break
+        i += 1
+    state[:] = begins, waits, line, case, before + n, unknown, ambiguous
+    return why, i, n, turns
+
+
+@dataclass
+class _Open:
+    """A record that is being read."""
+
+    name: str
+    description: str
+    line: int  # of its header
+    codes: bytearray = field(default_factory=bytearray)
+    edges: list[np.ndarray] = field(default_factory=list)
+
+
+def _records(path: Path) -> Iterator[Record]:
     seen: set[str] = set()
-    # htslib reads a name like "file:x", "data:,x" or "-" as an address; one that starts with "/" is a file.
-    with pysam.FastxFile(str(path.absolute()), persist=False) as entries:
-        while (parts := _next_parts(path, entries, len(seen))) is not None:
-            name, description, sequence = parts
-            _check_entry(path, name, description, sequence, index=len(seen), seen=seen)
-            yield _record(path, name, description, sequence, index=len(seen))
-            seen.add(name)
-    if len(seen) != headers:
-        raise FormatError(path, f"holds {headers} headers, but {len(seen)} records could be read")
+    codes, edges = np.empty(BLOCK_BYTES, dtype=np.uint8), np.empty(BLOCK_BYTES + 1, dtype=np.int64)
+    state = np.array([1, 0, 1, 0, 0, 0, 0], dtype=np.int64)
+    record, header = None, None  # header: the bytes of one that no LF has ended yet
+    for piece in _pieces(path, state):
+        at = 0
+        while at < len(piece):
+            if header is not None:
+                end = piece.find(b"\n", at)
+                header += piece[at : end if end >= 0 else len(piece)]
+                at = end + 1 if end >= 0 else len(piece)
+                if end >= 0:
+                    record, header = _begin(path, header, state, seen), None
+                continue
+            letters = np.frombuffer(piece, dtype=np.uint8)[at:]
+            why, used, n, turns = _parse(letters, _MEANING, state, codes, edges)
+            at += used
+            if record is not None:
+                record.codes += memoryview(codes[:n])
+                record.edges.append(edges[:turns].copy())
+            if why == _AT_HEADER:
+                if record is not None:
+                    yield _finish(path, record, state, index=len(seen) - 1)
+                record, header, at = None, bytearray(), at + 1
+            elif why == _AT_FASTQ:
+                text = f"line starts with {chr(letters[used])!r}: FASTQ inside FASTA"
+                raise FormatError(path, text, line=int(state[2]))
+            elif why == _AT_INVALID:
+                raise _invalid_character(path, record.name, len(seen) - 1)
+    if header is not None:
+        record = _begin(path, header, state, seen)
+    yield _finish(path, record, state, index=len(seen) - 1)
 
 
-def _next_parts(path: Path, entries: pysam.FastxFile, index: int) -> tuple[str, str, str] | None:
-    """Name, description and sequence as pysam reads them; None at the end."""
+def _pieces(path: Path, state: np.ndarray) -> Iterator[bytes]:
+    """The text from its first header on, in pieces of at most `BLOCK_BYTES`; counts the empty lines before it."""
+    begun = False
+    for block in blocks(path):
+        if not begun:
+            text = block.lstrip(b"\r\n")
+            state[2] += block.count(b"\n", 0, len(block) - len(text))
+            if not text:
+                continue
+            _check_first(path, text, int(state[2]))
+            block, begun = text, True
+        if len(block) <= BLOCK_BYTES:
+            yield block
+        else:
+            yield from (block[start : start + BLOCK_BYTES] for start in range(0, len(block), BLOCK_BYTES))
+    if not begun:
+        raise FormatError(path, "holds empty lines only")
+
+
+def _begin(path: Path, header: bytearray, state: np.ndarray, seen: set[str]) -> _Open:
+    line = int(state[2])
     try:
-        entry = next(entries, None)
-        return entry and (entry.name or "", entry.comment or "", entry.sequence or "")
+        text = header.decode("utf-8")
     except UnicodeDecodeError:
-        raise _undecodable(path, index) from None
-    except (ValueError, OSError) as error:
-        raise FormatError(path, f"pysam could not read it: {error}") from None
-
-
-def _check_entry(path: Path, name: str, description: str, sequence: str, *, index: int, seen: set[str]) -> None:
+        name = header.decode("utf-8", "backslashreplace")
+        raise FormatError(path, "header is no UTF-8; write names in ASCII", name, line) from None
+    parts = _WHITE_SPACE.split(text, maxsplit=1)
+    name, description = parts[0], parts[1] if len(parts) > 1 else ""
     if not name:
-        raise FormatError(path, "header without a name", line=_header_line(path, index))
+        raise FormatError(path, "header without a name", line=line)
     if name in seen:
-        raise FormatError(path, "name is used twice; make names unique", name, _header_line(path, index))
+        raise FormatError(path, "name is used twice; make names unique", name, line)
     if "\r" in description.strip():  # sequence would be taken for description
-        message = "header holds a CR: its lines end with CR alone, convert them to LF"
-        raise FormatError(path, message, name, _header_line(path, index))
-    if not sequence:
-        raise FormatError(path, "record without sequence", name, _header_line(path, index))
+        raise FormatError(path, "header holds a CR: its lines end with CR alone, convert them to LF", name, line)
+    seen.add(name)
+    state[:] = 1, 0, line + 1, 0, 0, 0, 0
+    return _Open(name, description.removesuffix("\r"), line)
 
 
-def _record(path: Path, name: str, description: str, sequence: str, *, index: int) -> Record:
-    # pysam leaves the CR of an empty CRLF line that follows the header.
-    text = bytearray(sequence.removeprefix("\r"), "utf-8")
-    raw, codes = (np.frombuffer(letters, dtype=np.uint8) for letters in (text, text.translate(_CODES)))
-    highest = codes.max(initial=0)
-    if highest == INVALID or codes.size == 0:
-        raise _invalid_character(path, name, index)
-    if highest == UNKNOWN:
-        _check_composition(path, name, raw, codes, index=index)
-    lower = raw >= _FIRST_LOWER  # of letters, as all are here
-    runs = runs_of(lower) if lower.any() else np.empty((0, 2), dtype=np.int64)
-    return Record(name=name, description=description.strip(), codes=codes, soft_mask=runs)
-
-
-def _check_composition(path: Path, name: str, raw: np.ndarray, codes: np.ndarray, *, index: int) -> None:
-    """Refuse a protein that happens to use letters of the nucleotide alphabet only."""
-    plain_n = sum(int(np.count_nonzero(raw == ord(letter))) for letter in "Nn")
-    letters, ambiguous = codes.size - plain_n, int(np.count_nonzero(codes == UNKNOWN)) - plain_n
+def _finish(path: Path, record: _Open, state: np.ndarray, *, index: int) -> Record:
+    case, length, unknown, ambiguous = (int(state[i]) for i in range(3, 7))
+    if not length:
+        raise FormatError(path, "record without sequence", record.name, record.line)
+    letters = length - (unknown - ambiguous)
     if letters >= PROTEIN_MIN_LETTERS and ambiguous > PROTEIN_AMBIGUOUS_FRACTION * letters:
+        # A protein that happens to use letters of the nucleotide alphabet only.
         message = f"{ambiguous} of {letters} letters are ambiguity codes: looks like protein, give nucleotides"
-        raise FormatError(path, message, name, _header_line(path, index))
+        raise FormatError(path, message, record.name, record.line)
+    edges = np.concatenate([*record.edges, np.full(1 if case else 0, length, dtype=np.int64)])
+    codes = np.frombuffer(record.codes, dtype=np.uint8)
+    return Record(record.name, record.description.strip(), codes, edges.reshape(-1, 2))
 
 
 def _header_line(path: Path, index: int) -> int | None:
@@ -148,16 +262,6 @@ def _header_line(path: Path, index: int) -> int | None:
                 return number
             index -= 1
     return None
-
-
-def _undecodable(path: Path, index: int) -> FormatError:
-    """The error for record `index` with bytes that are no UTF-8: in its header, else in its sequence."""
-    header = _header_line(path, index)
-    text = next((line for number, line in raw_lines(path) if number == header), b">")
-    name = text[1:].decode("utf-8", "backslashreplace")
-    if not text.isascii():
-        return FormatError(path, "header is no UTF-8; write names in ASCII", name, header)
-    return _invalid_character(path, (name.split() or [""])[0], index)
 
 
 def _invalid_character(path: Path, name: str, index: int) -> FormatError:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import fasta_lengths, read_fasta, write_fasta
 from plantgfm.schema import Record
-from plantgfm.sequence import decode, mask_of, runs_of
+from plantgfm.sequence import decode, encode, mask_of, runs_of
 
 
 def read_text(folder, text: bytes, name="a.fa"):
@@ -104,6 +104,35 @@ def test_the_dress_of_a_file_changes_no_record(tmp_path_factory, texts, dress):
     for text, record in zip(texts, read_fasta(path), strict=True):
         assert decode(record.codes) == text.upper()
         assert runs_of(np.array([c.islower() for c in text])).tolist() == record.soft_mask.tolist()
+
+
+LINES = st.lists(
+    st.tuples(st.integers(1, 70), st.sampled_from(["ACGT", "ACGTN", "acgtn", "acgt", "ACGTacgt", "ACGTRYK"])),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LINES, st.sampled_from([0, 60]), st.integers(0, 2**32 - 1))
+def test_lines_of_one_case_and_others_are_read_alike(tmp_path_factory, lines, width, seed):
+    rng = np.random.default_rng(seed)
+    texts = ["".join(rng.choice(list(letters), width or own)) for own, letters in lines]
+    path = tmp_path_factory.mktemp("l") / "a.fa"
+    path.write_text(">a\n" + "\n".join(texts))
+    (record,) = read_fasta(path)
+    whole = "".join(texts)
+    assert decode(record.codes) == "".join("N" if letter in "RYK" else letter for letter in whole.upper())
+    assert runs_of(np.array([c.islower() for c in whole])).tolist() == record.soft_mask.tolist()
+
+
+def test_a_record_longer_than_a_block_is_read_whole(tmp_path):
+    text = "".join(np.random.default_rng(0).choice(list("ACGTacgtN"), 2_500_000))
+    for name, wrapped in (("one", text), ("many", "\r\n".join(text[i : i + 61] for i in range(0, len(text), 61)))):
+        (tmp_path / name).write_text(f">{name}\n{wrapped}\n>last\nA", newline="")
+        record, last = read_fasta(tmp_path / name)
+        assert np.array_equal(record.codes, encode(text)) and last.length_bp == 1
+        assert np.array_equal(mask_of(record.soft_mask, len(text)), np.char.islower(np.array(list(text))))
 
 
 codes = hnp.arrays(np.uint8, st.integers(1, 400), elements=st.sampled_from([0, 1, 2, 3, 4, 8, 9, 10, 11, 12]))

@@ -1,5 +1,6 @@
-"""Every kind of malformed file gets the one error, with path, record and line, and nothing before it is handed out."""
+"""Every kind of malformed file gets the one error, with path, record and line, and nothing after it is handed out."""
 
+import gzip
 import os
 import pickle
 import socket
@@ -111,13 +112,27 @@ def test_a_disk_that_fails_while_reading_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(streams, "_check_text", fail)
     with pytest.raises(FormatError, match=r"a\.fa: could not be read to its end \(Input/output error\)"):
-        read_fasta(tmp_path / "a.fa")
+        list(read_fasta(tmp_path / "a.fa"))
 
 
-def test_fasta_is_checked_before_a_record_is_asked_for(tmp_path):
+def test_records_before_a_fault_are_read_and_the_fault_is_raised(tmp_path):
     (tmp_path / "a.fa").write_bytes(b">one\nACGT\n@two\nACGT\n")
+    records = read_fasta(tmp_path / "a.fa")
     with pytest.raises(FormatError, match="line 3"):
-        read_fasta(tmp_path / "a.fa")
+        next(records)
+    (tmp_path / "b.fa").write_bytes(b">one\nACGT\n>two\n@two\nACGT\n")
+    records = read_fasta(tmp_path / "b.fa")
+    assert next(records).name == "one"
+    with pytest.raises(FormatError, match="line 4"):
+        next(records)
+
+
+def test_damaged_compression_is_named_before_the_text_that_it_garbled(tmp_path):
+    packed = bytearray(gzip.compress(b">one\n" + b"ACGT" * 200 + b"\n!\n", compresslevel=0))
+    packed[packed.index(b"ACGT") + 40] = ord("*")
+    (tmp_path / "a.fa.gz").write_bytes(packed)
+    with pytest.raises(FormatError, match="corrupt"):
+        list(read_fasta(tmp_path / "a.fa.gz"))
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 6, (1 << 20) - 5, (1 << 20) - 4, (1 << 20) + 1])
@@ -125,7 +140,7 @@ def test_lines_are_counted_across_blocks(tmp_path, size):
     content = b">one\n" + b"A" * size + b"\n+\n"
     (tmp_path / "a.fa").write_bytes(content)
     with pytest.raises(FormatError) as caught:
-        read_fasta(tmp_path / "a.fa")
+        list(read_fasta(tmp_path / "a.fa"))
     assert caught.value.line == 3
 
 
