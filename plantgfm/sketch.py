@@ -14,6 +14,8 @@ skipped; the repeat bit is ignored. Three sketches are made of the hashes:
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from datasketch import LeanMinHash, MinHash
@@ -38,6 +40,9 @@ def _check_bins(bins: int) -> int:
     return bins.bit_length() - 1
 
 
+_BLOCK = 1_024  # hashes at a time: they stay in the nearest cache
+
+
 @njit(inline="always")
 def mix64(value):
     """The fmix64 finaliser of MurmurHash3: a bijection of uint64."""
@@ -49,7 +54,8 @@ def mix64(value):
 
 
 @njit(inline="always")
-def _roll(code, forward, reverse, run, mask, shift):
+def roll(code, forward, reverse, run, mask, shift):
+    """The two strands' codes of the k-mer that ends at a base, and known bases up to it, from those of the last."""
     if code > 3:
         return _U(0), _U(0), 0
     base = _U(code)
@@ -61,52 +67,74 @@ def _canonical(codes, k, out):
     mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
     forward, reverse, run = _U(0), _U(0), 0
     for i in range(codes.size):
-        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
+        forward, reverse, run = roll(codes[i] & 7, forward, reverse, run, mask, shift)
         if i >= k - 1:
             out[i - k + 1] = min(forward, reverse) if run >= k else EMPTY
 
 
 @njit(cache=True, nogil=True)
-def _minhash(codes, k, a, b, signature):
+def _hash_block(codes, k, forward, reverse, run, out):
+    """Hash of the canonical k-mer that ends at each base of a block, `EMPTY` where there is none; and the state."""
     mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
-    forward, reverse, run = _U(0), _U(0), 0
     for i in range(codes.size):
-        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
-        if run >= k:
-            value = mix64(min(forward, reverse))
-            for p in range(a.size):
-                permuted = a[p] * value + b[p]
-                if permuted < signature[p]:
-                    signature[p] = permuted
+        forward, reverse, run = roll(codes[i] & 7, forward, reverse, run, mask, shift)
+        out[i] = min(forward, reverse) if run >= k else EMPTY
+    for i in range(codes.size):  # apart, so that it is done in vectors
+        out[i] = mix64(out[i]) if out[i] != EMPTY else EMPTY
+    return forward, reverse, run
 
 
 @njit(cache=True, nogil=True)
-def _bins(codes, k, bits, window_bp, out):
-    mask, shift, drop = _U((1 << (2 * k)) - 1), _U(2 * (k - 1)), _U(64 - bits)
-    for window in range(out.shape[0]):
-        forward, reverse, run = _U(0), _U(0), 0
-        row = out[window]
-        for i in range(window * window_bp, min(codes.size, (window + 1) * window_bp)):
-            forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
-            if run >= k:
-                value = mix64(min(forward, reverse))
-                if value < row[value >> drop]:
-                    row[value >> drop] = value
+def _permute(hashes, a, b, signature):
+    for p in range(a.size):
+        factor, term, least = a[p], b[p], signature[p]
+        for i in range(hashes.size):
+            least = min(least, factor * hashes[i] + term)
+        signature[p] = least
 
 
 @njit(cache=True, nogil=True)
-def _fraction(codes, k, bound, hashes, places):
-    mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
-    forward, reverse, run, n = _U(0), _U(0), 0, 0
-    for i in range(codes.size):
-        forward, reverse, run = _roll(codes[i] & 7, forward, reverse, run, mask, shift)
-        if run >= k:
-            value = mix64(min(forward, reverse))
-            if value <= bound:
-                if n < hashes.size:
-                    hashes[n], places[n] = value, i - k + 1
-                n += 1
-    return n
+def _survey(codes, k, bins, windows, window_bp, a, b, signature, bound, hashes, places):
+    """One pass over the bases fills every sketch that has room; returns how many hashes lie at or below `bound`."""
+    drop, window_drop = _U(65 - _bits(bins.size)), _U(65 - _bits(windows.shape[1]))
+    block, dense = np.empty(_BLOCK, dtype=np.uint64), np.empty(_BLOCK, dtype=np.uint64)
+    forward, reverse, run, found, start = _U(0), _U(0), 0, 0, 0
+    while start < codes.size:
+        window, into = start // window_bp, start % window_bp
+        part = codes[start : min(start + min(_BLOCK, window_bp - into), codes.size)]
+        here = block[: part.size]
+        forward, reverse, run = _hash_block(part, k, forward, reverse, run, here)
+        if bins.size:
+            for i in range(here.size):
+                if here[i] < bins[here[i] >> drop]:
+                    bins[here[i] >> drop] = here[i]
+        if windows.size:
+            row = windows[window]
+            for i in range(max(0, k - 1 - into), here.size):  # no k-mer crosses a border
+                row[here[i] >> window_drop] = min(row[here[i] >> window_drop], here[i])
+        if signature.size:
+            n = 0
+            for i in range(here.size):
+                dense[n] = here[i]
+                n += here[i] != EMPTY
+            _permute(dense[:n], a, b, signature)
+        if bound:
+            for i in range(here.size):
+                if here[i] <= bound and here[i] != EMPTY:
+                    if found < hashes.size:
+                        hashes[found], places[found] = here[i], start + i - k + 1
+                    found += 1
+        start += here.size
+    return found
+
+
+@njit(inline="always")
+def _bits(size):
+    """Bits of a number, 1 for a power of two of 1 (bins are counted by shifts)."""
+    n = 0
+    while size:
+        n, size = n + 1, size >> 1
+    return max(n, 2)
 
 
 @njit(cache=True, nogil=True)
@@ -144,6 +172,65 @@ def canonical_kmers(codes: UInt8[np.ndarray, "P"], k: int) -> UInt64[np.ndarray,
     return out
 
 
+@dataclass(frozen=True)
+class Survey:
+    """Every sketch of one sequence that a pass over it yields; empty arrays for those not asked for."""
+
+    bins: UInt64[np.ndarray, "bins"]
+    windows: UInt64[np.ndarray, "windows window_bins"]
+    signature: UInt64[np.ndarray, "slots"]
+    hashes: UInt64[np.ndarray, "hashes"]
+    places: Int64[np.ndarray, "hashes"]
+
+
+def survey(
+    codes: UInt8[np.ndarray, "P"],
+    *,
+    k: int,
+    bins: int = 0,
+    window_bins: int = 0,
+    window_bp: int = 0,
+    permutations: int = 0,
+    seed: int = 0,
+    scaled: int = 0,
+) -> Survey:
+    """All sketches of a sequence in one pass, each equal to that of the function that makes it alone.
+
+    Args:
+        codes: bases, with or without the repeat bit.
+        k: length of the k-mers, odd.
+        bins: of `one_permutation`.
+        window_bins: of `window_sketches`.
+        window_bp: of `window_sketches`.
+        permutations: of `minhash`.
+        seed: of `minhash`.
+        scaled: of `fraction`.
+    """
+    _check_k(k)
+    for number in filter(None, (bins, window_bins)):
+        _check_bins(number)
+    row = np.full(bins, EMPTY)
+    windows = np.full((max(1, -(-codes.size // window_bp)) if window_bins else 0, window_bins or 2), EMPTY)
+    signature, (a, b) = np.full(permutations, EMPTY), _permutations(permutations, seed)
+    bound = _U((1 << 64) // scaled - 1) if scaled else _U(0)
+    room = 64 + int(1.5 * codes.size / scaled) if scaled else 0
+    while True:
+        hashes, places = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
+        every = window_bp if window_bins else max(1, codes.size)
+        found = _survey(codes, k, row, windows, every, a, b, signature, bound, hashes, places)
+        if found <= room:
+            return Survey(row, windows, signature, hashes[:found].copy(), places[:found].copy())
+        room = found
+
+
+@lru_cache(maxsize=8)
+def _permutations(permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    if not permutations:
+        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64)
+    a, b = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
+    return np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64)
+
+
 def minhash(codes: UInt8[np.ndarray, "P"], *, k: int, permutations: int, seed: int) -> UInt64[np.ndarray, "slots"]:
     """A permutation signature, bit-equal to datasketch's affine64 MinHash of the canonical k-mer codes.
 
@@ -151,11 +238,7 @@ def minhash(codes: UInt8[np.ndarray, "P"], *, k: int, permutations: int, seed: i
 
     All slots are `EMPTY` where the sequence holds no k-mer. Signatures of parts merge by the minimum of each slot.
     """
-    _check_k(k)
-    a, b = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
-    signature = np.full(permutations, EMPTY)
-    _minhash(codes, k, np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64), signature)
-    return signature
+    return survey(codes, k=k, permutations=permutations, seed=seed).signature
 
 
 def as_datasketch(signature: UInt64[np.ndarray, "slots"], *, seed: int) -> LeanMinHash:
@@ -170,17 +253,14 @@ def one_permutation_as_datasketch(sketch: UInt64[np.ndarray, "bins"], *, seed: i
 
 def one_permutation(codes: UInt8[np.ndarray, "P"], *, k: int, bins: int) -> UInt64[np.ndarray, "bins"]:
     """The smallest hash in each bin of the whole sequence, `EMPTY` where there is none."""
-    return window_sketches(codes, k=k, bins=bins, window_bp=max(1, codes.size))[0]
+    return survey(codes, k=k, bins=bins).bins
 
 
 def window_sketches(
     codes: UInt8[np.ndarray, "P"], *, k: int, bins: int, window_bp: int
 ) -> UInt64[np.ndarray, "windows bins"]:
     """One-permutation sketches of consecutive windows; the last may be short, and k-mers never cross a border."""
-    _check_k(k)
-    out = np.full((max(1, -(-codes.size // window_bp)), bins), EMPTY)
-    _bins(codes, k, _check_bins(bins), window_bp, out)
-    return out
+    return survey(codes, k=k, window_bins=bins, window_bp=window_bp).windows
 
 
 def densify(sketches: UInt64[np.ndarray, "rows bins"]) -> UInt64[np.ndarray, "rows bins"]:
@@ -197,15 +277,8 @@ def fraction(
     codes: UInt8[np.ndarray, "P"], *, k: int, scaled: int
 ) -> tuple[UInt64[np.ndarray, "hashes"], Int64[np.ndarray, "hashes"]]:
     """FracMinHash: each hash below 2**64 / scaled in order of place, and the 0-based start of its k-mer."""
-    _check_k(k)
-    bound = _U((1 << 64) // scaled - 1)
-    room = 64 + int(1.5 * codes.size / scaled)
-    while True:
-        hashes, places = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
-        n = _fraction(codes, k, bound, hashes, places)
-        if n <= room:
-            return hashes[:n].copy(), places[:n].copy()
-        room = n
+    found = survey(codes, k=k, scaled=scaled)
+    return found.hashes, found.places
 
 
 def distinct(values: list[UInt64[np.ndarray, "n"]]) -> UInt64[np.ndarray, "distinct"]:
@@ -260,11 +333,36 @@ def verification_sketches(
     codes: UInt8[np.ndarray, "P"], *, k: int, bins: int, window_bp: int
 ) -> UInt32[np.ndarray, "windows bins"]:
     """One-permutation sketches of windows in half the space: the 32 bits of each minimum below its bin number."""
-    bits = _check_bins(bins)
-    wide = window_sketches(codes, k=k, bins=bins, window_bp=window_bp)
-    narrow = ((wide << _U(bits)) >> _U(32)).astype(np.uint32)
-    narrow[wide == EMPTY] = np.iinfo(np.uint32).max
+    starts = np.arange(0, max(1, codes.size), window_bp)
+    return verification_rows(codes, starts, k=k, bins=bins, window_bp=window_bp)
+
+
+def verification_rows(
+    codes: UInt8[np.ndarray, "P"], starts: Int64[np.ndarray, "chosen"], *, k: int, bins: int, window_bp: int
+) -> UInt32[np.ndarray, "chosen bins"]:
+    """`verification_sketches` of the windows that start at the given bases alone."""
+    _check_k(k)
+    narrow = np.empty((len(starts), bins), dtype=np.uint32)
+    _verify(codes, np.asarray(starts, dtype=np.int64), k, _check_bins(bins), window_bp, narrow)
     return narrow
+
+
+@njit(cache=True, nogil=True)
+def _verify(codes, starts, k, bits, window_bp, out):
+    wide, block = np.empty(out.shape[1], dtype=np.uint64), np.empty(_BLOCK, dtype=np.uint64)
+    for window in range(starts.size):
+        wide[:] = EMPTY
+        forward, reverse, run = _U(0), _U(0), 0
+        whole = codes[starts[window] : starts[window] + window_bp]
+        for start in range(0, whole.size, _BLOCK):
+            part = whole[start : start + _BLOCK]
+            forward, reverse, run = _hash_block(part, k, forward, reverse, run, block)
+            for value in block[: part.size]:
+                slot = value >> _U(64 - bits)
+                wide[slot] = min(wide[slot], value)
+        for slot in range(wide.size):
+            value = np.uint32((wide[slot] << _U(bits)) >> _U(32))
+            out[window, slot] = np.uint32(0xFFFFFFFF) if wide[slot] == EMPTY else value
 
 
 def mash_distance(index: Float64[np.ndarray, "n"], k: int) -> Float64[np.ndarray, "n"]:

@@ -166,6 +166,39 @@ def test_distinct_sorts_and_drops_copies():
     assert sketch.distinct([]).tolist() == []
 
 
+def plain_mix(values):
+    values = values.copy()
+    for shift, factor in ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53), (33, 1)):
+        values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
+    return values
+
+
+@pytest.mark.parametrize(("length_bp", "window_bp"), [(5_000, 700), (1_024, 1_024), (3_100, 3_000), (20, 7), (0, 7)])
+def test_one_pass_gives_what_plain_numpy_gives(length_bp, window_bp):
+    codes, k, bins, window_bins, scaled = random_codes(length_bp) | np.uint8(8), 21, 64, 16, 10
+    codes[1_500:1_600] = 4
+    codes[4_000:4_001] = 12
+    kmers = sketch.canonical_kmers(codes, k)
+    places = np.flatnonzero(kmers != sketch.EMPTY)
+    hashes = plain_mix(kmers[places])
+    found = sketch.survey(
+        codes, k=k, bins=bins, window_bins=window_bins, window_bp=window_bp, permutations=8, seed=3, scaled=scaled
+    )
+
+    def minima(values, slots):
+        return [min([v for v in values.tolist() if v * slots >> 64 == i], default=2**64 - 1) for i in range(slots)]
+
+    assert found.bins.tolist() == minima(hashes, bins)
+    for window, row in enumerate(found.windows):
+        inside = (places >= window * window_bp) & (places + k <= (window + 1) * window_bp)
+        assert row.tolist() == minima(hashes[inside], window_bins)
+    below = hashes <= 2**64 // scaled - 1
+    assert np.array_equal(found.hashes, hashes[below]) and np.array_equal(found.places, places[below])
+    theirs = MinHash(num_perm=8, seed=3, scheme="affine64", hashfunc=int)
+    theirs.update_batch(kmers[places].tolist())
+    assert np.array_equal(found.signature, theirs.hashvalues)
+
+
 @pytest.mark.parametrize("k", [2, 20, 33])
 def test_bad_k_is_named(k):
     with pytest.raises(ValueError, match=f"k = {k}"):

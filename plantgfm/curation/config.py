@@ -136,7 +136,16 @@ class RepeatConfig:
     min_count: int = 3  # k-mers seen at least this often in the assembly, on either strand
     dust_window: int = 64
     dust_threshold: int = 20
-    batch_kmers: int = 32_000_000  # sorted at a time: bounds memory at 8 bytes each
+    max_kmers: int = (
+        64_000_000  # held at 8 bytes each; of a larger assembly, one k-mer of as many as it takes is counted
+    )
+
+    def __post_init__(self):
+        if self.k % 2 == 0 or not 3 <= self.k <= 31:
+            raise ValueError(f"repeats.k = {self.k} must be odd and lie between 3 and 31")
+        if not 1 <= self.min_count < 1 << 16 or not 1 <= self.max_kmers <= 1 << 26:
+            text = f"repeats.min_count = {self.min_count} must lie between 1 and 65,535"
+            raise ValueError(f"{text} and repeats.max_kmers = {self.max_kmers} between 1 and {1 << 26:,}")
 
 
 @dataclass

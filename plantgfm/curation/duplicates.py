@@ -19,7 +19,7 @@ from jaxtyping import UInt8, UInt64
 
 from plantgfm.curation.config import DuplicateConfig
 from plantgfm.curation.contained import find_containers
-from plantgfm.curation.windows import LSH_WEIGHTS
+from plantgfm.curation.windows import bands_and_rows
 from plantgfm.sketch import (
     EMPTY,
     as_datasketch,
@@ -165,7 +165,8 @@ def rank(sequence: Sequence, fit: float) -> tuple:
 
 def candidate_pairs(sequences: list[Sequence], min_jaccard: float, config: DuplicateConfig) -> list[tuple[int, int]]:
     """Pairs (i < j) that LSH or equal digests propose, sorted."""
-    lsh = MinHashLSH(threshold=min_jaccard, num_perm=config.permutations, weights=LSH_WEIGHTS)
+    slots = config.permutations
+    lsh = MinHashLSH(num_perm=slots, params=bands_and_rows(min_jaccard, slots))
     sketched = {
         i: as_datasketch(one.signature, seed=config.seed)
         for i, one in enumerate(sequences)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
+from numba import njit
 
 from plantgfm.schema import Compartment, Outcome
-from plantgfm.sequence import BASE_MASK, UNKNOWN, runs_of
+from plantgfm.sequence import BASE_MASK, UNKNOWN
 
 GAP_BP = 10  # unknown bases that part two contigs, as in BUSCO and FCS-GX
 
@@ -75,12 +77,54 @@ def stated_length(name: str, description: str) -> int | None:
     return None
 
 
+@njit(cache=True, nogil=True)
+@no_type_check
+def _composition(codes):
+    """Counts of G and C and of unknown bases, in vectors."""
+    gc, unknown = 0, 0
+    for code in codes:
+        base = np.uint8(code & np.uint8(BASE_MASK))
+        gc += np.uint8(base == 1) | np.uint8(base == 2)
+        unknown += np.uint8(base == UNKNOWN)
+    return gc, unknown
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _unknown_runs(codes, shortest, runs):
+    """Fills in runs of at least `shortest` unknown bases; returns how many there are, and the unknown at the end."""
+    n, start = 0, -1
+    for i in range(codes.size):
+        if codes[i] & BASE_MASK == UNKNOWN:
+            if start < 0:
+                start = i
+        elif start >= 0:
+            if i - start >= shortest:
+                if n < runs.shape[0]:
+                    runs[n, 0], runs[n, 1] = start, i
+                n += 1
+            start = -1
+    if start >= 0 and codes.size - start >= shortest:
+        if n < runs.shape[0]:
+            runs[n, 0], runs[n, 1] = start, codes.size
+        n += 1
+    return n, codes.size - start if start >= 0 else 0
+
+
+def _gaps(codes: UInt8[np.ndarray, "P"]) -> tuple[Int64[np.ndarray, "gaps 2"], int]:
+    room = 64
+    while True:
+        runs = np.empty((room, 2), dtype=np.int64)
+        found, terminal = _unknown_runs(codes, GAP_BP, runs)
+        if found <= room:
+            return runs[:found], terminal
+        room = found
+
+
 def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_lengths: dict[str, int]) -> RecordFacts:
     """The facts of a record; `other_lengths` is what files beside it state, by source."""
-    unknown = (codes & BASE_MASK) == UNKNOWN
-    runs = runs_of(unknown)
-    terminal = int(runs[-1, 1] - runs[-1, 0]) if runs.size and runs[-1, 1] == codes.size else 0
-    gaps = runs[runs[:, 1] - runs[:, 0] >= GAP_BP]
+    gc, unknown = _composition(codes)
+    gaps, terminal = _gaps(codes) if unknown else (np.empty((0, 2), dtype=np.int64), 0)
     contigs = np.append(gaps[:, 0], codes.size) - np.append(0, gaps[:, 1])
     header = stated_length(name, description)
     lengths = {**({"header": header} if header is not None else {}), **other_lengths}
@@ -88,8 +132,8 @@ def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_le
         name=name,
         description=description,
         length_bp=int(codes.size),
-        unknown_bp=int(unknown.sum()),
-        gc_bp=int(np.count_nonzero((codes == 1) | (codes == 2))),
+        unknown_bp=unknown,
+        gc_bp=gc,
         terminal_unknown_bp=terminal,
         gaps=len(gaps),
         stated_lengths=dict(sorted(lengths.items())),

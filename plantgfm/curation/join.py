@@ -27,7 +27,7 @@ from plantgfm.sketch import (
     distinct,
     fraction,
     jaccard_of_identity,
-    verification_sketches,
+    verification_rows,
     window_sketches,
 )
 
@@ -107,7 +107,7 @@ class Joined:
         arrays = {"cluster_id": self.cluster_id, "cluster_size": self.cluster_size}
         names = ("decisions", "accepted", "input_records", "input_bp", "window_bp", "measures", "assemblies")
         names = (*names, "findings")
-        artefact.write({name: getattr(self, name) for name in names}, arrays, [])
+        artefact.write({name: getattr(self, name) for name in names}, arrays)
 
     @classmethod
     def load(cls, artefact: Artefact) -> Joined:
@@ -332,36 +332,34 @@ def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], con
 
 
 def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
-    settings, accepted, sketches, origin = config.duplicates, [], [], []
+    settings, accepted, sketches, records = config.duplicates, [], [], []
     count = 0
     for one in prepared:
         left, at = {row["name"] for row in one.left()}, 0
+        rows = one.arrays["windows"].reshape(-1, settings.window_bins)
         for row in one.description["kept"]:
             stored = sum(_windows_of(end - start, settings.window_bp) for start, end in row["pieces"])
             if row["name"] in left:
                 for start, end in one.pieces[row["name"]]:
                     windows = _windows_of(end - start, settings.window_bp)
                     accepted.append(_piece(one, row, start, end, windows=[count, count + windows]))
-                    origin += [(one, row["name"], start + i * settings.window_bp, end) for i in range(windows)]
+                    records.append((one, row["name"], start, end))
                     count += windows
-                sketches.append(_window_sketches(one, row, one.arrays["windows"][at : at + stored], config))
+                sketches.append(_window_sketches(one, row, rows[at : at + stored], config))
             at += stored
+    ends = np.array([row["windows"][1] for row in accepted], dtype=np.int64)
 
     def verify(chosen: np.ndarray) -> np.ndarray:
-        large = np.empty((chosen.size, settings.bins), dtype=np.uint32)
-        views: dict[tuple[str, str], np.ndarray] = {}
-        for i, number in enumerate(chosen):
-            one, name, start, end = origin[number]
-            key = (one.assembly.key, name)
-            if key not in views:
-                views[key] = one.bases(name)
-            codes = np.ascontiguousarray(views[key][start : min(end, start + settings.window_bp)])
-            large[i] = verification_sketches(codes, k=settings.k, bins=settings.bins, window_bp=settings.window_bp)[0]
-        return large
+        owner, large = np.searchsorted(ends, chosen, side="right"), []
+        for number in np.unique(owner):
+            one, name, start, end = records[number]
+            starts = (chosen[owner == number] - accepted[number]["windows"][0]) * settings.window_bp
+            sizes = {"k": settings.k, "bins": settings.bins, "window_bp": settings.window_bp}
+            large.append(verification_rows(one.bases(name)[start:end], starts, **sizes))
+        return np.concatenate(large)
 
-    everything = np.concatenate([np.empty((0, settings.window_bins), dtype=np.uint64), *sketches])
     index = jaccard_of_identity(settings.window_identity, settings.k)
-    return accepted, *cluster_windows(everything, verify, min_jaccard=index)
+    return accepted, *cluster_windows(sketches, verify, min_jaccard=index)
 
 
 def _windows_of(length_bp: int, window_bp: int) -> int:
@@ -381,8 +379,8 @@ def _window_sketches(one: Prepared, row: dict[str, Any], stored: np.ndarray, con
     if pieces == [tuple(piece) for piece in row["pieces"]]:
         return stored
     bases, size = one.bases(row["name"]), {"bins": settings.window_bins, "window_bp": settings.window_bp}
-    parts = [np.ascontiguousarray(bases[start:end]) for start, end in pieces]
-    return densify(np.concatenate([window_sketches(part, k=settings.k, **size) for part in parts]))
+    parts = [window_sketches(bases[start:end], k=settings.k, **size) for start, end in pieces]
+    return densify(np.concatenate(parts))
 
 
 def _decisions(one: Prepared) -> list[Decision]:

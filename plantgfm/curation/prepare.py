@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt64
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
 from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
 from plantgfm.curation.references import Reference, load_references
-from plantgfm.curation.repeats import low_complexity, repeat_masks
-from plantgfm.curation.store import Artefact, FileHashes
+from plantgfm.curation.repeats import (
+    COMPUTED,
+    SOFT_MASK,
+    low_complexity,
+    mark_frequent,
+    mark_runs,
+    settle_mask,
+    source_of_mask,
+)
+from plantgfm.curation.store import Artefact, FileHashes, Writing
 from plantgfm.formats.busco import GeneCompleteness, read_completeness
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.fasta import fasta_lengths, read_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.manifest import REPORTS
 from plantgfm.formats.numbers import is_whole
@@ -27,9 +36,12 @@ from plantgfm.formats.streams import text_lines
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
-from plantgfm.sketch import densify, distinct, fraction, minhash, one_permutation, window_sketches
+from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 4
+PREPARE_VERSION = 5  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
+
+_LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
+_CHUNK_BP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,47 +79,137 @@ def _sketching(config: CurationConfig) -> list:
     return [duplicates.k, duplicates.seed, *sizes]
 
 
+@dataclass
+class _Reading:
+    """What one pass over the records of a file gathers; of what is as long as the genome, nothing."""
+
+    facts: list[RecordFacts] = field(default_factory=list)  # of all records
+    completeness: list[Verdict] = field(default_factory=list)
+    contamination: list[Verdict] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    masked: dict[str, tuple[list[list[int]], int]] = field(default_factory=dict)  # intervals, and known bases in them
+    screened: list[RecordFacts] = field(default_factory=list)  # of those stored, with their masks
+    stored: list[dict[str, Any]] = field(default_factory=list)  # and what is told of them
+    signatures: list[np.ndarray] = field(default_factory=list)
+    sketch: np.ndarray | None = None  # of all of them
+
+    def screens(self) -> tuple[list[Verdict], list[Finding], dict[str, tuple[list[list[int]], int]], list[RecordFacts]]:
+        """What came of screening."""
+        return self.contamination, self.findings, self.masked, self.screened
+
+
 def prepare(task: Task) -> str:
     """Prepare one assembly and store the result; returns the key of the artefact.
+
+    Records are read, judged, sketched and stored one by one; what only the whole assembly tells (its size, its genes,
+    its score, the k-mers that it repeats) is judged at the end. Memory is bounded by the largest record.
 
     Raises:
         FormatError: for a file that is not what it should be.
     """
     assembly, config = task.assembly, task.config
-    records = list(read_fasta(assembly.fasta))
-    lengths = _other_lengths(assembly)
-    facts = [measure(r.name, r.description, r.codes, lengths.get(r.name, {})) for r in records]
-    verdicts = completeness.judge_records(facts, config.completeness)
-    left = _survivors(facts, verdicts)
-    known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
-    verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
-    left = _survivors(left, verdicts)
-    genes = _genes(assembly)
-    verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
-    left = _survivors(left, verdicts)
-    others = screens.read_screens(assembly, {fact.name: fact.length_bp for fact in facts}, config.contamination)
-    by_name = {record.name: record for record in records}
-    screened = [_screen(fact, by_name[fact.name], task, others) for fact in left]
-    verdicts += [verdict for one in screened for verdict in one.verdicts]
-    clean = {one.record.name: one for one in screened}
-    low = {
-        fact.name: low_complexity(clean[fact.name].record.codes, config.repeats) for fact in _survivors(left, verdicts)
-    }
-    left = [_with_masks(fact, clean[fact.name].record, low[fact.name]) for fact in left if fact.name in low]
-    metrics = assembly_score.assembly_metrics(left, assembly.expected_size_bp, config.assembly_score)
-    verdicts += assembly_score.judge_assembly(left, assembly.expected_size_bp, config.assembly_score)
-    left = _survivors(left, verdicts)
+    lengths, genes, others = _other_lengths(assembly), _genes(assembly), _reports(task)
+    with task.artefact.writing() as out:
+        reading = _Reading()
+        for record in read_fasta(assembly.fasta):
+            _read(record, lengths.get(record.name, {}), task, others, reading, out)
+        verdicts, left = list(reading.completeness), _survivors(reading.facts, reading.completeness)
+        known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
+        verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
+        left = _survivors(left, verdicts)
+        verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
+        left = _survivors(left, verdicts)
+        # A rejected assembly has no other reason to go.
+        more, findings, masked, scored = reading.screens() if left else ([], [], {}, [])
+        verdicts += more
+        metrics = assembly_score.assembly_metrics(scored, assembly.expected_size_bp, config.assembly_score)
+        verdicts += assembly_score.judge_assembly(scored, assembly.expected_size_bp, config.assembly_score)
+        if not _survivors(scored, verdicts):
+            out.clear()
+            reading.stored, reading.signatures, reading.sketch = [], [], None
+        source = _finish_masks(reading, out, config)
     description = {
-        "records": [_figures(fact, clean.get(fact.name), config) for fact in facts],
+        "records": [_figures(fact, masked.get(fact.name, ([], 0)), config) for fact in reading.facts],
         "verdicts": [plain(verdict) for verdict in verdicts],
-        "findings": [plain(finding) for one in screened for finding in one.findings],
+        "findings": [plain(finding) for finding in findings],
         "score_version": assembly_score.SCORE_VERSION,
         "metrics": plain(metrics),
         "genes": plain(genes),
         "known_bp": known_bp,
+        "repeat_source": source,
+        "kept": reading.stored,
     }
-    _store(task, description, [clean[fact.name] for fact in left], [low[fact.name] for fact in left])
+    task.artefact.finish(description, _arrays(reading, config))
     return task.artefact.key
+
+
+def _reports(task: Task) -> screens.Screens:
+    """Reports of other tools; they are checked against the records' lengths, which takes a reading of the file."""
+    assembly = task.assembly
+    named = any((assembly.fcs_gx, assembly.fcs_adaptor, assembly.kraken2))
+    return screens.read_screens(assembly, fasta_lengths(assembly.fasta) if named else {}, task.config.contamination)
+
+
+def _read(
+    record: Record, lengths: dict[str, int], task: Task, others: screens.Screens, reading: _Reading, out: Writing
+) -> None:
+    """Judge one record; sketch and store it where no stage rejects it."""
+    config, codes = task.config, record.codes
+    fact = measure(record.name, record.description, codes, lengths)
+    reading.facts.append(fact)
+    verdicts = completeness.judge_records([fact], config.completeness)
+    reading.completeness += verdicts
+    if not _survivors([fact], verdicts):
+        return
+    found = _survey(codes, config)
+    clean = _screen(fact, record, found, task, others)
+    reading.contamination += clean.verdicts
+    reading.findings += clean.findings
+    reading.masked[fact.name] = clean.masked, clean.masked_bp
+    if not _survivors([fact], clean.verdicts):
+        return
+    if clean.record is not record:
+        codes = clean.record.codes
+        found = replace(_survey(codes, config), windows=_windows_of_pieces(codes, clean.pieces, config))
+    low = low_complexity(codes, config.repeats)
+    reading.screened.append(_with_masks(fact, record, low))
+    hashes = distinct([found.hashes])
+    reading.stored.append({**_describe(record, codes), "hashes": int(hashes.size), "pieces": clean.pieces})
+    reading.signatures.append(found.signature)
+    reading.sketch = found.bins if reading.sketch is None else np.minimum(reading.sketch, found.bins)
+    out.add("windows", densify(found.windows))
+    out.add("hashes", hashes)
+    bases = codes.copy()
+    mark_runs(bases, record.soft_mask, REPEAT_BIT)
+    mark_runs(bases, low, _LOW_BIT)
+    out.bases.write(bases)
+
+
+def _windows_of_pieces(
+    codes: UInt8[np.ndarray, "P"], pieces: list[tuple[int, int]], config: CurationConfig
+) -> UInt64[np.ndarray, "windows bins"]:
+    sizes, k = {"bins": config.duplicates.window_bins, "window_bp": config.duplicates.window_bp}, config.duplicates.k
+    return np.concatenate([window_sketches(codes[start:end], k=k, **sizes) for start, end in pieces])
+
+
+def _survey(codes: UInt8[np.ndarray, "P"], config: CurationConfig) -> Survey:
+    """All sketches of a record, in one pass where screening and duplicates take k-mers of one length."""
+    screen, sizes = config.contamination, config.duplicates
+    one = screen.k == sizes.k
+    found = survey(
+        codes,
+        k=sizes.k,
+        bins=sizes.bins,
+        window_bins=sizes.window_bins,
+        window_bp=sizes.window_bp,
+        permutations=sizes.permutations,
+        seed=sizes.seed,
+        scaled=screen.scaled if one else 0,
+    )
+    if one:
+        return found
+    hashes, places = fraction(codes, k=screen.k, scaled=screen.scaled)
+    return replace(found, hashes=hashes, places=places)
 
 
 def _with_masks(fact: RecordFacts, record: Record, low: np.ndarray) -> RecordFacts:
@@ -127,14 +229,14 @@ class _Clean:
     pieces: list[tuple[int, int]]  # what cuts leave of it; the whole of it where nothing is cut
 
 
-def _figures(fact: RecordFacts, clean: _Clean | None, config: CurationConfig) -> dict[str, Any]:
+def _figures(fact: RecordFacts, masked: tuple[list[list[int]], int], config: CurationConfig) -> dict[str, Any]:
     """What is told of a record later on, whatever becomes of it: the fields of `RecordMeasures`."""
     return {
         **{name: getattr(fact, name) for name in ("name", "length_bp", "unknown_bp", "gaps", "terminal_unknown_bp")},
         "stated": [f"{source} states {bp:,} bp" for source, bp in fact.stated_lengths.items()],
         "truncation_signs": completeness.truncation_signs(fact, config.completeness.truncation_fraction),
-        "masked": clean.masked if clean else [],
-        "masked_bp": clean.masked_bp if clean else 0,
+        "masked": masked[0],
+        "masked_bp": masked[1],
     }
 
 
@@ -152,15 +254,14 @@ def _genes(assembly: Assembly) -> GeneCompleteness | None:
     return genes
 
 
-def _screen(fact: RecordFacts, record: Record, task: Task, others: screens.Screens) -> _Clean:
+def _screen(fact: RecordFacts, record: Record, survey_of_it: Survey, task: Task, others: screens.Screens) -> _Clean:
     settings = task.config.contamination
     references = load_references(task.references, settings.k, settings.scaled, settings.vector_seed_k)
-    hashes, places = fraction(record.codes, k=settings.k, scaled=settings.scaled)
     found = contamination.judge_record(
         fact,
         record.codes,
-        hashes,
-        places,
+        survey_of_it.hashes,
+        survey_of_it.places,
         compartment=task.assembly.compartment,
         references=references,
         config=settings,
@@ -192,42 +293,53 @@ def _clean(record: Record, found: Screened, config: ContaminationConfig) -> _Cle
     return _Clean(clean, verdicts, found.findings, masked.tolist(), masked_bp, pieces)
 
 
-def _store(task: Task, description: dict[str, Any], clean: list[_Clean], low: list[np.ndarray]) -> None:
-    records = [one.record for one in clean]
-    source, masks = repeat_masks(records, task.config.repeats, low)
-    bases = [record.codes | (mask * np.uint8(REPEAT_BIT)) for record, mask in zip(records, masks)]
-    kept = [{**_describe(one.record, part), "pieces": one.pieces} for one, part in zip(clean, bases)]
-    described = {**description, "repeat_source": source, "kept": kept}
-    task.artefact.write(described, _sketches(clean, task.config), bases)
-
-
-def _describe(record: Record, bases: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
+def _describe(record: Record, codes: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
+    reverse = hashlib.sha256()
+    for end in range(codes.size, 0, -_CHUNK_BP):
+        reverse.update(np.ascontiguousarray(reverse_complement(codes[max(0, end - _CHUNK_BP) : end])))
     return {
         "name": record.name,
         "length_bp": record.length_bp,
-        "unknown_bp": int(np.count_nonzero(record.codes == UNKNOWN)),
-        "repeat_bp": int(np.count_nonzero(bases & REPEAT_BIT)),
-        "sha256": hashlib.sha256(bases).hexdigest(),
-        "forward": hashlib.sha256(record.codes).hexdigest(),
-        "reverse": hashlib.sha256(np.ascontiguousarray(reverse_complement(record.codes))).hexdigest(),
+        "unknown_bp": int(np.count_nonzero(codes == UNKNOWN)),
+        "forward": hashlib.sha256(codes).hexdigest(),
+        "reverse": reverse.hexdigest(),
     }
 
 
-def _sketches(clean: list[_Clean], config: CurationConfig) -> dict[str, np.ndarray]:
-    records = [one.record for one in clean]
-    settings, screen = config.duplicates, config.contamination
-    k, empty = settings.k, np.full(settings.bins, np.iinfo(np.uint64).max, dtype=np.uint64)
-    signatures = [minhash(r.codes, k=k, permutations=settings.permutations, seed=settings.seed) for r in records]
-    bins = [one_permutation(r.codes, k=k, bins=settings.bins) for r in records]
-    pieces = [one.record.codes[start:end] for one in clean for start, end in one.pieces]
-    windows = [window_sketches(p, k=k, bins=settings.window_bins, window_bp=settings.window_bp) for p in pieces]
-    hashes = [distinct([fraction(r.codes, k=screen.k, scaled=screen.scaled)[0]]) for r in records]
+def _finish_masks(reading: _Reading, out: Writing, config: CurationConfig) -> str:
+    """Turn the marks of the stored bases into the repeat mask, in place; returns where the mask comes from."""
+    total, soft = (sum(getattr(fact, name) for fact in reading.screened) for name in ("length_bp", "soft_mask_bp"))
+    source = source_of_mask(soft, total, config.repeats)
+    kept, keep_bit = reading.stored, REPEAT_BIT if source == SOFT_MASK else _LOW_BIT
+    if not kept:
+        return COMPUTED
+
+    def marked() -> Iterator[np.ndarray]:
+        at = 0
+        for row in kept:
+            bases = np.empty(row["length_bp"], dtype=np.uint8)
+            out.bases.seek(at)
+            out.bases.readinto(bases)
+            at += bases.size
+            settle_mask(bases, keep_bit)
+            yield bases
+
+    at = 0
+    for row, bases in zip(kept, marked() if source == SOFT_MASK else mark_frequent(marked, total, config.repeats)):
+        row["repeat_bp"] = int(np.count_nonzero(bases & np.uint8(REPEAT_BIT)))
+        row["sha256"] = hashlib.sha256(bases).hexdigest()
+        out.bases.seek(at)
+        out.bases.write(bases)
+        at += bases.size
+    return source
+
+
+def _arrays(reading: _Reading, config: CurationConfig) -> dict[str, np.ndarray]:
+    settings = config.duplicates
     return {
-        "signatures": np.array(signatures, dtype=np.uint64).reshape(-1, settings.permutations),
-        "sketch": np.minimum.reduce([empty, *bins]),
-        "windows": densify(np.concatenate([np.empty((0, settings.window_bins), dtype=np.uint64), *windows])),
-        "hashes": np.concatenate([np.empty(0, dtype=np.uint64), *hashes]),
-        "hash_counts": np.array([part.size for part in hashes], dtype=np.int64),
+        "signatures": np.array(reading.signatures, dtype=np.uint64).reshape(-1, settings.permutations),
+        "sketch": np.full(settings.bins, EMPTY) if reading.sketch is None else reading.sketch,
+        "hash_counts": np.array([row["hashes"] for row in reading.stored], dtype=np.int64),
     }
 
 

@@ -2,102 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import no_type_check
+
 import numpy as np
 import pydustmasker
-from jaxtyping import Bool, Int64, UInt8, UInt64
+from jaxtyping import Int64, UInt8
 from numba import njit
 
 from plantgfm.curation.config import RepeatConfig
-from plantgfm.schema import Record
-from plantgfm.sequence import decode, mask_of
-from plantgfm.sketch import EMPTY, canonical_kmers, distinct, mix64
+from plantgfm.curation.multiplicity import Multiplicity
+from plantgfm.sequence import BASE_MASK, REPEAT_BIT, decode
 
 SOFT_MASK = "soft-mask"
 COMPUTED = "low-complexity+multiplicity"
 
-_U = np.uint64
+_CHUNK_BP = 1 << 22
 
 
-def repeat_masks(
-    records: list[Record], config: RepeatConfig, runs: list[Int64[np.ndarray, "runs 2"]] | None = None
-) -> tuple[str, list[Bool[np.ndarray, "P"]]]:
-    """Where the mask comes from (`SOFT_MASK` or `COMPUTED`), and the mask of each record.
-
-    Args:
-        records: of one assembly.
-        config: settings.
-        runs: what `low_complexity` found in each record, where that is known already.
-    """
-    if not records:
-        return COMPUTED, []
-    total = sum(record.length_bp for record in records)
-    soft = sum(int((record.soft_mask[:, 1] - record.soft_mask[:, 0]).sum()) for record in records)
-    if soft and config.min_soft_mask_fraction * total <= soft < total:
-        return SOFT_MASK, [mask_of(record.soft_mask, record.length_bp) for record in records]
-    masks = [np.zeros(record.length_bp, dtype=bool) for record in records]
-    _mask_frequent([record.codes for record in records], masks, config)
-    for low, mask in zip(runs or [low_complexity(record.codes, config) for record in records], masks):
-        for start, end in low:
-            mask[start:end] = True
-    return COMPUTED, masks
+def source_of_mask(soft_bp: int, total_bp: int, config: RepeatConfig) -> str:
+    """`SOFT_MASK` where an assembly's soft mask says something, neither nothing nor everything; else `COMPUTED`."""
+    says = soft_bp and config.min_soft_mask_fraction * total_bp <= soft_bp < total_bp
+    return SOFT_MASK if says else COMPUTED
 
 
 def low_complexity(codes: UInt8[np.ndarray, "P"], config: RepeatConfig) -> Int64[np.ndarray, "runs 2"]:
     """Low-complexity runs by symmetric DUST (Morgulis et al. 2006, doi:10.1089/cmb.2006.13.1028)."""
     if codes.size < 4:
         return np.empty((0, 2), dtype=np.int64)
-    masker = pydustmasker.DustMasker(decode(codes), config.dust_window, config.dust_threshold)
-    return np.array(masker.intervals, dtype=np.int64).reshape(-1, 2)
+    found, margin = [], 4 * config.dust_window  # what lies further off says nothing of a base
+    for start in range(0, codes.size, _CHUNK_BP):
+        first, end = max(0, start - margin), min(codes.size, start + _CHUNK_BP)
+        text = decode(codes[first : end + margin])
+        masker = pydustmasker.DustMasker(text, config.dust_window, config.dust_threshold)
+        runs = np.array(masker.intervals, dtype=np.int64).reshape(-1, 2) + first
+        runs = runs[(runs[:, 1] > start) & (runs[:, 0] < end)]
+        found.append(np.stack([np.maximum(runs[:, 0], start), np.minimum(runs[:, 1], end)], axis=1))
+    return np.concatenate(found)
 
 
-def frequent_kmers(sequences: list[UInt8[np.ndarray, "P"]], config: RepeatConfig) -> UInt64[np.ndarray, "kmers"]:
-    """Canonical k-mers seen at least `min_count` times over all sequences, sorted; memory is bounded by batches."""
-    total = sum(sequence.size for sequence in sequences)
-    batches = max(1, -(-total // config.batch_kmers))
-    found = []
-    for batch in range(batches):
-        kmers = np.concatenate([_batch_of(sequence, config.k, batch, batches) for sequence in sequences])
-        kmers.sort()
-        last = kmers.size - config.min_count + 1
-        repeated = kmers[: max(0, last)][kmers[: max(0, last)] == kmers[config.min_count - 1 :][: max(0, last)]]
-        found.append(distinct([repeated]))
-    return distinct(found)
-
-
-def _batch_of(sequence: np.ndarray, k: int, batch: int, batches: int) -> np.ndarray:
-    kmers = canonical_kmers(sequence, k)
-    return kmers[(kmers != EMPTY) & ((batches == 1) | (kmers % _U(batches) == _U(batch)))]
-
-
-def _mask_frequent(sequences: list[np.ndarray], masks: list[np.ndarray], config: RepeatConfig) -> None:
-    frequent = frequent_kmers(sequences, config)
-    if not frequent.size:
-        return
-    table = np.full(1 << int(np.ceil(np.log2(2 * frequent.size + 2))), EMPTY)
-    _fill(table, frequent)
-    for sequence, mask in zip(sequences, masks):
-        _mark(table, canonical_kmers(sequence, config.k), config.k, mask)
+def mark_runs(bases: UInt8[np.ndarray, "P"], runs: Int64[np.ndarray, "runs 2"], bit: int) -> None:
+    """Set a bit of the bases inside the runs, in place."""
+    _set(bases, np.ascontiguousarray(runs, dtype=np.int64), np.uint8(bit))
 
 
 @njit(cache=True, nogil=True)
-def _fill(table, kmers):
-    last = _U(table.size - 1)
-    for kmer in kmers:
-        slot = mix64(kmer) & last
-        while table[slot] != EMPTY:
-            slot = (slot + _U(1)) & last
-        table[slot] = kmer
+@no_type_check
+def _set(bases, runs, bit):
+    for run in runs:
+        for i in range(run[0], run[1]):
+            bases[i] |= bit
+
+
+def settle_mask(bases: UInt8[np.ndarray, "P"], bit: int) -> None:
+    """Make one bit of marked bases their repeat bit and drop every other mark, in place."""
+    _settle(bases, np.uint8(bit))
 
 
 @njit(cache=True, nogil=True)
-def _mark(table, kmers, k, mask):
-    last, covered = _U(table.size - 1), 0
-    for i in range(kmers.size):
-        if kmers[i] == EMPTY:
-            continue
-        slot = mix64(kmers[i]) & last
-        while table[slot] != EMPTY and table[slot] != kmers[i]:
-            slot = (slot + _U(1)) & last
-        if table[slot] == kmers[i]:
-            mask[max(i, covered) : i + k] = True
-            covered = i + k
+@no_type_check
+def _settle(bases, bit):
+    for i in range(bases.size):
+        repeat = np.uint8(REPEAT_BIT) if bases[i] & bit else np.uint8(0)
+        bases[i] = np.uint8(bases[i] & np.uint8(BASE_MASK)) | repeat
+
+
+def mark_frequent(
+    records: Callable[[], Iterable[UInt8[np.ndarray, "P"]]], total_bp: int, config: RepeatConfig
+) -> Iterable[UInt8[np.ndarray, "P"]]:
+    """The records of an assembly once more, each with the repeat bit where its k-mers are frequent in the assembly.
+
+    Args:
+        records: reads them from the first to the last whenever it is called; they are changed in place.
+        total_bp: bases of all of them.
+        config: settings.
+    """
+    counter = Multiplicity(k=config.k, min_count=config.min_count, total_bp=total_bp, max_kmers=config.max_kmers)
+    while not all(counter.add(codes) for codes in records()):
+        counter.thin()
+    counter.settle()
+    for codes in records():
+        counter.mark(codes, REPEAT_BIT)
+        yield codes

@@ -1,20 +1,45 @@
 """The content-addressed store of curation: artefacts of assemblies, and what is known of unchanged files.
 
-An artefact is three files under one key: the bases, the arrays, and a JSON description that is written last, so that an
-artefact with a description is whole. Every file is written under another name and renamed.
+An artefact is a few files under one key: the bases, arrays that are as long as the genome (`ROWS`), small arrays, and a
+JSON description that is written last, so that an artefact with a description is whole. Every file is written under
+another name and renamed; what is as long as the genome is written record by record, and mapped when it is read.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from jaxtyping import UInt64
 
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.identity import canonical_json, file_sha256
+
+ROWS = ("windows", "hashes")
+"""Arrays of uint64 that grow with the genome: window sketches and FracMinHash hashes."""
+
+
+class Writing:
+    """An artefact that is being written: bases and rows of arrays grow record by record, nothing has its name yet."""
+
+    def __init__(self, bases: BinaryIO, rows: dict[str, BinaryIO]):
+        self.bases = bases  # can be read and written over, too
+        self._rows = rows
+
+    def add(self, name: str, rows: UInt64[np.ndarray, "..."]) -> None:
+        """Append rows to one of `ROWS`."""
+        self._rows[name].write(np.ascontiguousarray(rows))
+
+    def clear(self) -> None:
+        """Forget what was written: no record is kept."""
+        for stream in (self.bases, *self._rows.values()):
+            stream.seek(0)
+            stream.truncate()
 
 
 @dataclass(frozen=True)
@@ -39,30 +64,53 @@ class Artefact:
         """The JSON file; written last."""
         return self.folder / f"{self.key}.json"
 
+    def rows(self, name: str) -> Path:
+        """File of uint64, the rows of one of `ROWS` one after another."""
+        return self.folder / f"{self.key}.{name}"
+
     def complete(self) -> bool:
         """True where all files are there."""
         return self.description.is_file() and self.arrays.is_file() and self.bases.is_file()
 
     def read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The description and all arrays."""
+        """The description and all arrays; what was written row by row is mapped, one-dimensional, not read."""
         with np.load(self.arrays) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return self.describe(), arrays
+        paths = {name: self.rows(name) for name in ROWS}
+        mapped = {name: _mapped(path) for name, path in paths.items() if path.is_file()}
+        return self.describe(), {**arrays, **mapped}
 
     def describe(self) -> dict[str, Any]:
         """The description alone."""
         return json.loads(self.description.read_text())
 
-    def write(self, description: Any, arrays: dict[str, np.ndarray], bases: list[np.ndarray]) -> None:
-        """Write all files, the description last; nothing half-written stays."""
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Bases and rows take their names when the block ends without an error; `finish` the artefact after it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_binary(self.bases) as stream:
-            for part in bases:
-                stream.write(part)
+        with ExitStack() as stack:
+            rows = {name: stack.enter_context(atomic_binary(self.rows(name))) for name in ROWS}
+            yield Writing(stack.enter_context(atomic_binary(self.bases)), rows)
+
+    def finish(self, description: Any, arrays: dict[str, np.ndarray]) -> None:
+        """Write the arrays and, last, the description; nothing half-written stays."""
         with atomic_binary(self.arrays) as stream:
             np.savez(stream, **arrays)
         with atomic_text(self.description) as stream:
             stream.write(canonical_json(description))
+
+    def write(self, description: Any, arrays: dict[str, np.ndarray]) -> None:
+        """Write an artefact without bases or rows."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_binary(self.bases):
+            pass
+        self.finish(description, arrays)
+
+
+def _mapped(path: Path) -> UInt64[np.ndarray, "values"]:
+    if path.stat().st_size == 0:  # what is empty can't be mapped
+        return np.empty(0, dtype=np.uint64)
+    return np.asarray(np.memmap(path, dtype=np.uint64, mode="r"))
 
 
 class FileHashes:

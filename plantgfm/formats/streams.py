@@ -130,11 +130,12 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 def atomic_binary(path: Path) -> Iterator[BinaryIO]:
     """A stream whose content takes the name `path` only when the block ends without an error.
 
-    A name that ends in `.gz` is compressed, with no time and no name inside: same content, same bytes.
+    A name that ends in `.gz` is compressed, with no time and no name inside: same content, same bytes. Any other stream
+    can be read back and written over while it is open.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with part.open("xb") as raw:
+        with part.open("x+b") as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=raw, mtime=0) as stream:
                     yield stream

@@ -2,9 +2,20 @@
 
 import numpy as np
 import pytest
+from datasketch import MinHashLSH
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
-from plantgfm.curation.windows import bands_for, buckets_of, cluster_windows
-from plantgfm.sketch import EMPTY, densify, jaccard_of_identity, verification_sketches, window_sketches
+from plantgfm.curation import windows as banding
+from plantgfm.curation.windows import bands_for, buckets_of, cluster_windows, components_of
+from plantgfm.sketch import (
+    EMPTY,
+    densify,
+    jaccard_of_identity,
+    one_permutation_as_datasketch,
+    verification_sketches,
+    window_sketches,
+)
 from tests.curation.planted import mutated, random_codes
 
 WIDTH = 6_144
@@ -15,7 +26,7 @@ def cluster(windows):
     codes = np.concatenate(windows)
     sketches = densify(window_sketches(codes, k=21, bins=128, window_bp=WIDTH))
     large = verification_sketches(codes, k=21, bins=1024, window_bp=WIDTH)
-    return cluster_windows(sketches, lambda chosen: large[chosen], min_jaccard=INDEX)
+    return cluster_windows([sketches[:2], sketches[2:2], sketches[2:]], lambda chosen: large[chosen], min_jaccard=INDEX)
 
 
 def test_copies_on_either_strand_cluster_and_others_stay_alone():
@@ -79,5 +90,68 @@ def test_buckets_hold_only_shared_bands():
 
 
 def test_no_windows_give_no_clusters():
-    identity, size = cluster_windows(np.empty((0, 128), np.uint64), lambda chosen: None, min_jaccard=INDEX)
+    identity, size = cluster_windows([np.empty((0, 128), np.uint64)], lambda chosen: None, min_jaccard=INDEX)
     assert identity.size == size.size == 0
+
+
+def related_rows(n, families, slots=128):
+    """Sketches of which some share most slots: members of a family differ in a tenth of them."""
+    rng = np.random.default_rng(n)
+    rows = rng.integers(0, 1 << 63, (n, slots)).astype(np.uint64)
+    base = rng.integers(0, 1 << 63, (families, slots)).astype(np.uint64)
+    members = rng.choice(n, n // 5, replace=False)
+    rows[members] = np.where(
+        rng.random((members.size, slots)) < 0.96, base[rng.integers(0, families, members.size)], rows[members]
+    )
+    return rows
+
+
+def test_candidates_are_those_of_datasketch_on_50_000_windows():
+    rows = related_rows(50_000, 2_000)
+    index = 0.8  # few bands: datasketch takes its time
+    lsh = MinHashLSH(threshold=index, num_perm=128, weights=banding.LSH_WEIGHTS)
+    signatures = [one_permutation_as_datasketch(row, seed=1) for row in rows]
+    with lsh.insertion_session() as session:
+        for i, signature in enumerate(signatures):
+            session.insert(i, signature, check_duplication=False)
+    buckets, sharers = buckets_of(rows, bands_for(index, 128)), {}
+    for i, band in np.argwhere(buckets >= 0).tolist():
+        sharers.setdefault((band, int(buckets[i, band])), set()).add(i)
+    ours = [set() for _ in rows]
+    for members in sharers.values():
+        for i in members:
+            ours[i] |= members
+    for i, signature in enumerate(signatures):
+        assert set(lsh.query(signature)) == (ours[i] or {i})
+    edges = np.array([(i, j) for i, others in enumerate(ours) for j in others])
+    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(len(rows), len(rows)))
+    _, theirs = connected_components(graph, directed=False)
+    smallest = np.full(theirs.max() + 1, len(rows))
+    np.minimum.at(smallest, theirs, np.arange(len(rows)))
+    assert np.array_equal(components_of([rows], bands_for(index, 128)), smallest[theirs])
+    assert 1_000 < np.unique(smallest[theirs]).size < 49_000
+
+
+def test_components_do_not_depend_on_parts_or_on_how_many_bands_are_made_at_a_time(monkeypatch):
+    rows = np.concatenate([related_rows(3_000, 90), np.full((2, 128), EMPTY)])
+    whole = components_of([rows], bands_for(INDEX, 128))
+    assert whole[-2:].tolist() == [3_000, 3_001], "windows without k-mers are alone"
+    monkeypatch.setattr(banding, "_KEYS_AT_A_TIME", 2 * len(rows))
+    monkeypatch.setattr(banding, "_ROWS_AT_A_TIME", 700)
+    assert np.array_equal(components_of([rows[:10], rows[10:10], rows[10:]], bands_for(INDEX, 128)), whole)
+
+
+def test_clusters_do_not_depend_on_batches(monkeypatch):
+    base = [random_codes(WIDTH, i) for i in range(6)]
+    windows = [mutated(base[i % 6], 0.995, i) for i in range(24)]
+    identity, size = cluster(windows)
+    monkeypatch.setattr(banding, "_ROWS_AT_A_TIME", 3)
+    again = cluster(windows)
+    assert np.array_equal(identity, again[0]) and np.array_equal(size, again[1]) and len(set(identity.tolist())) == 6
+
+
+def test_equal_leading_bits_are_no_equal_keys():
+    keys = np.array([7 << 20, (7 << 20) | 1, 7 << 20, 5, (7 << 20) | 1], dtype=np.uint64)
+    parent = np.arange(5)
+    banding._link(keys, banding._sorted_with_rows(keys), keys.size.bit_length(), parent)
+    assert banding._roots(parent).tolist() == [0, 1, 0, 3, 1]

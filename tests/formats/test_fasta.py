@@ -80,6 +80,12 @@ def test_bgzip_is_read_like_plain(tmp_path):
     assert fasta_lengths(tmp_path / "a.fa.gz") == {"a": 200_000}
 
 
+def test_ambiguity_codes_are_counted_beside_lines_of_unknown_bases(tmp_path):
+    lines = [b"N" * 60] * 15 + [b"ACGT"] * 5 + [b"RYKSWM" * 10]
+    with pytest.raises(FormatError, match="60 of 80 letters are ambiguity codes"):
+        read_text(tmp_path, b">a\n" + b"\n".join(lines) + b"\n")
+
+
 def test_codes_can_be_changed_by_their_owner(tmp_path):
     (record,) = read_text(tmp_path, b">a\nACGT\n")
     record.codes[0] = 4
@@ -107,7 +113,7 @@ def test_the_dress_of_a_file_changes_no_record(tmp_path_factory, texts, dress):
 
 
 LINES = st.lists(
-    st.tuples(st.integers(1, 70), st.sampled_from(["ACGT", "ACGTN", "acgtn", "acgt", "ACGTacgt", "ACGTRYK"])),
+    st.tuples(st.integers(1, 70), st.sampled_from(["ACGT", "ACGTN", "acgtn", "acgt", "ACGTacgt", "ACGTACGTACGTRYK"])),
     min_size=1,
     max_size=40,
 )
