@@ -161,6 +161,8 @@ def _check_file(entry: Entry) -> None:
         raise ValueError("assembly is empty")
     if entry.url and not _FILE_NAME.fullmatch(entry.file_name):
         raise ValueError(f"url {entry.url!r} ends in no plain file name")
+    if entry.file_name.lower() == "manifest.csv":  # the table of the folder that files are fetched into
+        raise ValueError(f"url {entry.url!r} is no FASTA file")
     if entry.verified and not entry.url:
         raise ValueError("verified without a url; give it, or say 'no'")
     if entry.verified and not (entry.checksum or entry.checksum_url):
@@ -193,7 +195,8 @@ def _filled(column: str, row: dict[str, str]) -> str:
 
 def _http(column: str, url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts.port  # noqa: B018  raises ValueError where it is no port
+    if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-~]+", url):
         raise ValueError(f"{column} {url!r} is no http or https address")
     return url
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import email.utils
 import http.client
 import random
+import socket
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
+from plantgfm.formats.numbers import is_whole
 from plantgfm.sources.config import FetchConfig
-from plantgfm.sources.errors import FetchError
+from plantgfm.sources.errors import FetchError, said
 
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LIST_BYTES = 64 << 20  # a checksum list is smaller; more is no list
@@ -41,12 +45,52 @@ class Stopped(Exception):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, Range and If-Range with them, but never from https down to http."""
+    """Follows redirects, Range and If-Range with them, but never from https down to http, nor out of HTTP."""
+
+    def http_error_302(self, req, fp, code, msg, headers):
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # also of an address that is none; only an HTTPError keeps the answer, to be closed with it
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise FetchError(f"{req.full_url} redirects to {newurl}, away from https; correct the catalogue's url")
+        if not newurl.startswith(("http:", "https:")):
+            raise FetchError(f"{req.full_url} redirects to {said(newurl)}, no web address; correct the catalogue's url")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _handlers(watch: Callable[[socket.socket], None]) -> tuple[urllib.request.BaseHandler, ...]:
+    """Handlers of http and https that show every socket to `watch`: one that waits can be woken from outside only."""
+
+    class Plain(http.client.HTTPConnection):
+        def connect(self):
+            super().connect()
+            watch(self.sock)
+
+    class Secure(http.client.HTTPSConnection):
+        def connect(self):
+            super().connect()
+            watch(self.sock)
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, req):
+            return self.do_open(Plain, req)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, req):
+            return self.do_open(Secure, req, context=ssl.create_default_context())
+
+    return Http(), Https()
+
+
+def _shut(opened: socket.socket) -> None:
+    with suppress(OSError):  # closed already
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 class Client:
@@ -66,11 +110,21 @@ class Client:
         self._sleep = self._wait if sleep is None else sleep
         self._next_at: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._opener = urllib.request.build_opener(_Redirects)
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._opener = urllib.request.build_opener(_Redirects, *_handlers(self._watch))
 
     def stop(self) -> None:
-        """End every wait and every transfer at its next block."""
+        """End every wait and every transfer at its next block; who waits for a block is woken."""
         self.stopped.set()
+        with self._lock:
+            for waiting in self._sockets:
+                _shut(waiting)
+
+    def _watch(self, opened: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(opened)
+        if self.stopped.is_set():
+            _shut(opened)
 
     def _wait(self, seconds: float) -> None:
         self.stopped.wait(seconds)
@@ -83,8 +137,8 @@ class Client:
             FetchError: any other status, an address that answers with no HTTP.
         """
         self._take_turn(urlsplit(url).hostname or "")
-        request = urllib.request.Request(url, method=method, headers={**_HEADERS, **(headers or {})})
         try:
+            request = urllib.request.Request(url, method=method, headers={**_HEADERS, **(headers or {})})
             return self._opener.open(request, timeout=self.config.stall_s)
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the caller asked for a range and knows what its refusal means
@@ -92,10 +146,15 @@ class Client:
             with closing(error):
                 if error.code in RETRIED_STATUS:
                     wait_s = retry_after(error.headers.get("Retry-After"))
-                    raise TransientError(f"HTTP {error.code} {error.reason}", retry_after_s=wait_s) from None
-                raise FetchError(f"{url}: HTTP {error.code} {error.reason}; check the url of the catalogue") from None
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            raise TransientError(str(getattr(error, "reason", None) or error or type(error).__name__)) from None
+                    raise TransientError(f"HTTP {error.code} {said(error.reason)}", retry_after_s=wait_s) from None
+                reason = f"HTTP {error.code} {said(error.reason)}"
+            raise FetchError(f"{url}: {reason}; check the url of the catalogue") from None
+        except FetchError:
+            raise
+        except (http.client.InvalidURL, ValueError) as error:  # an address that is none
+            raise FetchError(f"{said(url)}: {said(error)}; check the url of the catalogue") from None
+        except (http.client.HTTPException, OSError) as error:  # URLError is an OSError
+            raise TransientError(said(getattr(error, "reason", None) or error or type(error).__name__)) from None
 
     def _take_turn(self, host: str) -> None:
         with self._lock:
@@ -147,8 +206,8 @@ class Client:
                     body = response.read(_LIST_BYTES + 1)
                 except (http.client.HTTPException, OSError) as error:
                     raise TransientError(f"cut short ({error!r})") from None
-            expected = response.headers.get("Content-Length", "")
-            if expected.isdigit() and len(body) < min(int(expected), _LIST_BYTES + 1):
+            expected = stated_length(response)
+            if expected is not None and len(body) < min(expected, _LIST_BYTES + 1):
                 raise TransientError(f"cut short after {len(body)} of {expected} bytes")
             if len(body) > _LIST_BYTES:
                 raise FetchError(f"{url}: over {_LIST_BYTES} bytes, no checksum list; check the catalogue")
@@ -161,20 +220,24 @@ class Client:
 
         def once() -> int | None:
             with self.open(url, method="HEAD") as response:
-                length = response.headers.get("Content-Length", "")
-            return int(length) if length.isdigit() else None
+                return stated_length(response)
 
         return self.persist(once, url)
+
+
+def stated_length(response: http.client.HTTPResponse) -> int | None:
+    """Bytes by Content-Length; None where the header is absent or no number."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if is_whole(text) else None
 
 
 def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
     """Seconds that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3); None where it says nothing."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if is_whole(value.strip()):
         return float(value)
     try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
+    except (ValueError, TypeError, IndexError, OverflowError):  # what email.utils lets through of broken dates
         return None
-    return max(0.0, at.timestamp() - now())

@@ -88,7 +88,10 @@ def fetch(
         if entry.source.is_pointer or not entry.verified:
             raise FetchError(f"{entry.name} is a pointer or not verified; choose entries with `choose`")
     folder, client = Path(folder), client or Client(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise FetchError(f"{folder} is no folder, or lies below a file; give another --out") from None
     with _locked(folder):
         known_rows(folder)  # a manifest that cannot be read is an error now, not after hours
         worker = _Worker(client, folder, progress)
@@ -129,6 +132,8 @@ class _Worker:
         if self.client.stopped.is_set():
             raise Stopped
         checksum, target = self._checksum(entry), self.folder / entry.file_name
+        if target.is_dir():
+            raise FetchError(f"{target} is there, but is a directory; move it away")
         if target.exists():
             if (found := file_checksum(target, checksum.kind)) != checksum:
                 raise FetchError(f"{target} is there, but gives {found} instead of {checksum}; move it away")

@@ -79,12 +79,23 @@ class Stall:
     """Send some bytes, then nothing, with the connection open."""
 
     after_bytes: int
+    hold_s: float = 10
 
     def __call__(self, handler, server, content, start):
         head(handler, content, start)
         handler.wfile.write(content.body[start : start + self.after_bytes])
         handler.wfile.flush()
-        server.done.wait(10)
+        server.done.wait(self.hold_s)
+
+
+@dataclass
+class Raw:
+    """Bytes as they are, in place of an answer."""
+
+    content: bytes
+
+    def __call__(self, handler, _server, _content, _start):
+        handler.wfile.write(self.content)
 
 
 @dataclass

@@ -1,13 +1,16 @@
 """Waits are bounded and polite, retries end, and what a server asks for is heard."""
 
+import threading
+import time
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
-from plantgfm.sources.client import Client, TransientError, _Redirects, retry_after
+from plantgfm.sources.client import Client, Stopped, TransientError, _Redirects, retry_after, stated_length
 from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError
-from tests.sources.server import Cut, Status
+from tests.sources.server import Cut, Raw, Stall, Status
 
 
 def test_the_wait_doubles_up_to_its_bound_and_is_drawn_below_it(waits):
@@ -62,7 +65,8 @@ def test_retry_after_is_a_number_or_a_date():
     assert retry_after("3") == 3
     assert retry_after("Thu, 01 Jan 1970 00:01:40 GMT", now=lambda: 40.0) == 60
     assert retry_after("Thu, 01 Jan 1970 00:01:40 GMT", now=lambda: 400.0) == 0
-    assert retry_after("soon") is None
+    for text in ("soon", "-1", "1e9", "\xb2", "", "Thu, 01 Jan 99999 00:00:00 GMT", "Thu, 32 Foo 1970", "0" * 40):
+        assert retry_after(text) is None, text
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
@@ -90,6 +94,81 @@ def test_a_redirect_in_a_circle_ends(server, client):
     with pytest.raises(FetchError, match="HTTP 302"):
         client.text(server.address + "/a")
     assert len(server.gets("/a")) < 10  # not a circle for each attempt
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:,x", "http://[x", "//["])
+def test_a_redirect_out_of_the_web_is_refused_at_once(server, client, to):
+    server.break_next("/a", Status(302, {"Location": to}))
+    with pytest.raises(FetchError) as caught:
+        client.text(server.address + "/a")
+    assert str(caught.value).isprintable() and "catalogue" in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_to_another_host_is_followed(server, client):
+    server.put("/b", b"text")
+    other = server.address.replace("127.0.0.1", "localhost")
+    server.break_next("/a", Status(302, {"Location": f"{other}/b"}), Status(302, {"Location": "b"}))
+    assert client.text(server.address + "/a") == client.text(server.address + "/a") == "text"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_an_answer_that_is_no_http_is_asked_for_again(server, client, answer):
+    url = server.put("/list", b"text")
+    server.break_next("/list", Raw(answer))
+    assert client.text(url) == "text"
+    assert len(server.gets("/list")) == 2
+
+
+def test_what_a_server_says_cannot_write_on_the_terminal(server, client):
+    server.break_next("/a", Raw(b"HTTP/1.1 404 \x1b[31mgone\x07" + b"!" * 5000 + b"\r\n\r\n"))
+    with pytest.raises(FetchError, match="HTTP 404") as caught:
+        client.text(server.address + "/a")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("length", ["\xb2", "-1", "1e3", "x", "9" * 40])
+def test_a_length_that_is_no_number_is_no_length(server, client, length):
+    answer = f"HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1")
+    server.put("/a", b"text")
+    server.break_next("/a", Raw(answer + b"text"))
+    assert client.text(server.address + "/a") == "text"
+    assert stated_length(SimpleNamespace(headers={"Content-Length": length})) is None
+
+
+@pytest.mark.parametrize("to", ["http://exa mple.org/a", "http://127.0.0.1:port/a", "no address"])
+def test_an_address_that_is_none_is_final(client, waits, to):
+    with pytest.raises(FetchError, match="check the url of the catalogue"):
+        client.text(to)
+    assert waits == []
+
+
+def test_a_stop_wakes_a_request_that_waits(server):
+    client, url, ended = Client(FetchConfig(stall_s=600)), server.put("/a", b"12345"), []
+    server.break_next("/a", Stall(2, hold_s=600))
+
+    def ask():
+        with pytest.raises(Stopped):
+            client.text(url)
+        ended.append(True)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    while not server.gets("/a"):
+        time.sleep(0.01)
+    client.stop()
+    asking.join(timeout=120)
+    assert ended == [True]
 
 
 def test_a_redirect_does_not_leave_encryption():

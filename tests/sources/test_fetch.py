@@ -12,6 +12,7 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.sources.catalogue import Entry, Source
 from plantgfm.sources.client import Stopped
+from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError
 from plantgfm.sources.fetch import LOCK, MANIFEST, fetch, plan
 from plantgfm.sources.transfer import part_of
@@ -191,3 +192,38 @@ def test_a_plan_has_the_sizes_and_writes_nothing(server, entries, tmp_path, clie
     assert {request.method for request in server.requests} == {"HEAD"}
     assert plan(entries[:1], tmp_path / "absent", QUICK, client=client)[0].have_bytes == 0
     assert not (tmp_path / "absent").exists()
+
+
+def test_what_stands_where_a_file_should_go_is_named(server, entries, tmp_path, client):
+    (tmp_path / "genomes" / "rice.fa").mkdir(parents=True)
+    with pytest.raises(FetchError, match=r"rice\.fa is there, but is a directory; move it away"):
+        fetch(entries[:1], tmp_path / "genomes", QUICK, client=client)
+    (tmp_path / "file").write_text("x")
+    server.requests.clear()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FetchError, match="is no folder, or lies below a file; give another --out"):
+            fetch(entries, folder, QUICK, client=client)
+    assert server.requests == [] and (tmp_path / "file").read_text() == "x"
+
+
+def test_two_fetches_at_once_give_one_whole_file_and_one_refusal(server, entries, tmp_path):
+    def slow(handler, running, content, start):
+        time.sleep(0.3)
+        Cut(len(content.body))(handler, running, content, start)
+
+    server.break_next("/rice.fa", slow)
+    outcomes, patient = [], FetchConfig(stall_s=60, host_interval_s=0)
+
+    def run():
+        try:
+            outcomes.append(fetch(entries[:1], tmp_path, patient)[0].read_bytes() == BODIES["rice"])
+        except FetchError as error:
+            outcomes.append("another fetch" in str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == [True, True]
+    assert (tmp_path / "rice.fa").read_bytes() == BODIES["rice"]

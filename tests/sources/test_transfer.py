@@ -1,8 +1,10 @@
 """One file against a server that stalls, truncates, redirects, is busy, changes its mind and lies."""
 
 import hashlib
+import http.client
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from plantgfm.sources.checksums import Checksum
 from plantgfm.sources.client import Stopped
 from plantgfm.sources.errors import FetchError
 from plantgfm.sources.transfer import part_of, transfer
-from tests.sources.server import BrokenChunks, Cut, Headers, Stall, Status
+from tests.sources.server import BrokenChunks, Content, Cut, Headers, Stall, Status
 
 BODY = bytes(range(256)) * 400
 PATH = "/genomes/a.fa.gz"
@@ -224,3 +226,112 @@ def test_a_missing_file_is_final(server, client, tmp_path):
         transfer(client, server.address + PATH, tmp_path / "a.fa.gz", md5(BODY))
     assert list(tmp_path.iterdir()) == []
     assert len(server.gets(PATH)) == 1
+
+
+def test_a_server_that_does_not_know_if_range_is_found_out(server, get):
+    server.put(PATH, BODY)
+    changed = BODY[::-1]
+
+    def change(handler, running, content, start):
+        Cut(1000)(handler, running, content, start)
+        running.put(PATH, changed, etag='"second"')
+
+    stale = {"Content-Range": "bytes 1000-102399/102400", "ETag": '"second"'}
+    server.break_next(PATH, change, Headers(206, stale))
+    assert get(changed) == changed
+    assert ranges(server) == [None, "bytes=1000-", None]
+
+
+def test_pieces_of_two_files_are_fetched_again_once(server, get, client, tmp_path):
+    url = server.put(PATH, BODY)
+    other = {"Content-Range": "bytes 1000-102399/102400"}
+
+    def wrong(handler, running, content, start):
+        Headers(206, other)(handler, running, Content(content.body[::-1]), start)
+
+    server.break_next(PATH, Cut(1000), wrong)
+    assert get() == BODY
+    assert ranges(server) == [None, "bytes=1000-", None]
+    (tmp_path / "a.fa.gz").unlink()
+    server.break_next(PATH, *[Cut(1000), wrong] * 5)
+    with pytest.raises(FetchError, match="nothing was kept"):
+        transfer(client, url, tmp_path / "a.fa.gz", md5(BODY))
+    assert list(tmp_path.iterdir()) == [] and len(server.gets(PATH)) == 7
+
+
+@pytest.mark.parametrize("length", ["1000", "-5", "x"])
+def test_a_wrong_length_gives_no_file(server, client, tmp_path, length):
+    url = server.put(PATH, BODY)
+    server.break_next(PATH, Headers(200, {"Content-Length": length}))
+    if length == "1000":
+        with pytest.raises(FetchError, match="nothing was kept"):
+            transfer(client, url, tmp_path / "a.fa.gz", md5(BODY))
+        assert list(tmp_path.iterdir()) == []
+    else:
+        transfer(client, url, tmp_path / "a.fa.gz", md5(BODY))
+
+
+def test_a_network_that_goes_away_is_waited_for(server, get, monkeypatch):
+    server.put(PATH, BODY)
+    server.break_next(PATH, Cut(1000))
+    read, failures = http.client.HTTPResponse.read1, [OSError(113, "No route to host"), OSError(100, "Network is down")]
+
+    def read1(self, size):
+        if failures:
+            raise failures.pop()
+        return read(self, size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", read1)
+    assert get() == BODY
+    assert failures == [] and len(server.gets(PATH)) == 3
+
+
+def test_a_disk_that_fills_up_is_named_and_the_next_call_goes_on(server, client, get, tmp_path, monkeypatch):
+    url = server.put(PATH, BODY)
+    server.break_next(PATH, Cut(1000))
+    with monkeypatch.context() as patched:
+        patched.setattr("plantgfm.sources.transfer._BLOCK_BYTES", 700)
+        opened = Path.open
+
+        def full(self, mode="r", *args, **kwargs):
+            stream = opened(self, mode, *args, **({"buffering": 0} if mode == "ab" else {}), **kwargs)
+            return Full(stream) if mode == "ab" else stream
+
+        patched.setattr(Path, "open", full)
+        with pytest.raises(FetchError, match=r"\.part cannot be written \(No space left on device\).*make room"):
+            transfer(client, url, tmp_path / "a.fa.gz", md5(BODY))
+    assert part_of(tmp_path / "a.fa.gz").read_bytes() == BODY[:700] and not (tmp_path / "a.fa.gz").exists()
+    assert get() == BODY
+    assert ranges(server)[-1] == "bytes=700-"
+
+
+class Full:
+    """A file on a disk with room for one write."""
+
+    def __init__(self, stream):
+        self._stream, self._writes = stream, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stream.close()
+
+    def write(self, block):
+        self._writes += 1
+        if self._writes > 1:
+            raise OSError(28, "No space left on device")
+        return self._stream.write(block)
+
+
+DAMAGED = (b"", b"[]", b"{", b"[" * 9000, b"\xff", b'{"url": 1}', b'{"url": "%s", "validator": 5, "total_bytes": "x"}')
+
+
+@pytest.mark.parametrize("said", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_part_with_a_damaged_origin_is_not_trusted(server, get, tmp_path, said):
+    url = server.put(PATH, BODY)
+    part = part_of(tmp_path / "a.fa.gz")
+    part.write_bytes(b"\0" * 100)
+    part.with_name(part.name + ".json").write_bytes(said.replace(b"%s", url.encode()))
+    assert get() == BODY
+    assert ranges(server) == [None]
