@@ -40,20 +40,29 @@ def restore(kind: type[Settings], values: dict[str, Any]) -> Settings:
     """A dataclass from what `plain` made of one: nested dataclasses, enums by value, plain fields.
 
     Raises:
-        ValueError: for a field that the dataclass does not know, or a value that its enum lacks.
+        ValueError: for a field that the dataclass does not know, a value that its enum lacks, or one of another type.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"stored settings of {kind.__name__} are {str(values)[:40]!r}, no names with values")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(values) - {field.name for field in dataclasses.fields(kind)})
     if unknown:
         raise ValueError(f"stored settings have {unknown[0]!r}, which {kind.__name__} does not know: other version?")
-    return kind(**{name: _restored(hints[name], value) for name, value in values.items()})
+    return kind(**{name: _restored(name, hints[name], value) for name, value in values.items()})
 
 
-def _restored(hint: Any, value: Any) -> Any:
+_PLAIN = {int: int, float: (int, float), str: str, bool: bool, list: list}
+
+
+def _restored(name: str, hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return restore(hint, value)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint(value)
+    kind = typing.get_origin(hint) or hint
+    wanted = kind if dataclasses.is_dataclass(kind) else _PLAIN.get(kind, object)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind in (int, float)):
+        raise ValueError(f"stored settings of {name!r} are damaged: {str(value)[:40]!r} is no {kind.__name__}")
     return value
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from plantgfm.cli.paths import PATH
 from plantgfm.cli.progress import progress_bars
 
 SET = click.option(
@@ -14,7 +15,7 @@ SET = click.option(
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write the world into.")
+@click.option("--out", type=PATH, required=True, help="Folder to write the world into.")
 @click.option("--world", type=click.Choice(["embedded", "null"]), default="embedded", show_default=True)
 @click.option("--seed", type=int, default=None, help="The same seed gives the same bytes.")
 @SET
@@ -46,17 +47,17 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the ledger (Parquet, JSON).")
+@click.argument("manifest", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder for the ledger (Parquet, JSON).")
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("runs/.store"),
     show_default=True,
     help="Artefacts of earlier curations; unchanged input is not processed again.",
 )
-@click.option("--passport", type=click.Path(path_type=Path), help="MCPD table, CSV or TSV.")
-@click.option("--references", type=click.Path(path_type=Path), help="references.tsv: contaminants to screen against.")
+@click.option("--passport", type=PATH, help="MCPD table, CSV or TSV.")
+@click.option("--references", type=PATH, help="references.tsv: contaminants to screen against.")
 @click.option("--processes", type=int, default=1, show_default=True, help="Worker processes.")
 @SET
 def curate(manifest, out, store, passport, references, processes, overrides) -> None:
@@ -88,8 +89,8 @@ def curate(manifest, out, store, passport, references, processes, overrides) -> 
 
 
 @click.command()
-@click.argument("corpus", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file of the vocabulary.")
+@click.argument("corpus", type=PATH)
+@click.option("--out", type=PATH, required=True, help="JSON file of the vocabulary.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Compare with plain 6-mers and BPE.")
 @SET
 def vocabulary(corpus: Path, out: Path, report: bool, overrides: tuple[str, ...]) -> None:

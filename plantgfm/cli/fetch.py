@@ -8,19 +8,16 @@ from pathlib import Path
 import click
 
 from plantgfm.cli.build import SET
+from plantgfm.cli.paths import PATH
 from plantgfm.cli.progress import progress_bars
 
 
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All entries that are verified and have a file.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("genomes"), show_default=True, help="Folder for the files."
-)
+@click.option("--out", type=PATH, default=Path("genomes"), show_default=True, help="Folder for the files.")
 @click.option("--dry-run", is_flag=True, help="Ask the servers for the sizes, show the total, write nothing.")
-@click.option(
-    "--catalogue", type=click.Path(path_type=Path), help="Another catalogue.  [default: data/catalogue.tsv of the code]"
-)
+@click.option("--catalogue", type=PATH, help="Another catalogue.  [default: data/catalogue.tsv of the code]")
 @click.option("--jobs", type=click.IntRange(1, 16), default=2, show_default=True, help="Files at a time.")
 @SET
 def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:

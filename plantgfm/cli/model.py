@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from plantgfm.cli.build import SET
+from plantgfm.cli.paths import PATH
 from plantgfm.cli.progress import progress_bars
 
 
@@ -25,11 +26,9 @@ class Step(click.ParamType):
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the figures; RUN/evaluation[-step-STEP] by default."
-)
+@click.option("--out", type=PATH, help="Folder for the figures; RUN/evaluation[-step-STEP] by default.")
 @SET
 def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tuple[str, ...]) -> None:
     """Score a checkpoint on held-out regions, beside unigram and Markov baselines on the same positions.
@@ -46,8 +45,8 @@ def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tup
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder to write.")
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
 @click.option("--untrained", is_flag=True, help="The parameters before the first step: a baseline for comparisons.")
 def export(run: Path, out: Path, step: int | str | None, untrained: bool) -> None:
@@ -63,10 +62,10 @@ def export(run: Path, out: Path, step: int | str | None, untrained: bool) -> Non
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--fasta", type=click.Path(path_type=Path), help="Genome: FASTA, plain, gzip or bgzip.")
-@click.option("--manifest", type=click.Path(path_type=Path), help="Or a manifest: every file that it lists.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Parquet file of vectors.")
+@click.argument("bundle", type=PATH)
+@click.option("--fasta", type=PATH, help="Genome: FASTA, plain, gzip or bgzip.")
+@click.option("--manifest", type=PATH, help="Or a manifest: every file that it lists.")
+@click.option("--out", type=PATH, required=True, help="Parquet file of vectors.")
 @click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
 @click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")
 @click.option("--pooling", type=click.Choice(["mean", "cls", "max"]), default="mean", show_default=True)

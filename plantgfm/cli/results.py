@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from plantgfm.cli.build import SET
+from plantgfm.cli.paths import PATH
 from plantgfm.cli.progress import progress_bars
-
-PATH = click.Path(path_type=Path)
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from plantgfm.corpus import cache
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.corpus.segments import CorpusRecord
 from plantgfm.corpus.tables import FORMAT_VERSION
+from plantgfm.identity import read_json
 from plantgfm.schema import Regions, Split
 
 KIND = "plantgfm corpus"
@@ -106,15 +106,17 @@ def read_identity(path: Path) -> dict:
         ValueError: when the folder is no corpus, or of another format version.
     """
     try:
-        stated = json.loads((path / IDENTITY_FILE).read_text())
+        stated = read_json(path / IDENTITY_FILE, remedy="write it again")
     except FileNotFoundError:
         raise ValueError(f"{path} is no corpus: it holds no {IDENTITY_FILE}; name a corpus folder") from None
-    except (NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (NotADirectoryError, ValueError) as error:
         raise ValueError(f"{path} is no corpus: {IDENTITY_FILE} can't be read ({error})") from None
-    if not isinstance(stated, dict) or stated.get("kind") != KIND:
+    if stated.get("kind") != KIND:
         raise ValueError(f"{path} is no corpus: its {IDENTITY_FILE} does not say so")
+    if not isinstance(stated.get("config"), dict) or not {"fingerprint", "lineage", "version"} <= stated.keys():
+        raise ValueError(f"{path} is no corpus: its {IDENTITY_FILE} is damaged, write it again")
     if stated["version"] != FORMAT_VERSION:
         raise CorpusVersionError(
-            f"{path} has format version {stated['version']}, this code reads {FORMAT_VERSION}: write it again"
+            f"{path} has format version {stated.get('version')}, this code reads {FORMAT_VERSION}: write it again"
         )
     return stated

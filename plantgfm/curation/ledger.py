@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from plantgfm.curation.findings import Finding, write_intervals
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
 from plantgfm.formats.streams import atomic_binary, atomic_text
-from plantgfm.identity import canonical_json, plain
+from plantgfm.identity import canonical_json, plain, read_json
 from plantgfm.schema import Decision, Outcome
 
 ACCEPTED = "accepted"
@@ -165,7 +164,7 @@ def read_ledger(folder: Path) -> Ledger:
     if not (folder / LEDGER_FILE).is_file():
         raise ValueError(f"{folder} holds no ledger ({LEDGER_FILE} is missing): name a run, or a folder of a curation")
     try:
-        stated = json.loads((folder / LEDGER_FILE).read_text())
+        stated = read_json(folder / LEDGER_FILE, remedy="it is none of ours")
         rows = pq.read_table(folder / "ledger.parquet").to_pylist()
         known = "settings" in stated
         measures = pq.read_table(folder / "measures.parquet").to_pylist() if known else []

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from plantgfm.identity import read_json
+
 FILE_NAME = "evaluation.json"
 _FORMAT = "plantgfm evaluation"
 
@@ -61,9 +63,12 @@ class EvaluationResult:
         """
         path = folder / FILE_NAME
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = read_json(path, remedy="`plantgfm evaluate` writes one")
+        except FileNotFoundError as error:
             raise ValueError(f"{path} can't be read ({error}); `plantgfm evaluate` writes one") from None
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        if content.pop("format", None) != _FORMAT:
             raise ValueError(f"{path} is no {_FORMAT}; `plantgfm evaluate` writes one")
-        return EvaluationResult(**content)
+        try:
+            return EvaluationResult(**content)
+        except TypeError as error:
+            raise ValueError(f"{path} is damaged ({error}); `plantgfm evaluate` writes one") from None

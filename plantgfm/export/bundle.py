@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from plantgfm.export.card import model_card
-from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, restore
+from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, read_json, restore
 from plantgfm.model.build import Network, build
 from plantgfm.model.config import ModelConfig
 from plantgfm.tokenization.vocabulary import Vocabulary
@@ -150,10 +150,10 @@ def _checked_seal(path: Path) -> dict[str, Any]:
             f"{path} is no bundle (bundle.json is missing): make one with `plantgfm export RUN --out DIR`"
         )
     try:
-        seal = json.loads(seal_path.read_text())
+        seal = read_json(seal_path, remedy="export it again")
         version, digests = seal["format_version"], {name: seal["sha256"][name] for name in _PARTS}
         known = fingerprint(seal["sha256"]) == seal["fingerprint"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{seal_path} is damaged: {error!r}") from error
     if not known:
         raise BundleError(f"{seal_path} is damaged: its fingerprint is not that of its digests")

@@ -151,11 +151,11 @@ def _from_json(path: Path, text: str) -> GeneCompleteness:
             return _from_flat_json(path, text, content)
         message = f"has neither an object 'results' (BUSCO 5.4 and later) nor {_FLAT_TOTAL!r} (earlier)"
         raise FormatError(path, f"{message}; give the .txt of that run", line=1)
-    markers = int(_number(path, text, results, "n_markers"))
+    markers = _count(path, text, results, "n_markers")
     lineage = _text(content, "lineage_dataset", "name")
     mode = _text(content, "parameters", "mode")
     if all(f"{word} BUSCOs" in results for word in _JSON_KEYS.values()):
-        counts = {name: int(_number(path, text, results, f"{word} BUSCOs")) for name, word in _JSON_KEYS.items()}
+        counts = {name: _count(path, text, results, f"{word} BUSCOs") for name, word in _JSON_KEYS.items()}
         return _summary(path, "BUSCO", lineage, mode, counts, markers, line=_line_of(text, "n_markers"))
     key = "{} percentage" if "Single copy percentage" in results else "{}"  # BUSCO 5.4 wrote percentages under {}
     shares = {name: _number(path, text, results, key.format(word)) / 100 for name, word in _JSON_KEYS.items()}
@@ -166,9 +166,9 @@ def _from_json(path: Path, text: str) -> GeneCompleteness:
 
 
 def _from_flat_json(path: Path, text: str, content: dict[str, Any]) -> GeneCompleteness:
-    markers = int(_number(path, text, content, _FLAT_TOTAL))
-    counts = {name: int(_number(path, text, content, letter)) for name, letter in _FLAT_KEYS.items()}
-    complete, line = int(_number(path, text, content, "C")), _line_of(text, _FLAT_TOTAL)
+    markers = _count(path, text, content, _FLAT_TOTAL)
+    counts = {name: _count(path, text, content, letter) for name, letter in _FLAT_KEYS.items()}
+    complete, line = _count(path, text, content, "C"), _line_of(text, _FLAT_TOTAL)
     if complete != counts["single"] + counts["duplicated"]:
         raise FormatError(path, f"{complete} complete are not single-copy and duplicated together", line=line)
     lineage, mode = (str(content[key]) if isinstance(content.get(key), str) else "" for key in ("dataset", "mode"))
@@ -192,6 +192,13 @@ def _number(path: Path, text: str, results: dict[str, Any], key: str) -> float:
     if not 0 <= value < float("inf"):
         raise FormatError(path, f"{key!r} is {value}, no share and no count", line=_line_of(text, key))
     return value
+
+
+def _count(path: Path, text: str, results: dict[str, Any], key: str) -> int:
+    value = _number(path, text, results, key)
+    if not value.is_integer():
+        raise FormatError(path, f"{key!r} is {value}, no count", line=_line_of(text, key))
+    return int(value)
 
 
 def _line_of(text: str, key: str) -> int:

@@ -17,6 +17,7 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.numbers import whole
 from plantgfm.formats.streams import atomic_text
 from plantgfm.formats.tables import read_rows
+from plantgfm.identity import read_json
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.search import ranked_windows
 from plantgfm.sequence import Interval
@@ -68,16 +69,20 @@ class RetrievalEvaluation:
 
     @staticmethod
     def read(path: Path) -> RetrievalEvaluation:
-        """Read what `write` wrote."""
-        data = json.loads(path.read_text())
+        """Read what `write` wrote; ValueError where the file is damaged."""
+        remedy = "`plantgfm retrieve --truth` writes one"
+        data = read_json(path, remedy=remedy)
         by_k = ("recall", "recall_low", "recall_high")
-        methods = [
-            MethodScore(**{**row, **{name: {int(k): v for k, v in row[name].items()} for name in by_k}})
-            for row in data["methods"]
-        ]
-        ranks = {name: np.asarray(values, dtype=np.int64) for name, values in data["ranks"].items()}
-        differences = {name: tuple(values) for name, values in data["mrr_difference_to"].items()}
-        return RetrievalEvaluation(methods, ranks, differences, data["queries_without_truth"], data["top_k"])
+        try:
+            methods = [
+                MethodScore(**{**row, **{name: {int(k): v for k, v in row[name].items()} for name in by_k}})
+                for row in data["methods"]
+            ]
+            ranks = {name: np.asarray(values, dtype=np.int64) for name, values in data["ranks"].items()}
+            differences = {name: tuple(values) for name, values in data["mrr_difference_to"].items()}
+            return RetrievalEvaluation(methods, ranks, differences, data["queries_without_truth"], data["top_k"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from None
 
 
 def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Interval]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plantgfm.identity import canonical_json, fingerprint, plain
+from plantgfm.identity import canonical_json, fingerprint, plain, read_json
 
 WORLD_FILE = "world.json"
 
@@ -53,7 +52,7 @@ def _holds(out: Path, mark: str) -> bool:
     path = out / WORLD_FILE
     if not path.is_file():
         raise ValueError(f"{out} holds something that is no simulated world: name another folder or empty this one")
-    found = json.loads(path.read_text()).get("fingerprint")
+    found = read_json(path, remedy="name another folder or empty this one").get("fingerprint")
     if found != mark:
         raise ValueError(
             f"{out} holds world {found}, the settings describe {mark}: name another folder, or delete this one"

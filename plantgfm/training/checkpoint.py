@@ -10,7 +10,6 @@ A step's folder appears by a rename when everything in it is on disk, so a check
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
 import warnings
@@ -23,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from plantgfm.identity import plain
+from plantgfm.identity import plain, read_json
 from plantgfm.training.checksum import checksums
 from plantgfm.training.run_folder import RunMismatch, known_identities, require_same
 from plantgfm.training.state import TrainState
@@ -265,11 +264,14 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
 def _read_position(run_dir: Path, step: int) -> dict[str, Any]:
     path = folder_of(run_dir) / str(step) / "position" / "metadata"
     try:
-        position = json.loads(path.read_text())
+        position = read_json(path, remedy="go on from another step")
     except (OSError, ValueError) as error:
         raise DamagedCheckpoint(f"checkpoint {path.parent.parent} is damaged: {error}") from error
-    if position["step"] != step:
-        raise DamagedCheckpoint(f"checkpoint {path.parent.parent} says that it is step {position['step']}")
+    if position.get("step") != step:
+        raise DamagedCheckpoint(f"checkpoint {path.parent.parent} says that it is step {position.get('step')}")
+    sums = position.get("checksums")
+    if not (isinstance(sums, dict) and all(isinstance(sums.get(part), dict) for part in ("params", "opt_state"))):
+        raise DamagedCheckpoint(f"checkpoint {path.parent.parent} is damaged: it lacks checksums")
     return position
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from plantgfm.identity import fingerprint, plain
+from plantgfm.identity import read_json as read_object
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -67,7 +68,7 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, accept: Sequence[str] =
         run_dir.mkdir(parents=True, exist_ok=True)
         _write_run(path, identity, lineage=[])
         return RunStatus.NEW
-    known = read_json(path)
+    known = _read_run(path)
     changed = require_same(known["identity"], identity, accept=accept, where=run_dir)
     if changed:
         _write_run(path, identity, lineage=[*known["lineage"], known["identity"]])
@@ -101,7 +102,7 @@ def known_identities(run_dir: Path) -> list[dict]:
     path = run_dir / RUN_FILE
     if not path.is_file():
         return []
-    known = read_json(path)
+    known = _read_run(path)
     return [known["identity"], *known["lineage"]]
 
 
@@ -140,16 +141,20 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
+def _read_run(path: Path) -> dict[str, Any]:
+    known = read_json(path)
+    if not isinstance(known.get("identity"), dict) or not isinstance(known.get("lineage"), list):
+        raise ValueError(f"{path} lacks identity or lineage: restore it, or choose another run name")
+    return known
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The content of a JSON file.
 
     Raises:
         ValueError: when it is no JSON, with the path.
     """
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}): restore it, or choose another run name") from error
+    return read_object(path, remedy="restore it, or choose another run name")
 
 
 def write_json(path: Path, value: Any) -> None:

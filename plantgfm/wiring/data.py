@@ -16,6 +16,7 @@ from plantgfm.corpus.read import Corpus, open_corpus
 from plantgfm.corpus.write import write_corpus
 from plantgfm.curation.curate import Curation, curate
 from plantgfm.formats.manifest import read_manifest
+from plantgfm.formats.paths import user_path
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Split
 from plantgfm.simulate.null import simulate_null
@@ -42,7 +43,7 @@ class Inputs:
 
 def store_of(config: Config) -> Path:
     """The folder of what runs share: curation artefacts, corpora, vocabularies, baselines."""
-    return Path(config.run.folder).expanduser() / STORE
+    return user_path(config.run.folder) / STORE
 
 
 def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inputs:
@@ -51,9 +52,9 @@ def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inp
     Raises:
         ValueError: when the path holds another world than the settings describe.
     """
-    path = Path(config.path).expanduser()
+    path = user_path(config.path)
     if config.kind is CorpusKind.MANIFEST:
-        given = (Path(text).expanduser() if text else None for text in (config.passport, config.references))
+        given = (user_path(text) if text else None for text in (config.passport, config.references))
         return Inputs(path, *given)
     if config.kind is CorpusKind.EMBEDDED:
         simulate_world(config.world, path, progress=progress)

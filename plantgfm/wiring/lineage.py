@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from plantgfm.corpus.compare import SpeciesChange, compare_records, summarise
 from plantgfm.corpus.read import IDENTITY_FILE, Corpus, open_corpus, read_identity
 from plantgfm.formats.streams import atomic_text
-from plantgfm.identity import canonical_json
+from plantgfm.identity import canonical_json, read_json
 from plantgfm.report.table import Table
 
 CHANGES_FILE = "changes.json"
@@ -39,7 +38,7 @@ def write_changes(before: Corpus, after: Corpus) -> list[SpeciesChange]:
 def read_changes(corpus: Corpus) -> dict[str, Any] | None:
     """What `write_changes` left beside a corpus; None where it is the first of its input."""
     path = corpus.path / CHANGES_FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_json(path, remedy="delete it: it only tells what changed") if path.is_file() else None
 
 
 def changes_table(corpus: Corpus) -> Table | None:

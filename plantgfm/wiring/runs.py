@@ -46,18 +46,24 @@ def settings_of(run_dir: Path) -> dict[str, Any]:
     """What `settings.json` of a run says.
 
     Raises:
-        ValueError: when the folder is no run.
+        ValueError: when the folder is no run, or its settings are damaged.
     """
     path = run_dir / SETTINGS_FILE
     if not path.is_file():
         raise ValueError(f"{run_dir} is no run folder ({SETTINGS_FILE} is missing): train one with `python train.py`")
-    return read_json(path)
+    stored = read_json(path)
+    if not isinstance(stored.get("config"), dict) or not isinstance(stored.get("corpus"), str):
+        raise ValueError(f"{path} lacks the settings or the corpus: restore it, or train again")
+    return stored
 
 
 def open_run_folder(run_dir: Path) -> Run:
     """Open a run folder for evaluation or export; checkpoints are not read yet."""
     stored = settings_of(run_dir)
-    config = restore(Config, stored["config"])
+    try:
+        config = restore(Config, stored["config"])
+    except ValueError as error:
+        raise ValueError(f"{run_dir / SETTINGS_FILE}: {error}") from None
     vocabulary = Vocabulary.load(run_dir / VOCABULARY_FILE)
     return Run(run_dir, config, Path(stored["corpus"]), vocabulary, build_network(config, vocabulary))
 

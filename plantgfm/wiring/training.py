@@ -16,6 +16,7 @@ from plantgfm.config import Config, MeshConfig
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.curate import Curation
 from plantgfm.evaluation.watch import ValidationEvaluator
+from plantgfm.formats.paths import user_path
 from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
 from plantgfm.model.encoder import HEADS_VERSION
@@ -54,7 +55,7 @@ class Outcome:
 
 def run_dir_of(config: Config) -> Path:
     """The folder of a run."""
-    return Path(config.run.folder).expanduser() / config.run.name
+    return user_path(config.run.folder) / config.run.name
 
 
 def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> dict[str, Any]:

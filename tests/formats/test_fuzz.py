@@ -58,6 +58,7 @@ TRUTH = b"gene_id\tchr\tstart\tend\ng1\tchr1\t1\t9\ng2\tchr1\t100\t900\n"
 REFERENCES = b"name\tkind\tpath\nx\tforeign\ta.fa\ny\tvector\tb, c.fa\n"
 TABLE = b'a\tb\n1\t2\n"q\nx"\t3\n\n'
 BUSCO = [text.encode() for text in (reports.BUSCO_TEXT, reports.BUSCO_JSON, reports.BUSCO_JSON_54, reports.COMPLEASM)]
+BUSCO.append(reports.BUSCO_JSON_52.encode())
 
 READERS = {
     "fasta": (lambda path: list(read_fasta(path)), [FASTA]),
