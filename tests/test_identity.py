@@ -1,12 +1,12 @@
 """Canonical JSON and fingerprints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 import pytest
 
-from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, restore
+from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, read_json, restore
 
 
 class Colour(Enum):
@@ -33,6 +33,8 @@ def test_dataclasses_enums_and_paths_are_reduced():
 class Outer:
     inner: Settings
     name: str = ""
+    steps: int = 1
+    grid: list[float] = field(default_factory=list)
 
 
 def test_restore_is_the_inverse_of_plain_for_settings():
@@ -42,6 +44,41 @@ def test_restore_is_the_inverse_of_plain_for_settings():
         restore(Outer, {"nmae": "n"})
     with pytest.raises(ValueError, match="'red'"):
         restore(Settings, {"colour": "red", "where": "", "sizes": []})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], "settings of Outer are '\\[\\]', no names with values"),
+        ({"inner": 3}, "'inner' are damaged: '3' is no Settings"),
+        ({"name": None}, "'name' are damaged: 'None' is no str"),
+        ({"grid": "abc"}, "'grid' are damaged: 'abc' is no list"),
+        ({"steps": True}, "'steps' are damaged: 'True' is no int"),
+    ],
+)
+def test_restore_checks_types(values, words):
+    with pytest.raises(ValueError, match=words):
+        restore(Outer, values)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is no JSON .*line 1"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 5000, "4300 digits"),
+        (b"\xff{}", "utf-8"),
+        (b"[1]", "holds list where an object"),
+        (b"null", "holds NoneType"),
+    ],
+)
+def test_json_that_is_damaged_is_one_line_with_path_and_remedy(tmp_path, content, words):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.json: .*{words}.*; do this$") as caught:
+        read_json(tmp_path / "a.json", remedy="do this")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "a.json").write_text('{"a": "é"}', encoding="utf-8")
+    assert read_json(tmp_path / "a.json", remedy="") == {"a": "é"}
 
 
 def test_fingerprint_is_stable_over_versions():
