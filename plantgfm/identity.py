@@ -89,10 +89,12 @@ def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
     """
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 ({error.reason}); {remedy}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; {remedy}") from None
+        raise ValueError(f"{path} {error}; {remedy}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds {type(content).__name__} where an object should be; {remedy}")
+        raise ValueError(f"{path} holds {type(content).__name__} where an object should be; {remedy}")
     return content
 
 

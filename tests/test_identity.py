@@ -67,14 +67,14 @@ def test_restore_checks_types(values, words):
         (b"", "is no JSON .*line 1"),
         (b"[" * 100_000, "nested too deeply"),
         (b"9" * 5000, "4300 digits"),
-        (b"\xff{}", "utf-8"),
+        (b"\xff{}", "no UTF-8"),
         (b"[1]", "holds list where an object"),
         (b"null", "holds NoneType"),
     ],
 )
 def test_json_that_is_damaged_is_one_line_with_path_and_remedy(tmp_path, content, words):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"a\.json: .*{words}.*; do this$") as caught:
+    with pytest.raises(ValueError, match=rf"a\.json .*{words}.*; do this$") as caught:
         read_json(tmp_path / "a.json", remedy="do this")
     assert "\n" not in str(caught.value)
     (tmp_path / "a.json").write_text('{"a": "é"}', encoding="utf-8")

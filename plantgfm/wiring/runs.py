@@ -52,8 +52,8 @@ def settings_of(run_dir: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{run_dir} is no run folder ({SETTINGS_FILE} is missing): train one with `python train.py`")
     stored = read_json(path)
-    if not isinstance(stored.get("config"), dict) or not isinstance(stored.get("corpus"), str):
-        raise ValueError(f"{path} lacks the settings or the corpus: restore it, or train again")
+    if missing := [key for key, kind in (("config", dict), ("corpus", str)) if not isinstance(stored.get(key), kind)]:
+        raise ValueError(f"{path} lacks {missing[0]!r}: it is not what a run leaves, restore it or train again")
     return stored
 
 

@@ -133,7 +133,7 @@ def test_thresholds_that_cannot_be_read_are_one_clear_error(run, tmp_path, setti
         (lambda folder: (folder / "ledger.json").write_text("{") and folder, "holds a damaged ledger"),
         (lambda folder: (folder / "settings.json").write_text("{") and folder, "settings.json is no JSON"),
         (lambda folder: (folder / "settings.json").write_text("{}") and folder, "settings.json lacks 'config'"),
-        (lambda folder: (folder / "settings.json").write_text("[]") and folder, "it is not what a run leaves"),
+        (lambda folder: (folder / "settings.json").write_text("[]") and folder, "settings.json holds list"),
         (
             lambda folder: (
                 (folder / "settings.json").write_text('{"config":{"corpus":{},"curation":{}},"corpus":"c"}') and folder
