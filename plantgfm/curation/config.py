@@ -56,7 +56,12 @@ class ContaminationConfig:
     max_peer_fraction: float = 0.0005  # of what peers share: up to it, and up to chance, counts as sharing none
     min_piece_bp: int = 1_000  # a shorter piece that cuts leave is cut out, too
     vector_seed_k: int = 15
-    min_vector_score: int = 30  # matches - 5 x mismatches: strong in NCBI's VecScreen
+    min_vector_score: int = 30  # inside a record: strong in NCBI's VecScreen, done with as vector_intervals says
+    min_terminal_vector_score: int = 24  # at its ends
+    moderate_vector_scores: list[int] = field(default_factory=lambda: [25, 19])  # inside, at an end: flagged
+    weak_vector_scores: list[int] = field(default_factory=lambda: [23, 16])  # told of beside the ledger alone
+    vector_end_bp: int = 25  # a match that begins or ends this near to an end of its record is terminal
+    suspect_bp: int = 50  # less than this between strong matches, or between one and an end, goes with them
     organelle_references: list[str] = field(default_factory=list)  # FASTA files beside those of references.tsv
     plant_lineage: list[int] = field(default_factory=lambda: [1, 131567, 2759, 33090])  # NCBI: root to green plants
 
@@ -75,8 +80,20 @@ class ContaminationConfig:
                 raise ValueError(f"{name} = MASK is not done: choose FLAG, CUT or DROP")
         if self.min_piece_bp < self.k:
             raise ValueError(f"min_piece_bp = {self.min_piece_bp} must be at least k = {self.k}")
+        self._check_vector_scores()
         if not self.plant_lineage:
             raise ValueError("plant_lineage = [] must end with the taxon of plants, 33090 in NCBI's taxonomy")
+
+    def _check_vector_scores(self):
+        strong = self.min_vector_score, self.min_terminal_vector_score
+        if len(self.moderate_vector_scores) != 2 or len(self.weak_vector_scores) != 2:
+            raise ValueError("moderate_vector_scores and weak_vector_scores are two numbers each: inside, at an end")
+        for where, *bars in zip(("inside", "at an end"), strong, self.moderate_vector_scores, self.weak_vector_scores):
+            if bars != sorted(bars, reverse=True) or bars[-1] < self.vector_seed_k:
+                text = f"strong, moderate and weak vector scores {where} are {bars}: they must fall"
+                raise ValueError(f"{text}, to vector_seed_k = {self.vector_seed_k} at least")
+        if min(self.vector_end_bp, self.suspect_bp) < 0:
+            raise ValueError(f"vector_end_bp = {self.vector_end_bp}, suspect_bp = {self.suspect_bp}: none is negative")
 
 
 @dataclass

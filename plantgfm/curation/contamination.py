@@ -18,8 +18,9 @@ from plantgfm.curation.config import ContaminationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, stated_compartment
 from plantgfm.curation.findings import Finding, Screened, act, coverage
 from plantgfm.curation.references import HashIndex, ReferenceIndex
-from plantgfm.curation.vectors import find_vectors
+from plantgfm.curation.vectors import Match, Strength, screen_vectors, suspect_segments
 from plantgfm.schema import Compartment, Outcome
+from plantgfm.sequence import mask_of, runs_of
 from plantgfm.sketch import identity_of_containment
 
 STAGE = "contamination"
@@ -118,21 +119,41 @@ def _judge_foreign(fact: RecordFacts, intervals: list[Shared], config: Contamina
 def _judge_vectors(
     fact: RecordFacts, codes: np.ndarray, references: ReferenceIndex, config: ContaminationConfig
 ) -> Screened:
-    matches = find_vectors(codes, references.vectors, config.min_vector_score)
-    if not matches:
-        return Screened([], [])
-    findings = [
-        Finding(fact.name, start, end, "vector", name, "VecScreen score", float(score))
-        for start, end, score, name in matches
+    matches = screen_vectors(codes, references.vectors, config)
+    by_class = {kind: [match for match in matches if match.strength is kind] for kind in Strength}
+    weak = Screened([], [_vector_finding(fact, match) for match in by_class[Strength.WEAK]])
+    moderate = [_vector_finding(fact, match) for match in by_class[Strength.MODERATE]]
+    if moderate:
+        text = f"{_describe_matches(by_class[Strength.MODERATE])}; {len(weak.findings)} weaker"
+        more = act(fact, moderate, IntervalAction.FLAG, stage=STAGE, reason="vector_suspected", evidence=text)
+        weak = weak + more
+    strong = by_class[Strength.STRONG]
+    if not strong:
+        return weak
+    findings = [_vector_finding(fact, match) for match in strong]
+    runs = runs_of(mask_of(np.array([(match.start, match.end) for match in strong]), codes.size))
+    findings += [
+        Finding(fact.name, start, end, "vector", "segment of suspect origin", "VecScreen", 0.0)
+        for start, end in suspect_segments([tuple(run) for run in runs.tolist()], codes.size, config.suspect_bp)
     ]
     covered, share = coverage(fact, findings)
-    best = max(matches, key=lambda match: (match[2], -match[0]))
-    text = (
-        f"{covered} match vectors in {len(matches)} places, "
-        f"best {best[3]} at {best[0]:,}-{best[1]:,} with score {best[2]} (strong from {config.min_vector_score})"
-    )
+    bars = f"strong from {config.min_vector_score}, at an end from {config.min_terminal_vector_score}"
+    text = f"{covered} match vectors: {_describe_matches(strong)} ({bars})"
     action = IntervalAction.DROP if share > config.max_vector_fraction else config.vector_intervals
-    return act(fact, findings, action, stage=STAGE, reason="vector", evidence=text)
+    return weak + act(fact, findings, action, stage=STAGE, reason="vector", evidence=text)
+
+
+def _vector_finding(fact: RecordFacts, match: Match) -> Finding:
+    name = f"{match.strength.value}{' terminal' if match.terminal else ''} {match.name}"
+    return Finding(fact.name, match.start, match.end, "vector", name, "VecScreen", float(match.score))
+
+
+def _describe_matches(matches: list[Match]) -> str:
+    best = max(matches, key=lambda match: (match.score, -match.start))
+    where = f"{best.start:,}-{best.end:,}{', at an end,' if best.terminal else ''}"
+    kind = best.strength.value
+    number = f"{len(matches)} {kind} match{'es' * (len(matches) != 1)}"
+    return f"{number}, best {best.name} at {where} with score {best.score}"
 
 
 def _judge_organelle(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:

@@ -27,7 +27,7 @@ class Finding:
     end: int
     kind: str  # "foreign", "vector", "organelle", "rdna"
     name: str  # what it is like: a reference, a vector, what a report says
-    tool: str  # what found it: "hashes", "VecScreen score", "FCS-GX", "FCS-adaptor", "other assemblies"
+    tool: str  # what found it: "hashes", "VecScreen", "FCS-GX", "FCS-adaptor", "other assemblies"
     score: float  # of that tool: distinct shared hashes, alignment score, percent covered
     action: IntervalAction = IntervalAction.FLAG  # what was done with it; DROP: the whole record was rejected
     assembly: str = ""  # Assembly.key, once it is known

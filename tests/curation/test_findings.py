@@ -167,14 +167,14 @@ def test_what_is_done_is_content_and_findings_are_read_back(world, cut, tmp_path
 
 
 def test_bed_files_are_named_by_assembly_and_stale_ones_go(tmp_path):
-    one = Finding("chr1", 5, 9, "vector", "a\tname", "VecScreen score", 30.0, IntervalAction.CUT, "A b|c|d|e.fa")
+    one = Finding("chr1", 5, 9, "vector", "a\tname", "VecScreen", 30.0, IntervalAction.CUT, "A b|c|d|e.fa")
     write_intervals(tmp_path / "intervals", [one, replace(one, assembly="A b|c d|e.fa"), replace(one, start=1)])
     names = sorted(path.name for path in (tmp_path / "intervals").iterdir())
     assert names == ["A_b_c_d_e.fa.bed", "A_b_c_d_e.fa_2.bed"]
     rows = read_bed(tmp_path / "intervals" / "A_b_c_d_e.fa_2.bed")
     assert [(row.interval.start, row.name, row.score) for row in rows] == [
-        (1, "vector|cut|VecScreen score|a name", 30.0),
-        (5, "vector|cut|VecScreen score|a name", 30.0),
+        (1, "vector|cut|VecScreen|a name", 30.0),
+        (5, "vector|cut|VecScreen|a name", 30.0),
     ]
     write_intervals(tmp_path / "intervals", [])
     assert not (tmp_path / "intervals").exists()
