@@ -61,6 +61,9 @@ class Assembly:
     kraken2: Path | None = None
     kraken2_report: Path | None = None
     busco: Path | None = None  # of BUSCO or compleasm
+    genotypes: Path | None = None  # VCF with a sample of the very plant that was assembled
+    marker_genes: Path | None = None  # FASTA of single-copy genes that the assembly should hold
+    sample: str = ""  # that sample's name
 
     @property
     def key(self) -> str:

@@ -29,12 +29,15 @@ class CompletenessConfig:
     truncation_fraction: float = 0.05  # a source that states a record this much longer is one sign of truncation
     min_size_fraction: float = 0.5  # of the expected genome size, where one is stated
     max_size_ratio: float = 1.8  # above: flagged (uncollapsed haplotypes, or a wrong expectation)
-    min_gene_fraction: float = 0.5  # of marker genes complete, where a BUSCO or compleasm summary is given
+    min_gene_fraction: float = 0.5  # of marker genes complete, where BUSCO, compleasm or genes to look for are given
+    min_marker_containment: float = 0.5  # of the k-mers of such a gene, for it to be complete: identity of about 97 %
 
     def __post_init__(self):
         _fraction("max_unknown_fraction", self.max_unknown_fraction)
         _fraction("min_size_fraction", self.min_size_fraction)
         _fraction("min_gene_fraction", self.min_gene_fraction)
+        if not 0 < self.min_marker_containment <= 1:
+            raise ValueError(f"min_marker_containment = {self.min_marker_containment} must lie above 0, at most at 1")
 
 
 @dataclass
@@ -135,13 +138,41 @@ class DuplicateConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie between 0.9 and 1: k-mers see no further")
 
 
+class LabelPolicy(Enum):
+    """What an outcome of label verification means for the records of its assembly."""
+
+    KEEP = "keep"  # nothing is said of it
+    FLAG = "flag"
+    REJECT = "reject"
+
+
 @dataclass
 class LabelConfig:
-    """When the sketch distance to passport references verifies or refutes a cultivar label."""
+    """When sketch distance and SNP identity verify or refute a cultivar label, and what each outcome means."""
 
     max_distance: float = 0.05  # to the accession's own reference
     margin: float = 0.001  # by which another accession's reference must be nearer to refute a label
     min_shared_hashes: int = 10
+    synonyms: str = ""  # table of species names (name, accepted)
+    min_name_score: float = 90.0  # of 100, for a name that is similar only
+    name_margin: float = 5.0  # names within it of the best are as good: ambiguous
+    same_label_identity: float = 0.95  # of SNPs, with samples of the same accession; below, a mismatch
+    other_label_identity: float = 0.99  # with a sample of another accession; above, a synonym or a mix-up
+    min_common_sites: int = 100  # that two samples have both, for their identity to count
+    on_synonym: LabelPolicy = LabelPolicy.FLAG
+    on_ambiguous: LabelPolicy = LabelPolicy.FLAG
+    on_mismatch: LabelPolicy = LabelPolicy.REJECT
+    on_no_record: LabelPolicy = LabelPolicy.FLAG
+    on_unverified: LabelPolicy = LabelPolicy.FLAG  # a record, but nothing to compare with
+
+    def __post_init__(self):
+        for name in ("max_distance", "margin", "same_label_identity", "other_label_identity"):
+            _fraction(name, getattr(self, name))
+        for name in ("min_name_score", "name_margin"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie between 0 and 100")
+        if self.min_common_sites < 1:
+            raise ValueError(f"min_common_sites = {self.min_common_sites} must be at least 1")
 
 
 @dataclass

@@ -19,10 +19,11 @@ from plantgfm.curation.prepare import Task, artefact_key, prepare
 from plantgfm.curation.references import list_references, references_key
 from plantgfm.curation.store import Artefact, FileHashes
 from plantgfm.formats.passport import PassportRecord, read_passport
+from plantgfm.formats.streams import check_file
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 3
+JOIN_VERSION = 4
 
 Progress = Callable[[str, int, int], None]
 
@@ -118,8 +119,13 @@ def _join_once(
     sketches = [hashes.sha256(record.refsketch) if record.refsketch else "" for record in accessions]
     for claim in claims:
         claim.pop("refsketch")
-    labels = [[t.artefact.key, t.assembly.key, t.assembly.accession, t.assembly.species] for t in tasks]
-    identity = fingerprint([JOIN_VERSION, labels, claims, sketches, config])
+    rows = [(t.artefact.key, t.assembly) for t in tasks]
+    labels = [[key, row.key, row.accession, row.species, row.sample] for key, row in rows]
+    names = ""
+    if config.label.synonyms:
+        check_file(Path(config.label.synonyms))
+        names = hashes.sha256(Path(config.label.synonyms))
+    identity = fingerprint([JOIN_VERSION, labels, claims, sketches, names, config])
     saved = Artefact(store / "joins", identity)
     if saved.complete():
         return Joined.load(saved)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ from plantgfm.curation.measures import Accepted, assembly_measures, record_measu
 from plantgfm.curation.references import HashIndex
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
+from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.genotypes import Genotypes, read_genotypes
 from plantgfm.formats.passport import PassportRecord
+from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Compartment, Decision, Outcome
 from plantgfm.sequence import BASE_MASK, UNKNOWN
@@ -308,6 +313,9 @@ def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], con
         for record in sorted(passport, key=lambda record: (record.instcode, record.accenumb))
         if record.refsketch
     }
+    synonyms = read_synonyms(config.label.synonyms) if config.label.synonyms else {}
+    evidence = label.Evidence(passport, references, synonyms, k)
+    genotypes = _genotypes(prepared)
     left = [(one, one.all_hashes()) for one in prepared if one.left()]
     verdicts = []
     for one, hashes in left:
@@ -316,9 +324,13 @@ def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], con
         verdicts.append(
             [
                 *label.judge_label(
-                    one.assembly, hashes, passport=passport, references=references, k=k, config=config.label
+                    one.assembly,
+                    hashes,
+                    evidence=evidence,
+                    genotypes=genotypes.get(one.assembly.genotypes),
+                    config=config.label,
                 ),
-                *label.judge_species(one.assembly, hashes, others, k=k),
+                *label.judge_species(one.assembly, hashes, others, k=k, synonyms=synonyms),
             ]
         )
     for (one, _), found in zip(left, verdicts):
@@ -329,6 +341,17 @@ def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], con
                 Verdict(row["name"], verdict.outcome, label.STAGE, verdict.reason, verdict.evidence)
                 for row in one.left()
             ]
+
+
+def _genotypes(prepared: list[Prepared]) -> dict[Path | None, Genotypes]:
+    """The genotypes that assemblies name, each file read once; their samples must be there."""
+    found = {path: read_genotypes(path) for path in {one.assembly.genotypes for one in prepared} if path}
+    for one in prepared:
+        path, sample = one.assembly.genotypes, one.assembly.sample
+        if path and sample not in found[path].samples:
+            near = ", ".join(difflib.get_close_matches(sample, found[path].samples, n=3)) or found[path].samples[0]
+            raise FormatError(path, f"has no sample {sample!r}, of which the manifest speaks; it has {near} …")
+    return found
 
 
 def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:

@@ -1,19 +1,24 @@
 """Stage 5, cultivar-label verification: does an assembly agree with the passport of the accession it claims?
 
-Two checks. Genetic: the sketch distance to the reference sequence that the passport names, next to the distances to the
-references of all other accessions; a label falls when another accession's reference is clearly nearer, or when its own
-is unrelated. Taxonomic: the passport's binomial, and whether an assembly is nearer to other species' than to its own.
+The passport record is found by DOI, institute and number, name, or a similar name with its score. Two genetic checks
+follow. The sketch distance to the reference sequence that the passport names, next to the distances to the references
+of all other accessions: a label falls when another accession's reference is clearly nearer, or its own is unrelated.
+And, where genotypes are given, the SNP identity of the assembled plant with samples of the same accession and of
+others. The outcome is verified, synonym, ambiguous, mismatch, no record (or unverified: nothing to compare with); the
+settings say what each means. Taxonomic: the passport's binomial, and whether an assembly is nearer to other species'
+than to its own; names that a table of synonyms joins are one.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt64
 
-from plantgfm.curation.config import LabelConfig
+from plantgfm.curation.config import LabelConfig, LabelPolicy
+from plantgfm.curation.passports import accepted_name, match_passport, plain_doi, plain_name
+from plantgfm.formats.genotypes import Genotypes
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Assembly, Outcome
 from plantgfm.sketch import identity_of_containment
@@ -25,7 +30,7 @@ STAGE = "label"
 class AssemblyVerdict:
     """What this stage says of all remaining records of an assembly."""
 
-    outcome: Outcome  # KEPT where verified
+    outcome: Outcome | None  # KEPT where verified; None where the settings say nothing of it
     reason: str
     evidence: str
 
@@ -42,69 +47,90 @@ def distance(a: UInt64[np.ndarray, "n"], b: UInt64[np.ndarray, "m"], k: int) -> 
     return 1.0 - identity_of_containment(share, k), shared
 
 
-def find_passport(assembly: Assembly, passport: list[PassportRecord]) -> PassportRecord | None:
-    """The passport record that an assembly claims: by accession number, else by species and cultivar name."""
-    if assembly.accession:
-        found = [p for p in passport if assembly.accession in (p.accenumb, f"{p.instcode}:{p.accenumb}", p.doi)]
-        found.sort(key=lambda p: (p.binomial.lower() != assembly.species.lower(), p.instcode))
-        return found[0] if found else None
-    named = _plain(assembly.cultivar)
-    same = [p for p in passport if p.binomial.lower() == assembly.species.lower()]
-    found = [p for p in same if named and named in {_plain(name) for name in p.names}]
-    return found[0] if len(found) == 1 else None
+@dataclass(frozen=True)
+class Evidence:
+    """What labels are held against."""
+
+    passport: list[PassportRecord]
+    references: dict[tuple[str, str], UInt64[np.ndarray, "m"]]  # hashes of accessions, by (INSTCODE, ACCENUMB)
+    synonyms: dict[str, str]  # accepted binomials
+    k: int
 
 
 def judge_label(
     assembly: Assembly,
     hashes: UInt64[np.ndarray, "n"],
     *,
-    passport: list[PassportRecord],
-    references: dict[tuple[str, str], UInt64[np.ndarray, "m"]],
-    k: int,
+    evidence: Evidence,
+    genotypes: Genotypes | None,
     config: LabelConfig,
 ) -> list[AssemblyVerdict]:
-    """Verdicts on one assembly; empty where it claims no accession.
+    """Verdicts on one assembly; empty where it claims nothing that a passport could know.
 
     Args:
         assembly: what is claimed.
         hashes: sorted FracMinHash hashes of its remaining records.
-        passport: all passport records.
-        references: hashes of each accession's reference, by (INSTCODE, ACCENUMB).
-        k: length of the k-mers.
-        config: thresholds.
+        evidence: passports, references, synonyms.
+        genotypes: with the assembly's own sample, None where it has none.
+        config: thresholds and policies.
     """
-    record = find_passport(assembly, passport)
-    if record is None:
-        if not assembly.accession:
-            return []
-        text = f"accession {assembly.accession} has none among {len(passport)} passport records"
-        return [AssemblyVerdict(Outcome.FLAGGED, "no_passport_record", text)]
+    match = match_passport(assembly, evidence.passport, evidence.synonyms, config)
+    if len(match.records) > 1:
+        text = f"{len(match.records)} passport records fit {match.describe()}"
+        return _said(config.on_ambiguous, "ambiguous_label", text)
+    if not match.records:
+        return _no_record(assembly, evidence, config)
+    record = match.records[0]
     verdicts = []
-    if record.binomial and record.binomial.lower() != assembly.species.lower():
+    names = [accepted_name(name, evidence.synonyms) for name in (record.binomial, assembly.species)]
+    if record.binomial and names[0] != names[1]:
         text = f"the passport of {record.accenumb} says {record.binomial}, the manifest {assembly.species}"
         verdicts.append(AssemblyVerdict(Outcome.FLAGGED, "species_disagrees", text))
-    own = references.get((record.instcode, record.accenumb))
-    if own is None:
-        text = f"the passport of {record.accenumb} names no reference to compare with"
-        return [*verdicts, AssemblyVerdict(Outcome.FLAGGED, "unverified_label", text)]
-    whole = assembly.expected_size_bp is not None
-    return [*verdicts, _judge_genetics(record, hashes, own, references, whole=whole, k=k, config=config)]
+    how = "" if match.score == 100 and match.by != "name" else f"; passport found {match.describe()}"
+    own = evidence.references.get((record.instcode, record.accenumb))
+    parts = []
+    if own is not None:
+        whole = assembly.expected_size_bp is not None
+        parts.append(_judge_genetics(record, hashes, own, evidence, whole=whole, config=config))
+    if genotypes is not None:
+        parts += _judge_genotypes(record, assembly, genotypes, evidence, config)
+    if not parts:
+        text = f"the passport of {record.accenumb} names no reference to compare with{how}"
+        return [*verdicts, *_said(config.on_unverified, "unverified_label", text)]
+    return [*verdicts, *(replace(one, evidence=f"{one.evidence}{how}") for one in _settle(parts) if one.outcome)]
+
+
+def _no_record(assembly: Assembly, evidence: Evidence, config: LabelConfig) -> list[AssemblyVerdict]:
+    own = accepted_name(assembly.species, evidence.synonyms)
+    known = any(accepted_name(record.binomial, evidence.synonyms) == own for record in evidence.passport)
+    if assembly.accession:
+        text = f"accession {assembly.accession} has none among {len(evidence.passport)} passport records"
+    elif assembly.cultivar and known:
+        text = f"cultivar {assembly.cultivar} is like no name of {assembly.species} in the passport table"
+    else:
+        return []
+    return _said(config.on_no_record, "no_passport_record", text)
+
+
+def _said(policy: LabelPolicy, reason: str, evidence: str) -> list[AssemblyVerdict]:
+    outcomes = {LabelPolicy.FLAG: Outcome.FLAGGED, LabelPolicy.REJECT: Outcome.REJECTED}
+    return [AssemblyVerdict(outcomes[policy], reason, evidence)] if policy in outcomes else []
+
+
+def _settle(parts: list[AssemblyVerdict]) -> list[AssemblyVerdict]:
+    """Of several checks: a check that verifies silences one that could not tell, and no other."""
+    if any(part.reason == "verified" for part in parts):
+        return [part for part in parts if part.reason != "unverified_label"]
+    return parts
 
 
 def _judge_genetics(
-    record: PassportRecord,
-    hashes: np.ndarray,
-    own: np.ndarray,
-    references: dict,
-    *,
-    whole: bool,
-    k: int,
-    config: LabelConfig,
+    record: PassportRecord, hashes: np.ndarray, own: np.ndarray, evidence: Evidence, *, whole: bool, config: LabelConfig
 ) -> AssemblyVerdict:
-    to_own, shared = distance(hashes, own, k)
+    to_own, shared = distance(hashes, own, evidence.k)
     others = [
-        (*distance(hashes, other, k), number)
-        for (institute, number), other in references.items()
+        (*distance(hashes, other, evidence.k), number)
+        for (institute, number), other in evidence.references.items()
         if (institute, number) != (record.instcode, record.accenumb)
     ]
     text = f"distance to the reference of {record.accenumb} is {to_own:.4f} ({shared:,} shared hashes)"
@@ -112,17 +138,68 @@ def _judge_genetics(
         nearest, nearest_shared, number = min(others)
         text = f"{text}, to the nearest other, {number}, {nearest:.4f} ({nearest_shared:,})"
         if nearest < to_own - config.margin and nearest_shared >= config.min_shared_hashes:
-            return AssemblyVerdict(Outcome.REJECTED, "label_mismatch", f"{text}: it is {number} rather")
+            return _mismatch(config, f"{text}: it is {number} rather")
     if shared < config.min_shared_hashes or to_own > config.max_distance:
         limit = f"{text}; at most {config.max_distance:g} and {config.min_shared_hashes} hashes are asked"
         if whole:
-            return AssemblyVerdict(Outcome.REJECTED, "label_mismatch", limit)
-        return AssemblyVerdict(Outcome.FLAGGED, "unverified_label", f"{limit}, but a piece may lie elsewhere")
+            return _mismatch(config, limit)
+        found = _said(config.on_unverified, "unverified_label", f"{limit}, but a piece may lie elsewhere")
+        return found[0] if found else AssemblyVerdict(None, "unverified_label", limit)
     return AssemblyVerdict(Outcome.KEPT, "verified", text)
 
 
+def _mismatch(config: LabelConfig, text: str) -> AssemblyVerdict:
+    found = _said(config.on_mismatch, "label_mismatch", text)
+    return found[0] if found else AssemblyVerdict(None, "label_mismatch", text)
+
+
+def _judge_genotypes(
+    record: PassportRecord, assembly: Assembly, genotypes: Genotypes, evidence: Evidence, config: LabelConfig
+) -> list[AssemblyVerdict]:
+    """What SNP identity says: of samples of the same accession, and of the nearest one of another."""
+    own = record.instcode, record.accenumb
+    labels = [_accession_of(sample, genotypes, evidence.passport) for sample in genotypes.samples]
+    identity, sites = genotypes.identity(assembly.sample)
+    mine = genotypes.samples.index(assembly.sample)
+    rows = [i for i in range(len(labels)) if i != mine and sites[i] >= config.min_common_sites]
+    same = [(float(identity[i]), int(sites[i]), genotypes.samples[i]) for i in rows if labels[i] == own]
+    other = [(float(identity[i]), int(sites[i]), genotypes.samples[i]) for i in rows if labels[i] not in (own, None)]
+    found = []
+    if same:
+        share, number, name = min(same)
+        text = f"SNP identity with {name}, of the same accession, is {share:.4f} over {number:,} sites"
+        if share < config.same_label_identity:
+            found.append(_mismatch(config, f"{text}; at least {config.same_label_identity:g} is asked"))
+        else:
+            found.append(AssemblyVerdict(Outcome.KEPT, "verified", text))
+    if other and max(other)[0] > config.other_label_identity:
+        share, number, name = max(other)
+        text = f"SNP identity with {name}, of another accession, is {share:.4f} over {number:,} sites"
+        text = f"{text}; above {config.other_label_identity:g} two labels stand for one genotype, or were mixed up"
+        found += _said(config.on_synonym, "label_synonym", text)
+    return found
+
+
+def _accession_of(sample: str, genotypes: Genotypes, passport: list[PassportRecord]) -> tuple[str, str] | None:
+    """The accession that a sample is of: by the links of the VCF header, else by its name; None where none fits."""
+    claims = [*genotypes.links.get(sample, []), sample]
+    for claim in claims:
+        doi, plain = plain_doi(claim), plain_name(claim)
+        for record in passport:
+            numbers = plain_name(record.accenumb), plain_name(f"{record.instcode}:{record.accenumb}")
+            if (doi and plain_doi(record.doi) == doi) or plain in numbers:
+                return record.instcode, record.accenumb
+    named = [r for r in passport if plain_name(sample) in {plain_name(name) for name in r.names}]
+    return (named[0].instcode, named[0].accenumb) if len(named) == 1 else None
+
+
 def judge_species(
-    assembly: Assembly, hashes: UInt64[np.ndarray, "n"], others: list[tuple[Assembly, np.ndarray]], *, k: int
+    assembly: Assembly,
+    hashes: UInt64[np.ndarray, "n"],
+    others: list[tuple[Assembly, np.ndarray]],
+    *,
+    k: int,
+    synonyms: dict[str, str] | None = None,
 ) -> list[AssemblyVerdict]:
     """Whether an assembly is one species' sequence under another's name: nearer to others than to its own.
 
@@ -130,26 +207,24 @@ def judge_species(
     name that is nearly identical (within 0.03), among whole genomes; flagged where nothing of its own name is at hand.
     """
     near, far = [], []
+    own = accepted_name(assembly.species, synonyms or {})
+    same = {other.key: accepted_name(other.species, synonyms or {}) == own for other, _ in others}
     for other, other_hashes in others:
         if other.compartment is not assembly.compartment:
             continue
         gap, shared = distance(hashes, other_hashes, k)
         if shared >= 50:
-            (far if other.species == assembly.species else near).append((gap, other.key, other.species))
-    own_at_hand = any(other.species == assembly.species and other.expected_size_bp for other, _ in others)
+            (far if same[other.key] else near).append((gap, other.key, other.species))
+    own_at_hand = any(same[other.key] and other.expected_size_bp for other, _ in others)
     if not near or min(near)[0] > 0.03:
         return []
     gap, key, species = min(near)
-    own = min(far)[0] if far else 1.0
+    to_own = min(far)[0] if far else 1.0
     text = f"distance to {key} is {gap:.4f}"
-    if own_at_hand and assembly.expected_size_bp and own > gap + 0.02:
-        text = f"{text}, to the nearest {assembly.species} {own:.4f}: it is {species} rather"
+    if own_at_hand and assembly.expected_size_bp and to_own > gap + 0.02:
+        text = f"{text}, to the nearest {assembly.species} {to_own:.4f}: it is {species} rather"
         return [AssemblyVerdict(Outcome.REJECTED, "species_mismatch", text)]
     if not own_at_hand:
         text = f"{text}, and no other {assembly.species} is at hand to compare with"
         return [AssemblyVerdict(Outcome.FLAGGED, "close_to_other_species", text)]
     return []
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name).lower()

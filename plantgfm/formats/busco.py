@@ -54,7 +54,7 @@ class GeneCompleteness:
         return self.single + self.duplicated
 
     def describe(self) -> str:
-        """The summary as a clause, in BUSCO's notation."""
+        """The summary as a clause, in BUSCO's notation; a proxy that tells no copies apart says so by its tool."""
         shares = [f"{100 * share:.1f}%" for share in (self.complete, self.single, self.duplicated)]
         rest = [f"{100 * share:.1f}%" for share in (self.fragmented, self.missing)]
         notation = f"C:{shares[0]}[S:{shares[1]},D:{shares[2]}],F:{rest[0]},M:{rest[1]},n:{self.markers}"

@@ -29,7 +29,8 @@ COLUMNS = (
     "licence",
     "accession",
 )
-REPORTS = ("fcs_gx", "fcs_adaptor", "kraken2", "kraken2_report", "busco")
+REPORTS = ("fcs_gx", "fcs_adaptor", "kraken2", "kraken2_report", "busco", "genotypes", "marker_genes")
+SAMPLE = "sample"
 
 
 def normalise_species(name: str) -> str:
@@ -59,6 +60,8 @@ def read_manifest(path: str | Path) -> list[Assembly]:
     - `fcs_gx`: action report of FCS-GX (`*.fcs_gx_report.txt`)
     - `fcs_adaptor`: report of FCS-adaptor (`fcs_adaptor_report.txt`)
     - `kraken2`, `kraken2_report`: what `kraken2 --output` and `--report` wrote in one run, both or none
+    - `genotypes`: VCF that holds, as the sample that column `sample` names, the very plant that was assembled
+    - `marker_genes`: FASTA of single-copy genes (CDS) of its kind, looked for by their k-mers; nuclear rows only
     - `busco`: short summary of BUSCO in mode genome (text or JSON), or `summary.txt` of compleasm; nuclear rows only
 
     Raises:
@@ -66,7 +69,7 @@ def read_manifest(path: str | Path) -> list[Assembly]:
     """
     path = Path(path)
     columns, rows = read_rows(path)
-    require_columns(path, columns, REQUIRED, (*COLUMNS, *REPORTS))
+    require_columns(path, columns, REQUIRED, (*COLUMNS, *REPORTS, SAMPLE))
     if not rows:
         raise FormatError(path, "manifest without rows")
     assemblies: list[Assembly] = []
@@ -91,8 +94,13 @@ def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
     if ("kraken2" in reports) != ("kraken2_report" in reports):
         text = "kraken2 and kraken2_report belong together: the report holds the tree of the taxa; give both or none"
         raise FormatError(path, text, line=line)
-    if "busco" in reports and compartment is not Compartment.NUCLEAR:
-        raise FormatError(path, f"busco counts nuclear genes, the row is {compartment.value}; empty it", line=line)
+    if ("genotypes" in reports) != bool(row.get(SAMPLE)):
+        text = "genotypes and sample belong together: the sample is the plant that was assembled; give both or none"
+        raise FormatError(path, text, line=line)
+    for column in ("busco", "marker_genes"):
+        if column in reports and compartment is not Compartment.NUCLEAR:
+            text = f"{column} counts nuclear genes, the row is {compartment.value}; empty it"
+            raise FormatError(path, text, line=line)
     return Assembly(
         species=species,
         cultivar=row["cultivar"],
@@ -105,6 +113,7 @@ def _assembly(path: Path, line: int, row: dict[str, str]) -> Assembly:
         accession=row.get("accession", ""),
         source=row.get("source", ""),
         licence=row.get("licence", ""),
+        sample=row.get(SAMPLE, ""),
         **reports,
     )
 
@@ -136,7 +145,7 @@ def write_manifest(path: str | Path, assemblies: Iterable[Assembly]) -> None:
         FormatError: an assembly given twice, or none.
     """
     path, seen, assemblies = Path(path), set(), list(assemblies)
-    reports = [column for column in REPORTS if any(getattr(assembly, column) for assembly in assemblies)]
+    reports = [column for column in (*REPORTS, SAMPLE) if any(getattr(assembly, column) for assembly in assemblies)]
     with atomic_text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*COLUMNS, *reports])

@@ -1,12 +1,14 @@
 """Labels: the nearest reference wins by a margin; a piece is never rejected for lying elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plantgfm.curation import label
-from plantgfm.curation.config import LabelConfig
+from plantgfm.curation.config import LabelConfig, LabelPolicy
+from plantgfm.formats.genotypes import Genotypes
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Assembly, Compartment, Outcome
 from plantgfm.sketch import fraction
@@ -36,8 +38,12 @@ def assembly(species="Testus unus", accession="A1", cultivar="", expected=120_00
 
 
 def judge(row, codes):
-    found = label.judge_label(row, hashes(codes), passport=PASSPORT, references=REFERENCES, k=21, config=CONFIG)
-    return [(v.outcome, v.reason) for v in found]
+    return [(v.outcome, v.reason) for v in verdicts(row, codes)]
+
+
+def verdicts(row, codes, *, passport=PASSPORT, synonyms=None, genotypes=None, config=CONFIG):
+    evidence = label.Evidence(passport, REFERENCES, synonyms or {}, 21)
+    return label.judge_label(row, hashes(codes), evidence=evidence, genotypes=genotypes, config=config)
 
 
 def test_right_label_is_verified_and_swapped_label_is_rejected():
@@ -59,17 +65,6 @@ def test_claims_that_cannot_be_checked_are_flagged_or_silent():
     assert judge(assembly(accession="A3"), CULTIVAR["A1"]) == [(Outcome.FLAGGED, "unverified_label")]
     assert judge(assembly(accession=""), CULTIVAR["A1"]) == []
     assert judge(assembly(species="Testus duo"), CULTIVAR["A1"])[0] == (Outcome.FLAGGED, "species_disagrees")
-
-
-def test_passport_is_found_by_number_or_by_name():
-    for row, number in (
-        (assembly(accession="XYZ001:A2"), "A2"),
-        (assembly(accession="", cultivar="golden-dawn"), "A1"),
-        (assembly(accession="", cultivar="BOREA"), "A2"),
-    ):
-        assert label.find_passport(row, PASSPORT).accenumb == number
-    assert label.find_passport(assembly(accession="", cultivar="Borea", species="Alter duo"), PASSPORT) is None
-    assert label.find_passport(assembly(accession="", cultivar="Unheard"), PASSPORT) is None
 
 
 @pytest.mark.parametrize(
@@ -99,3 +94,87 @@ def test_distance_recovers_identity():
     assert abs(gap - 0.02) < 0.003 and shared > 100
     assert label.distance(a, a, 21) == (0.0, a.size)
     assert label.distance(a, np.empty(0, np.uint64), 21) == (1.0, 0)
+
+
+def policy(**asked):
+    return LabelConfig(**{f"on_{name}": LabelPolicy(value) for name, value in asked.items()})
+
+
+@pytest.mark.parametrize(
+    ("row", "codes", "name", "reason"),
+    [
+        (assembly(accession="Z9"), "A1", "no_record", "no_passport_record"),
+        (assembly(accession="", cultivar="Unheard"), "A1", "no_record", "no_passport_record"),
+        (assembly(accession="A3"), "A1", "unverified", "unverified_label"),
+        (assembly(accession="A1"), "A2", "mismatch", "label_mismatch"),
+        (assembly(accession="", cultivar="Twin"), "A1", "ambiguous", "ambiguous_label"),
+    ],
+)
+def test_what_an_outcome_means_is_a_setting(row, codes, name, reason):
+    twins = [*PASSPORT, *(PassportRecord(f"T{i}", "XYZ001", "Testus", "unus", accename="Twin") for i in range(2))]
+    for said, outcome in (("keep", None), ("flag", Outcome.FLAGGED), ("reject", Outcome.REJECTED)):
+        found = verdicts(row, CULTIVAR[codes], passport=twins, config=policy(**{name: said}))
+        assert [(v.outcome, v.reason) for v in found] == ([(outcome, reason)] if outcome else [])
+
+
+def test_a_similar_name_is_told_with_its_score():
+    (one,) = verdicts(assembly(accession="", cultivar="Golden Dawm"), CULTIVAR["A1"])
+    assert one.outcome is Outcome.KEPT
+    assert one.evidence.endswith("; passport found by similar name (score 90) XYZ001:A1")
+
+
+def test_names_that_a_table_joins_are_one_species():
+    row = assembly(species="Testus prior", accession="A1")
+    assert verdicts(row, CULTIVAR["A1"])[0].reason == "species_disagrees"
+    known = {"Testus prior": "Testus unus"}
+    assert [v.reason for v in verdicts(row, CULTIVAR["A1"], synonyms=known)] == ["verified"]
+    others = [(assembly("Alter duo", "", name="other"), hashes(mutated(CULTIVAR["A1"], 0.99, 6)))]
+    row = assembly(accession="")
+    assert label.judge_species(row, hashes(CULTIVAR["A1"]), others, k=21)[0].reason == "close_to_other_species"
+    assert label.judge_species(row, hashes(CULTIVAR["A1"]), others, k=21, synonyms={"Alter duo": "Testus unus"}) == []
+
+
+def genotyped(same=0.98, other=0.80, sites=400):
+    """Samples: the plant itself, one of its accession A3, one of A2, at those identities, and one of no accession."""
+    own = np.random.default_rng(7).integers(0, 2, sites).astype(np.int8) * 2
+
+    def at(identity):
+        apart = own.copy()
+        apart[: round((1 - identity) * sites)] = 2 - apart[: round((1 - identity) * sites)]
+        return apart
+
+    columns = [own, at(same), at(other), own]
+    return Genotypes(["me", "seed lot 7", "A2", "stranger"], np.stack(columns, 1), {"seed lot 7": ["XYZ001:A3"]})
+
+
+@pytest.mark.parametrize(
+    ("same", "other", "expected"),
+    [
+        (0.98, 0.80, [(Outcome.KEPT, "verified")]),
+        (0.95, 0.99, [(Outcome.KEPT, "verified")]),
+        (0.94, 0.80, [(Outcome.REJECTED, "label_mismatch")]),
+        (0.98, 0.995, [(Outcome.KEPT, "verified"), (Outcome.FLAGGED, "label_synonym")]),
+        (0.50, 1.0, [(Outcome.REJECTED, "label_mismatch"), (Outcome.FLAGGED, "label_synonym")]),
+    ],
+)
+def test_snp_identity_verifies_refutes_and_finds_synonyms(same, other, expected):
+    row = replace(assembly(accession="A3"), sample="me", genotypes=Path("a.vcf"))
+    found = verdicts(row, CULTIVAR["A1"], genotypes=genotyped(same, other))
+    assert [(v.outcome, v.reason) for v in found] == expected
+    assert f"SNP identity with seed lot 7, of the same accession, is {same:.4f} over 400 sites" in found[0].evidence
+    if len(found) > 1:
+        assert f"with A2, of another accession, is {other:.4f} over 400 sites; above 0.99" in found[1].evidence
+
+
+def test_too_few_common_sites_say_nothing():
+    row = replace(assembly(accession="A3"), sample="me", genotypes=Path("a.vcf"))
+    few = genotyped(0.5, 1.0, sites=99)
+    assert [v.reason for v in verdicts(row, CULTIVAR["A1"], genotypes=few)] == ["unverified_label"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"min_name_score": 101}, {"same_label_identity": 1.2}, {"min_common_sites": 0}, {"name_margin": -1}]
+)
+def test_label_settings_that_can_not_be_are_refused(asked):
+    with pytest.raises(ValueError, match=next(iter(asked))):
+        LabelConfig(**asked)

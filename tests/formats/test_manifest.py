@@ -106,20 +106,23 @@ def test_an_assembly_given_twice_is_not_written(manifest, tmp_path):
     assert not (tmp_path / "m.csv").exists()
 
 
-def with_reports(tmp_path, cells, compartment="nuclear", columns=REPORTS):
-    for name in ("a.fcs_gx_report.txt", "adaptor.txt", "a.kraken", "a.kreport", "short_summary.json"):
+CELLS = ("a.fcs_gx_report.txt", "adaptor.txt", "a.kraken", "a.kreport", "short_summary.json", "a.vcf", "genes.fa", "s1")
+
+
+def with_reports(tmp_path, cells, compartment="nuclear", columns=(*REPORTS, "sample")):
+    for name in CELLS[:-1]:
         (tmp_path / name).touch()
     head = HEAD.strip() + "," + ",".join(columns) + "\n"
     return head + ROW.strip().replace("nuclear", compartment) + "," + ",".join(cells) + "\n"
 
 
 def test_reports_are_optional_columns_relative_to_the_manifest(manifest, tmp_path):
-    cells = ("a.fcs_gx_report.txt", "adaptor.txt", "a.kraken", "a.kreport", "short_summary.json")
-    (row,) = read_manifest(manifest(with_reports(tmp_path, cells)))
-    assert [getattr(row, column) for column in REPORTS] == [tmp_path / name for name in cells]
-    (empty,) = read_manifest(manifest(with_reports(tmp_path, [""] * 5)))
+    (row,) = read_manifest(manifest(with_reports(tmp_path, CELLS)))
+    assert [getattr(row, column) for column in REPORTS] == [tmp_path / name for name in CELLS[:-1]]
+    assert row.sample == "s1"
+    (empty,) = read_manifest(manifest(with_reports(tmp_path, [""] * 8)))
     (old,) = read_manifest(manifest(HEAD + ROW))
-    assert empty == old and [getattr(old, column) for column in REPORTS] == [None] * 5
+    assert empty == old and [getattr(old, column) for column in REPORTS] == [None] * 7 and old.sample == ""
 
 
 def test_a_report_column_is_written_where_there_is_one(manifest, tmp_path):
@@ -138,6 +141,9 @@ def test_a_report_column_is_written_where_there_is_one(manifest, tmp_path):
         ("kraken2", "a.kraken", "nuclear", "belong together"),
         ("kraken2_report", "a.kreport", "nuclear", "belong together"),
         ("busco", "short_summary.json", "plastid", "nuclear genes, the row is plastid"),
+        ("marker_genes", "genes.fa", "plastid", "marker_genes counts nuclear genes"),
+        ("genotypes", "a.vcf", "nuclear", "genotypes and sample belong together"),
+        ("sample", "s1", "nuclear", "genotypes and sample belong together"),
         ("fcsgx", "a.fcs_gx_report.txt", "nuclear", "unknown column 'fcsgx'; known are .*fcs_gx"),
     ],
 )
