@@ -2,7 +2,8 @@
 
 Score, version 1: contiguity x certainty x size, where contiguity = log(NG50 / low) / log(high / low) cut to [0, 1] with
 low and high of the settings (1 kb and 1 Mb), certainty = 1 - unknown share, size = known bp / expected bp cut to
-[0, 1]. What else is measured (contigs, gaps, masks) is recorded beside it, and no verdict hangs on it.
+[0, 1]. What else is measured (contigs, gaps, masks, k-mer multiplicity) is recorded beside it, and no verdict hangs on
+it: a repeat-rich genome is no worse an assembly.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import UInt64
 
 from plantgfm.curation.config import AssemblyScoreConfig
 from plantgfm.curation.facts import RecordFacts, Verdict
@@ -40,6 +42,38 @@ class AssemblyMetrics:
     aun_bp: float  # expected length of the record that a random base lies in
     ng50_bp: int | None  # N50 against the expected genome size, None where it has none
     score: float | None
+    kmer_multiplicity: float | None = None  # occurrences of a distinct k-mer, on either strand, on average
+    repeated_kmer_fraction: float | None = None  # of all occurrences, of k-mers seen as often as the repeat mask asks
+
+
+class KmerMultiplicity:
+    """How often an assembly repeats its k-mers, estimated from FracMinHash hashes, one an occurrence.
+
+    A hash is kept by its value alone, so that all occurrences of a k-mer are kept or none is: the estimates are
+    unbiased. Where there are more than `limit`, the upper half of the values goes, again and again.
+    """
+
+    def __init__(self, limit: int = 4_000_000):
+        self._limit, self._bound, self._parts, self._total = limit, np.uint64(0xFFFFFFFFFFFFFFFF), [], 0
+
+    def add(self, hashes: UInt64[np.ndarray, "hashes"]) -> None:
+        """Count the hashes of one record."""
+        self._parts.append(hashes[hashes <= self._bound].copy())
+        self._total += self._parts[-1].size
+        while self._total > self._limit:
+            everything = np.concatenate(self._parts)
+            self._bound = np.uint64(everything.max() // 2)
+            self._parts = [everything[everything <= self._bound]]
+            self._total = self._parts[0].size
+
+    def figures(self, min_count: int) -> dict[str, float]:
+        """Mean occurrences of a distinct k-mer; the share of occurrences of k-mers seen at least `min_count` times."""
+        _, counts = np.unique(np.concatenate([np.empty(0, dtype=np.uint64), *self._parts]), return_counts=True)
+        total, repeated = int(counts.sum()), int(counts[counts >= min_count].sum())
+        return {
+            "kmer_multiplicity": total / max(1, counts.size),
+            "repeated_kmer_fraction": repeated / max(1, total),
+        }
 
 
 def assembly_metrics(

@@ -4,9 +4,9 @@ A record is rejected when it is short, mostly unknown, or cut off. That it is cu
 headers are often wrong: the header states more than there is; an index (`.fai`) beside the file does; annotation
 reaches past the end; the header says "partial"; the sequence breaks off inside unknown bases. One sign is a flag.
 
-Of an assembly two things are asked, its size and, where BUSCO or compleasm has counted them, its marker genes. Only a
-whole genome (one of which a size is expected) is rejected for lacking either; a piece lacks genes by its nature, and is
-flagged.
+Of an assembly two things are asked, its size and its marker genes, where BUSCO or compleasm has counted them or a file
+of genes is given. Only a whole genome (one of which a size is expected) is rejected for lacking either; a piece lacks
+genes by its nature, and is flagged.
 """
 
 from __future__ import annotations

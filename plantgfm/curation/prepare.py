@@ -15,6 +15,7 @@ from plantgfm.curation import assembly_score, completeness, contamination, scree
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, Verdict, measure
 from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
+from plantgfm.curation.markers import MarkerSearch
 from plantgfm.curation.references import Reference, load_references
 from plantgfm.curation.repeats import (
     COMPUTED,
@@ -38,7 +39,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 6  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
+PREPARE_VERSION = 7  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 _CHUNK_BP = 1 << 20
@@ -83,6 +84,8 @@ def _sketching(config: CurationConfig) -> list:
 class _Reading:
     """What one pass over the records of a file gathers; of what is as long as the genome, nothing."""
 
+    markers: MarkerSearch | None = None
+    multiplicity: assembly_score.KmerMultiplicity = field(default_factory=assembly_score.KmerMultiplicity)
     facts: list[RecordFacts] = field(default_factory=list)  # of all records
     completeness: list[Verdict] = field(default_factory=list)
     contamination: list[Verdict] = field(default_factory=list)
@@ -110,19 +113,21 @@ def prepare(task: Task) -> str:
     assembly, config = task.assembly, task.config
     lengths, genes, others = _other_lengths(assembly), _genes(assembly), _reports(task)
     with task.artefact.writing() as out:
-        reading = _Reading()
+        reading = _Reading(_markers(assembly, config))
         for record in read_fasta(assembly.fasta):
             _read(record, lengths.get(record.name, {}), task, others, reading, out)
         verdicts, left = list(reading.completeness), _survivors(reading.facts, reading.completeness)
         known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
         verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
         left = _survivors(left, verdicts)
+        genes = reading.markers.count(config.completeness) if reading.markers else genes
         verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
         left = _survivors(left, verdicts)
         # A rejected assembly has no other reason to go.
         more, findings, masked, scored = reading.screens() if left else ([], [], {}, [])
         verdicts += more
         metrics = assembly_score.assembly_metrics(scored, assembly.expected_size_bp, config.assembly_score)
+        metrics = replace(metrics, **reading.multiplicity.figures(config.repeats.min_count))
         verdicts += assembly_score.judge_assembly(scored, assembly.expected_size_bp, config.assembly_score)
         if not _survivors(scored, verdicts):
             out.clear()
@@ -162,12 +167,15 @@ def _read(
     if not _survivors([fact], verdicts):
         return
     found = _survey(codes, config)
+    if reading.markers:
+        reading.markers.add(found.hashes)
     clean = _screen(fact, record, found, task, others)
     reading.contamination += clean.verdicts
     reading.findings += clean.findings
     reading.masked[fact.name] = clean.masked, clean.masked_bp
     if not _survivors([fact], clean.verdicts):
         return
+    reading.multiplicity.add(found.hashes)
     if clean.record is not record:
         codes = clean.record.codes
         found = replace(_survey(codes, config), windows=_windows_of_pieces(codes, clean.pieces, config))
@@ -252,6 +260,13 @@ def _genes(assembly: Assembly) -> GeneCompleteness | None:
     if genes.mode and "geno" not in genes.mode:
         raise FormatError(assembly.busco, f"BUSCO ran in mode {genes.mode!r}; an assembly takes a run in mode genome")
     return genes
+
+
+def _markers(assembly: Assembly, config: CurationConfig) -> MarkerSearch | None:
+    """Genes to look for by their k-mers, where there is no summary of marker genes."""
+    if assembly.busco or not assembly.marker_genes:
+        return None
+    return MarkerSearch(assembly.marker_genes, config.contamination)
 
 
 def _screen(fact: RecordFacts, record: Record, survey_of_it: Survey, task: Task, others: screens.Screens) -> _Clean:

@@ -12,6 +12,8 @@ from plantgfm.curation.curate import curate
 from plantgfm.curation.facts import RecordFacts
 from plantgfm.formats.tables import read_tsv
 from plantgfm.schema import Outcome, Record
+from plantgfm.sequence import reverse_complement
+from plantgfm.sketch import fraction
 from tests.curation.planted import facts_of, random_codes, write_assembly
 from tests.formats.reports import COMPLEASM
 
@@ -115,8 +117,29 @@ def test_everything_measured_is_recorded_beside_the_ledger(tmp_path):
     assert float(x["soft_mask_fraction"]) == pytest.approx(6_000 / 50_000)
     assert float(x["low_complexity_fraction"]) == pytest.approx(1_000 / 50_000, rel=0.1)
     assert float(x["gap_fraction"]) == float(x["unknown_fraction"]) == 0.02
+    assert 1.0 <= float(x["kmer_multiplicity"]) < 1.1 and float(x["repeated_kmer_fraction"]) < 0.05
     assert float(x["score"]) == pytest.approx(math.log10(30) / 3 * 0.98 * 0.98) and x["score_version"] == "1"
     assert (x["genes_tool"], x["genes_lineage"]) == ("compleasm", "eudicots_odb10")
     assert (y["score"], y["ng50_bp"], y["genes_markers"]) == ("", "", "")
     again = curate(rows, CurationConfig(), store=tmp_path / "s")
     assert again.reused == 2 and again.assemblies == found.assemblies
+
+
+def test_multiplicity_counts_occurrences_on_either_strand():
+    once, thrice = random_codes(60_000, 31), random_codes(20_000, 32)
+    copies = [thrice, reverse_complement(thrice), thrice]
+    hashes = [fraction(codes, k=21, scaled=10)[0] for codes in (once, *copies)]
+
+    def figures(min_count, **more):
+        counter = assembly_score.KmerMultiplicity(**more)
+        for part in hashes:
+            counter.add(part)
+        return counter.figures(min_count)
+
+    assert figures(3)["kmer_multiplicity"] == pytest.approx(120 / 80, rel=0.03)
+    assert figures(3)["repeated_kmer_fraction"] == pytest.approx(60 / 120, rel=0.05)
+    assert figures(4)["repeated_kmer_fraction"] == 0.0
+    few = figures(3, limit=2_000)
+    assert few != figures(3) and few["kmer_multiplicity"] == pytest.approx(120 / 80, rel=0.1)
+    nothing = assembly_score.KmerMultiplicity().figures(3)
+    assert nothing == {"kmer_multiplicity": 0.0, "repeated_kmer_fraction": 0.0}

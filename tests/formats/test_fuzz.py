@@ -13,11 +13,13 @@ from plantgfm.formats.busco import read_completeness
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta, write_fasta
 from plantgfm.formats.fcs import read_fcs_adaptor, read_fcs_gx
+from plantgfm.formats.genotypes import read_genotypes
 from plantgfm.formats.gff3 import read_gff3, write_gff3
 from plantgfm.formats.kraken2 import read_kraken2_output, read_kraken2_report
 from plantgfm.formats.manifest import read_manifest, write_manifest
 from plantgfm.formats.passport import read_passport, write_passport
 from plantgfm.formats.tables import read_tsv
+from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.retrieval.evaluate import read_truth
 from plantgfm.sources.catalogue import COLUMNS, read_catalogue
 from plantgfm.sources.checksums import find_checksum, parse_checksum
@@ -59,6 +61,12 @@ REFERENCES = b"name\tkind\tpath\nx\tforeign\ta.fa\ny\tvector\tb, c.fa\n"
 TABLE = b'a\tb\n1\t2\n"q\nx"\t3\n\n'
 BUSCO = [text.encode() for text in (reports.BUSCO_TEXT, reports.BUSCO_JSON, reports.BUSCO_JSON_54, reports.COMPLEASM)]
 BUSCO.append(reports.BUSCO_JSON_52.encode())
+VCF = (
+    b'##fileformat=VCFv4.2\n##SAMPLE=<ID=a,DOI=10.18730/X1,EXT_ID="x:S1, y">\n'
+    b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\n"
+    b"1\t5\t.\tA\tC\t.\t.\t.\tGT:DP\t0/1:3\t1|1:2\n1\t9\t.\tG\tT\t.\t.\t.\tGT\t./.\t0\n"
+)
+SYNONYMS = b"name\taccepted\nZea mexicana\tZea mays\nZea ameghinoi\tZea mexicana\n"
 
 READERS = {
     "fasta": (lambda path: list(read_fasta(path)), [FASTA]),
@@ -74,6 +82,8 @@ READERS = {
     "kraken2": (read_kraken2_output, [reports.KRAKEN.encode()]),
     "kraken2_report": (read_kraken2_report, [reports.KRAKEN_REPORT.encode()]),
     "busco": (read_completeness, BUSCO),
+    "genotypes": (read_genotypes, [VCF, gzip.compress(VCF, mtime=0)]),
+    "synonyms": (read_synonyms, [SYNONYMS]),
     "catalogue": (read_catalogue, [CATALOGUE.encode()]),
     "truth": (lambda path: read_truth(path, target_sequences={"chr1"}), [TRUTH]),
     "references": (lambda path: list_references(path, []), [REFERENCES]),
