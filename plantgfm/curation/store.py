@@ -7,21 +7,23 @@ another name and renamed; what is as long as the genome is written record by rec
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import UInt64
 
 from plantgfm.formats.streams import atomic_binary, atomic_text
-from plantgfm.identity import canonical_json, file_sha256
+from plantgfm.identity import canonical_json, file_sha256, read_json
 
 ROWS = ("windows", "hashes")
 """Arrays of uint64 that grow with the genome: window sketches and FracMinHash hashes."""
+_REMEDY = "delete this file: it is made again"
 
 
 class Writing:
@@ -73,16 +75,23 @@ class Artefact:
         return self.description.is_file() and self.arrays.is_file() and self.bases.is_file()
 
     def read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The description and all arrays; what was written row by row is mapped, one-dimensional, not read."""
-        with np.load(self.arrays) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        """The description and all arrays; what was written row by row is mapped, one-dimensional, not read.
+
+        Raises:
+            ValueError: when a file was damaged after it had its name.
+        """
         paths = {name: self.rows(name) for name in ROWS}
-        mapped = {name: _mapped(path) for name, path in paths.items() if path.is_file()}
+        try:
+            with self.arrays.open("rb") as raw, np.load(raw) as stored:  # given a path, it leaves a broken file open
+                arrays = {name: stored[name] for name in stored.files}
+            mapped = {name: _mapped(path) for name, path in paths.items() if path.is_file()}
+        except (BadZipFile, zlib.error, EOFError, ValueError) as error:
+            raise ValueError(f"{self.arrays} or its rows are damaged ({error}); {_REMEDY}") from None
         return self.describe(), {**arrays, **mapped}
 
     def describe(self) -> dict[str, Any]:
         """The description alone."""
-        return json.loads(self.description.read_text())
+        return read_json(self.description, remedy=_REMEDY)
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -118,7 +127,10 @@ class FileHashes:
 
     def __init__(self, path: Path):
         self._path = path
-        self._known: dict[str, list] = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            self._known: dict[str, list] = read_json(path, remedy=_REMEDY) if path.is_file() else {}
+        except ValueError:
+            self._known = {}  # damaged: every file is read again, which is all that it costs
         self._changed = False
 
     def sha256(self, path: Path) -> str:
@@ -126,7 +138,7 @@ class FileHashes:
         stat = path.stat()
         name, mark = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(name)
-        if known is None or known[:2] != mark:
+        if not isinstance(known, list) or known[:2] != mark or len(known) != 3:
             known = self._known[name] = [*mark, file_sha256(path)]
             self._changed = True
         return known[2]

@@ -154,6 +154,9 @@ class Client:
         except (http.client.InvalidURL, ValueError) as error:  # an address that is none
             raise FetchError(f"{said(url)}: {said(error)}; check the url of the catalogue") from None
         except (http.client.HTTPException, OSError) as error:  # URLError is an OSError
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                way_out = "check the clock, a proxy on the way, and SSL_CERT_FILE"
+                raise FetchError(f"{url}: its certificate is not trusted ({said(error.reason)}); {way_out}") from None
             raise TransientError(said(getattr(error, "reason", None) or error or type(error).__name__)) from None
 
     def _take_turn(self, host: str) -> None:
@@ -180,6 +183,8 @@ class Client:
             try:
                 return action()
             except TransientError as error:
+                if self.stopped.is_set():
+                    raise Stopped from None
                 failures = 1 if error.progressed else failures + 1
                 if failures >= self.config.attempts:
                     raise FetchError(f"{what}: {error} ({failures} attempts without a byte); try again later") from None

@@ -1,7 +1,9 @@
 """Waits are bounded and polite, retries end, and what a server asks for is heard."""
 
+import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
@@ -153,8 +155,19 @@ def test_an_address_that_is_none_is_final(client, waits, to):
     assert waits == []
 
 
-def test_a_stop_wakes_a_request_that_waits(server):
-    client, url, ended = Client(FetchConfig(stall_s=600)), server.put("/a", b"12345"), []
+def test_a_certificate_that_is_not_trusted_is_final(client, waits, monkeypatch):
+    def fail(*_, **__):
+        raise urllib.error.URLError(ssl.SSLCertVerificationError(1, "self-signed certificate"))
+
+    monkeypatch.setattr(client._opener, "open", fail)
+    with pytest.raises(FetchError, match="is not trusted .*self-signed.*; check the clock"):
+        client.text("https://example.org/a")
+    assert waits == []
+
+
+@pytest.mark.parametrize("attempts", [1, 8])
+def test_a_stop_wakes_a_request_that_waits(server, attempts):
+    client, url, ended = Client(FetchConfig(stall_s=600, attempts=attempts)), server.put("/a", b"12345"), []
     server.break_next("/a", Stall(2, hold_s=600))
 
     def ask():

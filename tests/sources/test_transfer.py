@@ -238,8 +238,10 @@ def test_a_server_that_does_not_know_if_range_is_found_out(server, get):
 
     stale = {"Content-Range": "bytes 1000-102399/102400", "ETag": '"second"'}
     server.break_next(PATH, change, Headers(206, stale))
-    assert get(changed) == changed
+    seen = []
+    assert get(changed, progress=lambda done, _: seen.append(done)) == changed
     assert ranges(server) == [None, "bytes=1000-", None]
+    assert seen.count(len(BODY)) == 1, "the rest of another file was fetched in vain"
 
 
 def test_pieces_of_two_files_are_fetched_again_once(server, get, client, tmp_path):
