@@ -46,14 +46,19 @@ def plan(
     """Sizes of what would be downloaded; asks the servers, writes nothing.
 
     Raises:
-        FetchError: a server that does not answer, or does not know the file.
+        FetchError: servers that do not answer, or do not know the file, one line a file; all were asked.
     """
     client = client or Client(config)
-    plans = []
+    plans, failures = [], []
     for entry in entries:
         target = Path(folder) / entry.file_name
         here = next((path for path in (target, part_of(target)) if path.is_file()), None)
-        plans.append(Plan(entry, client.size(entry.url), here.stat().st_size if here else 0))
+        try:
+            plans.append(Plan(entry, client.size(entry.url), here.stat().st_size if here else 0))
+        except FetchError as error:
+            failures.append(f"  {entry.name}: {error}")
+    if failures:
+        raise FetchError(f"{len(failures)} of {len(entries)} cannot be fetched:\n" + "\n".join(failures))
     return plans
 
 

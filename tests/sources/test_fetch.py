@@ -194,6 +194,13 @@ def test_a_plan_has_the_sizes_and_writes_nothing(server, entries, tmp_path, clie
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_plan_names_every_file_that_is_not_there(server, entries, tmp_path, client):
+    del server.contents["/rice.fa"], server.contents["/wheat.fa"]
+    with pytest.raises(FetchError, match=r"^2 of 3 cannot be fetched:\n  rice: .*HTTP 404.*\n  wheat: .*HTTP 404.*$"):
+        plan(entries, tmp_path, QUICK, client=client)
+    assert [request.path for request in server.requests] == ["/rice.fa", "/maize.fa", "/wheat.fa"]
+
+
 def test_what_stands_where_a_file_should_go_is_named(server, entries, tmp_path, client):
     (tmp_path / "genomes" / "rice.fa").mkdir(parents=True)
     with pytest.raises(FetchError, match=r"rice\.fa is there, but is a directory; move it away"):
