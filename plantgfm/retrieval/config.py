@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -19,9 +20,16 @@ class RetrievalConfig:
     seed: int = 0
 
     def __post_init__(self):
-        if not self.ridge > 0:
-            raise ValueError(f"retrieval.ridge={self.ridge} needs to be above 0; --no-whiten leaves whitening out")
-        if self.top_k < 1:
-            raise ValueError(f"retrieval.top_k={self.top_k} needs to be at least 1")
+        if not 0 < self.ridge < math.inf:
+            raise ValueError(
+                f"retrieval.ridge={self.ridge} needs to be above 0 and finite; --no-whiten leaves whitening out"
+            )
+        for name in ("top_k", "permutations", "resamples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
         if self.components < 0:
             raise ValueError(f"retrieval.components={self.components} is negative: 0 removes only the mean")
+        if self.flank_bp < 0:
+            raise ValueError(f"retrieval.flank_bp={self.flank_bp} is negative: 0 cuts the gene alone")
+        if self.seed < 0:
+            raise ValueError(f"retrieval.seed={self.seed} is negative: give 0 or more")

@@ -58,7 +58,7 @@ class OptimizerConfig:
             raise ValueError(f"decay_fraction is {self.decay_fraction}, it must lie in (0, 1]")
         if not 0 <= self.floor_fraction <= 1:
             raise ValueError(f"floor_fraction is {self.floor_fraction}, it must lie in [0, 1]")
-        if self.clip_norm < 0 or self.weight_decay < 0:
+        if not (self.clip_norm >= 0 and self.weight_decay >= 0):
             raise ValueError(f"clip_norm {self.clip_norm} and weight_decay {self.weight_decay} must be 0 or more")
         if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
             raise ValueError(f"b1 {self.b1} and b2 {self.b2} must lie in [0, 1)")

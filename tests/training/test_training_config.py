@@ -17,6 +17,12 @@ def test_defaults_are_valid_and_can_be_set_field_by_field():
     [
         (OptimizerConfig, "peak_learning_rate", 0.0),
         (OptimizerConfig, "peak_learning_rate", float("nan")),
+        (OptimizerConfig, "muon_learning_rate", 0.0),
+        (OptimizerConfig, "muon_learning_rate", float("nan")),
+        (OptimizerConfig, "muon_momentum", -0.1),
+        (OptimizerConfig, "muon_momentum", 1.0),
+        (OptimizerConfig, "weight_decay", -0.1),
+        (OptimizerConfig, "weight_decay", float("nan")),
         (OptimizerConfig, "warmup_steps", -1),
         (OptimizerConfig, "decay_fraction", 0.0),
         (OptimizerConfig, "floor_fraction", 1.5),
@@ -32,5 +38,5 @@ def test_defaults_are_valid_and_can_be_set_field_by_field():
     ],
 )
 def test_a_value_out_of_range_is_named(config, field, value):
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(ValueError, match=f"{field}.*{value}"):
         config(**{field: value})
