@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from plantgfm.training.checkpoint import folder_of, restore_params, steps_of
+from plantgfm.training.config import OptimizerKind
 from plantgfm.training.loop import NonFiniteLoss, peak_memory_bytes
 from plantgfm.training.metrics import read_metrics
 from plantgfm.training.run_folder import RunBusy, RunMismatch, locked, open_run
@@ -35,10 +37,20 @@ def stopping_at(position):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    result = train_toy(run, steps=STEPS)
-    return run, result
+def undisturbed_by(tmp_path_factory):
+    """The undisturbed run of an optimizer, and its result."""
+
+    @functools.cache
+    def of(kind):
+        run = tmp_path_factory.mktemp("runs") / "undisturbed"
+        return run, train_toy(run, steps=STEPS, kind=kind)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def undisturbed(undisturbed_by):
+    return undisturbed_by(OptimizerKind.MUON)
 
 
 def test_a_run_leaves_what_the_folder_promises(undisturbed):
@@ -56,15 +68,16 @@ def test_a_run_leaves_what_the_folder_promises(undisturbed):
     assert json.loads((run / "result.json").read_text())["step"] == STEPS
 
 
+@pytest.mark.parametrize("kind", OptimizerKind)
 @pytest.mark.parametrize("position", range(STEPS))
-def test_stopped_at_any_step_and_restarted_it_ends_the_same(undisturbed, tmp_path, position):
-    run = tmp_path / "run"
-    first = train_toy(run, steps=STEPS, source=stopping_at(position), log_every_steps=3)
+def test_stopped_at_any_step_and_restarted_it_ends_the_same(undisturbed_by, tmp_path, position, kind):
+    run, undisturbed = tmp_path / "run", undisturbed_by(kind)
+    first = train_toy(run, steps=STEPS, source=stopping_at(position), log_every_steps=3, kind=kind)
     if position < STEPS - 1:  # a signal in the last step finds the run done
         assert (first.step, first.interrupted) == (position + 1, "SIGTERM")
         assert steps_of(run)[-1] == position + 1
         assert not (run / "result.json").exists()
-        second = train_toy(run, steps=STEPS, log_every_steps=3)
+        second = train_toy(run, steps=STEPS, log_every_steps=3, kind=kind)
         assert (second.step, second.resumed_from, second.interrupted) == (STEPS, position + 1, "")
     assert_same_bits(restore_params(run).params, restore_params(undisturbed[0]).params)
     # averages over three steps go on across the restart

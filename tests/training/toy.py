@@ -1,6 +1,6 @@
 """A small real training: the real network and objectives, batches that are a pure function of the step.
 
-Run as a program, it trains in a folder until it is done or killed: python toy.py RUN_DIR STEPS PAUSE_SECONDS
+Run as a program, it trains in a folder until it is done or killed: python toy.py RUN_DIR STEPS PAUSE_SECONDS KIND
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def batches(start: int, *, pause: float = 0.0):
 
 
 @functools.cache
-def parts(*, steps: int, micro_batches: int = 1, peak: float = 1e-2):
+def parts(*, steps: int, micro_batches: int = 1, peak: float = 1e-2, kind: OptimizerKind = OptimizerKind.MUON):
     """Initialiser and jitted step, built once for each setting."""
     network = build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=24, max_tokens=16), VOCABULARY_SIZE)
-    optimizer = build_optimizer(OptimizerConfig(OptimizerKind.MUON, peak_learning_rate=peak, warmup_steps=3), steps)
+    optimizer = build_optimizer(OptimizerConfig(kind, peak_learning_rate=peak, warmup_steps=3), steps)
 
     def loss_fn(params, batch, key):
         return joint.loss(network, params, batch, key, ObjectiveConfig(), n_species=len(SPECIES))
@@ -77,12 +77,21 @@ class Norm:
         return {"bias": float(np.linalg.norm(np.asarray(params["masked_head"]["bias"])))}
 
 
-def train_toy(run_dir: Path, *, steps: int = 10, source=batches, init=None, step=None, **overrides):
+def train_toy(
+    run_dir: Path,
+    *,
+    steps: int = 10,
+    source=batches,
+    init=None,
+    step=None,
+    kind: OptimizerKind = OptimizerKind.MUON,
+    **overrides,
+):
     """Train the toy; settings of the loop by name, the rest as `train` takes it."""
     own = {"evaluators", "identity", "accept", "clock", "write"}
     arguments = {name: overrides.pop(name) for name in own & overrides.keys()}
     settings = {"log_every_steps": 1, "checkpoint_every_steps": 3, "tensorboard": False, **overrides}
-    default_init, default_step = parts(steps=steps)
+    default_init, default_step = parts(steps=steps, kind=kind)
     return train(
         init=init or default_init,
         step=step or default_step,
@@ -108,7 +117,8 @@ def assert_same_bits(one, other):
 
 
 if __name__ == "__main__":
-    folder, number, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    outcome = train_toy(folder, steps=number, source=functools.partial(batches, pause=seconds), write=print)
+    folder, number, seconds, rule = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), OptimizerKind(sys.argv[4])
+    paused = functools.partial(batches, pause=seconds)
+    outcome = train_toy(folder, steps=number, source=paused, write=print, kind=rule)
     print(f"ended at {outcome.step} {outcome.interrupted}".strip(), flush=True)
     sys.exit(143 if outcome.interrupted else 0)
