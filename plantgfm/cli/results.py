@@ -22,7 +22,7 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--top-k", type=int, default=50, show_default=True, help="Hits per query.")
 @click.option("--components", type=int, default=1, show_default=True, help="Leading components removed (debiasing).")
 @click.option("--whiten/--no-whiten", default=True, show_default=True, help="Give all other components an equal say.")
-@click.option("--truth", type=PATH, help="Evaluate: table of query, sequence, start, end. Ranking never sees it.")
+@click.option("--truth", type=PATH, help="Evaluate: TSV of query, chr, start (0-based), end. Ranking never sees it.")
 @click.option("--target", type=PATH, multiple=True, help="FASTA of the target: adds baselines to the evaluation.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
 @SET

@@ -1,12 +1,17 @@
 """Files in, vectors and hits out: what is refused, what is left alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from plantgfm.cli import commands
 from plantgfm.embedding.config import EmbeddingConfig
 from plantgfm.formats.fasta import write_fasta
-from plantgfm.wiring.downstream import RetrievalInputs, embed_files
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.wiring.downstream import RetrievalInputs, embed_files, retrieve_files
 from tests.fixtures import random_codes, record, write_small_bundle
 
 
@@ -49,6 +54,65 @@ def test_another_file_is_never_overwritten(bundle, tmp_path):
     with pytest.raises(ValueError, match="exists and is no file of vectors"):
         embed(bundle, tmp_path / "a.fa", fasta=tmp_path / "a.fa")
     assert (tmp_path / "a.fa").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def search(bundle, tmp_path_factory):
+    """A target with its vectors, six noisy pieces of it as queries, where they come from, and an untrained bundle."""
+    folder = tmp_path_factory.mktemp("search")
+    target = random_codes(6_000, seed=2)
+    write_fasta(folder / "target.fa", [record("chr1", target)])
+    embed(bundle, folder / "vectors.parquet", fasta=folder / "target.fa")
+    pieces, rows = [], ["query\tchr\tstart\tend"]
+    for number, start in enumerate(range(300, 5_700, 900)):
+        piece = target[start : start + 200].copy()
+        piece[::9] = (piece[::9] + 1) % 4
+        pieces.append(record(f"q{number}", piece))
+        rows.append(f"q{number}\tchr1\t{start}\t{start + 200}")
+    write_fasta(folder / "queries.fa", pieces)
+    (folder / "truth.tsv").write_text("\n".join(rows) + "\n")
+    write_small_bundle(folder / "untrained", seed=1)
+    return RetrievalInputs(
+        vectors=folder / "vectors.parquet",
+        queries=folder / "queries.fa",
+        truth=folder / "truth.tsv",
+        target=(folder / "target.fa",),
+        untrained=folder / "untrained",
+    )
+
+
+def ranks_of(found, method):
+    (one,) = [one for one in found.methods if one.method == method]
+    return found.ranks[method].tolist(), one.mean_reciprocal_rank
+
+
+def test_whitened_figures_stand_beside_those_of_all_but_the_top(bundle, search, tmp_path):
+    config = RetrievalConfig(resamples=20, permutations=2)
+    hits, whitened = retrieve_files(bundle, tmp_path / "whitened", search, config)
+    raw_hits, raw = retrieve_files(bundle, tmp_path / "raw", search, replace(config, whiten=False))
+    names = {one.method for one in whitened.methods}
+    assert {"model", "model, not whitened", "untrained model", "untrained model, not whitened"} <= names
+    assert not [one.method for one in raw.methods if "whitened" in one.method]
+    for method in ("model", "untrained model"):
+        assert ranks_of(whitened, f"{method}, not whitened") == ranks_of(raw, method)
+    assert not np.allclose(hits.scores.best, raw_hits.scores.best)
+
+
+def test_no_whiten_on_the_command_line_is_heard(bundle, search, tmp_path):
+    told = {}
+    for name, option in (("whitened", "--whiten"), ("raw", "--no-whiten")):
+        options = ("--queries", search.queries, "--vectors", search.vectors, "--out", tmp_path / name, option)
+        result = CliRunner().invoke(commands, ["retrieve", str(bundle), *map(str, options)])
+        assert result.exit_code == 0, result.output
+        found, _ = retrieve_files(
+            bundle,
+            tmp_path / f"{name} again",
+            RetrievalInputs(vectors=search.vectors, queries=search.queries),
+            RetrievalConfig(whiten=name == "whitened"),
+        )
+        told[name] = (tmp_path / name / "hits.tsv").read_text()
+        assert told[name] == (tmp_path / f"{name} again" / "hits.tsv").read_text() and found.hits
+    assert told["whitened"] != told["raw"]
 
 
 def test_inputs_that_would_do_nothing_are_refused():
