@@ -40,19 +40,22 @@ def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:
     from plantgfm.config import settings
     from plantgfm.sources.catalogue import CATALOGUE, choose, fetchable, read_catalogue
     from plantgfm.sources.config import FetchConfig
+    from plantgfm.sources.errors import FetchError
     from plantgfm.sources.fetch import MANIFEST, plan
     from plantgfm.sources.fetch import fetch as run_fetch
 
     if names and everything:
         raise click.UsageError("give names or --all, not both")
+    if dry_run and not names and not everything:
+        raise click.UsageError("--dry-run needs names or --all")
+    config = settings(FetchConfig, overrides)
     entries = read_catalogue(catalogue or CATALOGUE)
     if not names and not everything:
         click.echo(_listing(entries))
         return
-    config = settings(FetchConfig, overrides)
     chosen = fetchable(entries) if everything else choose(entries, names)
     if not chosen:
-        raise click.ClickException("the catalogue has no verified entry to fetch; see data/README.md")
+        raise FetchError("the catalogue has no verified entry to fetch; see data/README.md")
     if everything:
         click.echo(f"{len(chosen)} of {len(entries)} entries; the others are not verified, or pointers")
     if dry_run:

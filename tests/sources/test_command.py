@@ -9,7 +9,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from plantgfm.cli import commands
+from plantgfm.cli import commands, main
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.sources.errors import FetchError
 from tests.sources.server import Stall
@@ -71,7 +71,23 @@ def test_what_cannot_be_fetched_is_refused(run, server, name, message):
 def test_settings_and_options_are_checked(run):
     assert "not both" in run("rice", "--all").output
     assert "attempts=0" in str(run("rice", "--set", "attempts=0").exception)
+    assert "attempts=0" in str(run("--set", "attempts=0").exception)
     assert run("rice", "--jobs", "0").exit_code == 2
+
+
+def test_all_of_a_catalogue_without_verified_entries_is_refused(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "catalogue.tsv", {**ROW, "verified": "no"}, POINTER)
+    arguments = ["plantgfm", "fetch", "--all", "--catalogue", path, "--out", tmp_path / "genomes"]
+    monkeypatch.setattr(sys, "argv", list(map(str, arguments)))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and "no verified entry to fetch" in capsys.readouterr().err
+    assert not (tmp_path / "genomes").exists()
+
+
+def test_a_dry_run_of_nothing_is_no_listing(run):
+    result = run("--dry-run")
+    assert result.exit_code == 2 and "--dry-run needs names or --all" in result.output and "ready" not in result.output
 
 
 def test_an_interrupt_keeps_what_arrived_for_the_next_call(run, server, catalogue, tmp_path):
