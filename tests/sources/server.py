@@ -36,6 +36,7 @@ class Server:
         self.faults: dict[str, list] = {}
         self.requests: list[Request] = []
         self.done = threading.Event()
+        self.outwaited: list[str] = []  # paths whose client stayed to the end of a stall
 
     def put(self, path: str, body: bytes, **kwargs) -> str:
         self.contents[path] = Content(body, **kwargs)
@@ -75,17 +76,16 @@ class Cut:
 
 
 @dataclass
-class Stall:
+class Stall(Cut):
     """Send some bytes, then nothing, with the connection open."""
 
-    after_bytes: int
     hold_s: float = 10
 
     def __call__(self, handler, server, content, start):
-        head(handler, content, start)
-        handler.wfile.write(content.body[start : start + self.after_bytes])
+        super().__call__(handler, server, content, start)
         handler.wfile.flush()
-        server.done.wait(self.hold_s)
+        if not server.done.wait(self.hold_s):
+            server.outwaited.append(handler.path)
 
 
 @dataclass

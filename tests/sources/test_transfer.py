@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -51,11 +50,10 @@ def test_a_file_arrives_with_its_progress(server, get):
 def test_what_breaks_off_is_resumed_where_it_ended(server, get, fault):
     server.put(PATH, BODY)
     server.break_next(PATH, fault(1000), fault(500))
-    began = time.monotonic()
     assert get() == BODY
     assert ranges(server) == [None, "bytes=1000-", "bytes=1500-"]
     assert server.gets(PATH)[1].headers["If-Range"] == '"first"'
-    assert time.monotonic() - began < 3  # a stall is dropped after stall_s, not when the server wishes
+    assert server.outwaited == []  # a stall is dropped after stall_s, not when the server wishes
 
 
 def test_a_part_of_an_earlier_fetch_is_resumed(server, client, get, tmp_path):
