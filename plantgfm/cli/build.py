@@ -17,7 +17,7 @@ SET = click.option(
 @click.command()
 @click.option("--out", type=PATH, required=True, help="Folder to write the world into.")
 @click.option("--world", type=click.Choice(["embedded", "null"]), default="embedded", show_default=True)
-@click.option("--seed", type=int, default=None, help="The same seed gives the same bytes.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="The same seed gives the same bytes.")
 @SET
 def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]) -> None:
     """Write a simulated plant clade, or genomes without structure, with the truth beside it.

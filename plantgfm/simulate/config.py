@@ -16,6 +16,11 @@ MAX_SPECIES = 13
 MIN_GENOME_BP = 60_000
 
 
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise ValueError(f"seed = {seed} is negative; give 0 or more")
+
+
 @dataclass
 class WorldConfig:
     """What shapes the embedded world: the same settings give the same bytes."""
@@ -92,6 +97,7 @@ class WorldConfig:
     strain_difference: float = 0.04
 
     def __post_init__(self):
+        _check_seed(self.seed)
         if not MIN_SPECIES <= self.species <= MAX_SPECIES:
             raise ValueError(f"species = {self.species} must lie between {MIN_SPECIES} and {MAX_SPECIES}")
         if self.genome_size_bp < MIN_GENOME_BP:
@@ -117,6 +123,7 @@ class NullConfig:
     decoy_bp: int = 2_500
 
     def __post_init__(self):
+        _check_seed(self.seed)
         if not 1 <= self.species <= 40:
             raise ValueError(f"species = {self.species} must lie between 1 and 40")
         if not 1 <= self.order <= 6:

@@ -51,6 +51,11 @@ def wrong_inputs(folder):
         "a ledger to compare": (("compare-corpora", folder / "fine", folder / "fine"), "has no corpus at hand"),
         "unknown setting": (("simulate", "--out", folder / "o", "--set", "sped=1"), "sped"),
         "no key=value": (("simulate", "--out", folder / "o", "--set", "seed"), "no key=value"),
+        "negative seed": (("simulate", "--out", folder / "o", "--seed", "-1"), "-1 is not in the range"),
+        "no resamples": (
+            ("retrieve", bundle, "--vectors", folder / "v", "--out", folder / "o", "--set", "resamples=0"),
+            "retrieval.resamples=0",
+        ),
         "wrong value": (("simulate", "--out", folder / "o", "--set", "species=99"), "99"),
         "no bundle": (("embed", folder, "--fasta", folder / "text.fa", "--out", folder / "o"), "is no bundle"),
         "no FASTA": (("embed", bundle, "--fasta", folder / "text.fa", "--out", folder / "o"), "text.fa"),
@@ -74,7 +79,7 @@ NAMES = (
     "no corpus", "unknown setting", "no key=value", "wrong value", "no bundle", "no FASTA", "a directory", "layer",
     "both inputs", "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
     "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with", "nothing to compare",
-    "no corpora to compare", "a ledger to compare",
+    "no corpora to compare", "a ledger to compare", "negative seed", "no resamples",
 )  # fmt: skip
 
 

@@ -46,6 +46,12 @@ def test_a_run_name_is_a_plain_folder_name(name):
         composed(f"run.name='{name}'")
 
 
+@pytest.mark.parametrize("world", ["world", "null"])
+def test_a_negative_seed_of_a_world_is_refused(world):
+    with pytest.raises(ValueError, match="seed = -1 is negative"):
+        composed(f"corpus.{world}.seed=-1")
+
+
 def test_settings_from_the_command_line_are_typed_and_nested():
     config = settings(CurationConfig, ["completeness.min_record_bp=77"])
     assert config.completeness.min_record_bp == 77
