@@ -100,7 +100,7 @@ def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
     assert again.summary == summary
 
 
-def test_a_trained_model_beats_itself_before_training(trained, evaluated):
+def test_step_0_is_the_network_before_training(trained, evaluated):
     _, outcome, _ = trained
     run = open_run_folder(outcome.run_dir)
     params, known = params_of(run, step=0)
