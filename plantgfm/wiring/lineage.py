@@ -15,14 +15,18 @@ CHANGES_FILE = "changes.json"
 
 
 def last_corpus(folder: Path, manifest: str) -> Corpus | None:
-    """The newest corpus below a folder that was made from a manifest; None where there is none to be read."""
+    """The newest corpus below a folder that was made from a manifest, however its path is written; None where none is.
+
+    What is damaged or of another version is passed over: there is nothing in it to compare with.
+    """
     written = sorted(folder.glob(f"[!.]*/{IDENTITY_FILE}"), key=lambda path: (path.stat().st_mtime_ns, path))
     for path in reversed(written):
         try:
-            if read_identity(path.parent).get("lineage", {}).get("manifest") == manifest:
+            stored = read_identity(path.parent)["lineage"].get("manifest", "")
+            if stored and Path(stored).resolve() == Path(manifest).resolve():
                 return open_corpus(path.parent)
-        except (ValueError, KeyError, TypeError):
-            continue  # damaged, or of another version: nothing to compare with
+        except (ValueError, AttributeError, TypeError):
+            continue
     return None
 
 
@@ -36,7 +40,11 @@ def write_changes(before: Corpus, after: Corpus) -> list[SpeciesChange]:
 
 
 def read_changes(corpus: Corpus) -> dict[str, Any] | None:
-    """What `write_changes` left beside a corpus; None where it is the first of its input."""
+    """What `write_changes` left beside a corpus; None where it is the first of its input.
+
+    Raises:
+        ValueError: when it is damaged.
+    """
     path = corpus.path / CHANGES_FILE
     return read_json(path, remedy="delete it: it only tells what changed") if path.is_file() else None
 
