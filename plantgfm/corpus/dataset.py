@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from plantgfm.schema import Split
 
@@ -100,10 +101,17 @@ def read_dataset(corpus: Path) -> Iterator[dict]:
     """Every example of every split of a corpus' dataset, one at a time.
 
     Raises:
-        ValueError: when the dataset is missing.
+        ValueError: when the dataset is missing, or its files are damaged.
     """
-    for name in split_names(corpus):
-        yield from read_split(corpus, name)
+    try:
+        for name in split_names(corpus):
+            for example in read_split(corpus, name):
+                if any(value is None for value in example.values()):  # all that array_record says of a file cut short
+                    raise RuntimeError(f"an example of the split {name} is empty")
+                yield example
+    except (RuntimeError, ParseError) as error:  # of array_record, and of protobuf for `dataset_info.json`
+        what = " ".join(str(error).split())
+        raise ValueError(f"{dataset_folder(corpus)} is damaged, write the corpus again ({what})") from error
 
 
 def _builder(corpus: Path) -> tfds.core.DatasetBuilder:

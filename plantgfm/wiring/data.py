@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -76,10 +77,18 @@ def workers(processes: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple[Corpus, Curation]:
+def prepare_corpus(
+    config: Config, *, progress: Progress | None = None, write: Callable[[str], None] | None = None
+) -> tuple[Corpus, Curation]:
     """Curate the input and write the corpus, both only where something changed.
 
-    A new corpus names the last one of the same input in its lineage, and holds beside it what changed per species.
+    A new corpus names the last one of the same input in its lineage, and holds beside it what changed per species. A
+    stored one that is damaged beyond its cache is written again from what curation kept.
+
+    Args:
+        config: all settings.
+        progress: of curation.
+        write: told, in a line, of a stored corpus that had to be replaced.
     """
     inputs = find_inputs(config.corpus, progress=progress)
     store = store_of(config)
@@ -96,7 +105,12 @@ def prepare_corpus(config: Config, *, progress: Progress | None = None) -> tuple
     key = fingerprint({"curation": curation.fingerprint, "layout": plain(config.corpus.layout)})
     out = store / "corpora" / key
     if out.is_dir():
-        return open_corpus(out), curation
+        try:
+            return open_corpus(out), curation
+        except ValueError as error:
+            shutil.rmtree(out)
+            if write:
+                write(f"a stored corpus could not be used and is written again: {error}")
     lineage = {"curation": curation.fingerprint, "manifest": str(inputs.manifest)}
     previous = last_corpus(out.parent, lineage["manifest"])
     if previous:

@@ -103,7 +103,7 @@ def run_training(
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
     optimizer = build_optimizer(config.optimizer, config.run.steps)
-    corpus, curation = prepare_corpus(config, progress=progress)
+    corpus, curation = prepare_corpus(config, progress=progress, write=write)
     write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
     vocabulary = prepare_vocabulary(config, corpus)
     write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")

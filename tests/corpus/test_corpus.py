@@ -101,6 +101,44 @@ def test_a_missing_dataset_is_named(written, tmp_path):
         open_corpus(tmp_path / "copy")
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("*.array_record*", cut),
+        ("*.array_record*", flip),
+        ("*.array_record*", Path.unlink),
+        ("*.array_record*", lambda path: path.write_bytes(b"")),
+        ("dataset_info.json", cut),
+    ],
+)
+def test_a_damaged_dataset_is_one_clear_error(written, tmp_path, file, harm):
+    shutil.copytree(written.path, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "cache")
+    harm(min((tmp_path / "copy" / "plant_corpus" / "1.0.0").glob(file)))
+    with pytest.raises(ValueError, match=r"copy/plant_corpus/1\.0\.0 is damaged, write the corpus again \(") as error:
+        open_corpus(tmp_path / "copy")
+    assert "\n" not in str(error.value) and not (tmp_path / "copy" / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["version", "fingerprint", "config", "lineage"])
+def test_an_identity_that_is_not_whole_is_no_corpus(written, tmp_path, name):
+    stated = json.loads((written.path / "corpus.json").read_text())
+    del stated[name]
+    (tmp_path / "corpus.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match="is no corpus: its corpus.json is damaged, write it again"):
+        open_corpus(tmp_path)
+
+
 def test_what_is_no_corpus_is_refused(tmp_path, written):
     with pytest.raises(ValueError, match="is no corpus"):
         open_corpus(tmp_path)

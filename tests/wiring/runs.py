@@ -1,6 +1,6 @@
 """A run folder with ledger and corpus, but without training: what commands on data read."""
 
-from plantgfm.config import Config
+from plantgfm.config import Config, CorpusKind
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.corpus.write import write_corpus
 from plantgfm.identity import plain
@@ -26,3 +26,12 @@ def curated_run(folder, rows, world, config=None, **more):
     """Curate rows of a small world and write the run."""
     curation = curate_world(world, rows, config.curation if config else None)
     return curation, write_run(folder, curation, config=config, **more)
+
+
+def manifest_config(folder, **layout):
+    """Settings of a job on the manifest of a folder, with its runs and their store in the folder too."""
+    config = Config()
+    config.run.folder = str(folder / "runs")
+    config.corpus.kind, config.corpus.path = CorpusKind.MANIFEST, str(folder / "manifest.csv")
+    config.corpus.layout = CorpusConfig(**{**LAYOUT, **layout})
+    return config

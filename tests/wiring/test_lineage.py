@@ -5,21 +5,16 @@ import shutil
 
 import pytest
 
-from plantgfm.config import Config, CorpusKind
-from plantgfm.corpus.config import CorpusConfig
+from plantgfm.corpus.read import open_corpus
 from plantgfm.formats.manifest import write_manifest
 from plantgfm.wiring.data import prepare_corpus
 from plantgfm.wiring.lineage import CHANGES_FILE, changes_table, last_corpus
 from tests.curation.small import make_world
-from tests.wiring.runs import LAYOUT
+from tests.wiring.runs import manifest_config
 
 
 def prepared(folder, **layout):
-    config = Config()
-    config.run.folder, config.run.processes = str(folder / "runs"), 1
-    config.corpus.kind, config.corpus.path = CorpusKind.MANIFEST, str(folder / "manifest.csv")
-    config.corpus.layout = CorpusConfig(**{**LAYOUT, **layout})
-    return prepare_corpus(config)[0]
+    return prepare_corpus(manifest_config(folder, **layout))[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +59,14 @@ def test_other_splits_of_the_same_bases_are_told(world):
     shutil.rmtree(third.path)
 
 
+def test_changes_that_cannot_be_read_are_named_with_the_way_out(world, tmp_path):
+    _, _, second = world
+    shutil.copytree(second.path, tmp_path / "copy")
+    (tmp_path / "copy" / CHANGES_FILE).write_text("{")
+    with pytest.raises(ValueError, match=r"copy/changes\.json is no JSON .*; delete it"):
+        changes_table(open_corpus(tmp_path / "copy"))
+
+
 def test_another_input_and_a_damaged_corpus_are_nothing_to_follow(world, tmp_path):
     folder, first, second = world
     corpora = tmp_path / "corpora"
@@ -71,5 +74,7 @@ def test_another_input_and_a_damaged_corpus_are_nothing_to_follow(world, tmp_pat
     manifest = second.lineage["manifest"]
     assert last_corpus(corpora, manifest).fingerprint == second.fingerprint
     assert last_corpus(corpora, "other.csv") is None and last_corpus(tmp_path / "absent", manifest) is None
+    another_spelling = str(folder / "runs" / ".." / "manifest.csv")
+    assert last_corpus(corpora, another_spelling).fingerprint == second.fingerprint
     (corpora / second.path.name / "corpus.json").write_text("{")
     assert last_corpus(corpora, manifest).fingerprint == first.fingerprint
