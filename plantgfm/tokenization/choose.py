@@ -28,6 +28,7 @@ from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.sample import Stratum, sample_strata
 from plantgfm.tokenization.vocabulary import Vocabulary, reverse_complement_codes
 
+CHOICE_VERSION = 1  # raise it with every change of what is sampled or chosen: stored vocabularies are known by it
 N_EIGHT_MERS = 4**8
 _ROUNDS = 30
 

@@ -26,6 +26,7 @@ from plantgfm.tokenization.sample import Stratum
 from plantgfm.tokenization.segmenters import Segmenter, bpe_segmenter, kmer_segmenter, train_bpe
 from plantgfm.tokenization.vocabulary import FIRST_BASE, FIRST_EIGHT, FIRST_SIX, N_SPECIAL, UNKNOWN_BASE, Vocabulary
 
+REPORT_VERSION = 1  # raise it with every change of what is measured: stored reports are known by it
 HYBRID, PLAIN, BPE = "hybrid", "6-mers", "BPE"
 COPY_BP = 256  # length of the copies that substitutions are put into
 SUBSTITUTIONS = 4  # in each copy: 1.6 % divergence

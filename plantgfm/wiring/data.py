@@ -22,7 +22,7 @@ from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Split
 from plantgfm.simulate.null import simulate_null
 from plantgfm.simulate.world import simulate_world
-from plantgfm.tokenization.choose import build_vocabulary
+from plantgfm.tokenization.choose import CHOICE_VERSION, build_vocabulary
 from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.sample import Stratum
 from plantgfm.tokenization.vocabulary import Vocabulary
@@ -135,8 +135,9 @@ def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list
 
 
 def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
-    """The vocabulary of a corpus, built once per corpus and settings."""
-    key = fingerprint({"corpus": corpus.fingerprint, "tokenizer": plain(config.tokenizer)})
+    """The vocabulary of a corpus, built once per corpus, settings and version of the choice."""
+    content = {"version": CHOICE_VERSION, "corpus": corpus.fingerprint, "tokenizer": plain(config.tokenizer)}
+    key = fingerprint(content)
     path = store_of(config) / "vocabularies" / f"{key}.json"
     if path.is_file():
         return Vocabulary.load(path)

@@ -9,8 +9,9 @@ from plantgfm.corpus.read import Corpus
 from plantgfm.formats.streams import atomic_text
 from plantgfm.identity import fingerprint, plain
 from plantgfm.report.table import Table, table_of
+from plantgfm.tokenization.choose import CHOICE_VERSION
 from plantgfm.tokenization.config import VocabularyConfig
-from plantgfm.tokenization.report import tokenizer_report
+from plantgfm.tokenization.report import REPORT_VERSION, tokenizer_report
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.wiring.data import build_on
 
@@ -36,8 +37,10 @@ def report_tables(rows: dict[str, list[dict]]) -> list[Table]:
 
 
 def stored_report(corpus: Corpus, vocabulary: Vocabulary, config: VocabularyConfig, *, store: Path) -> dict:
-    """Rows of the tokenizer report, measured once per corpus, vocabulary and settings."""
-    key = fingerprint({"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": plain(config)})
+    """Rows of the tokenizer report, measured once per corpus, vocabulary, settings and version."""
+    versions = [CHOICE_VERSION, REPORT_VERSION]  # the windows it is measured on come with the choice
+    content = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": plain(config)}
+    key = fingerprint({"version": versions, **content})
     path = store / "vocabularies" / f"{key}.report.json"
     if not path.is_file():
         _, strata = build_on(corpus, config)

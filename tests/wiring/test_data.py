@@ -1,11 +1,13 @@
-"""What runs share is made once, and made again where it is damaged."""
+"""What runs share is made once, and made again where it is damaged or older code made it."""
 
 import json
 
 import pytest
 
 from plantgfm.formats.manifest import write_manifest
-from plantgfm.wiring.data import prepare_corpus
+from plantgfm.tokenization.choose import CHOICE_VERSION
+from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary, store_of
+from plantgfm.wiring.vocabulary import stored_report
 from tests.curation.small import make_world
 from tests.wiring.runs import manifest_config
 
@@ -22,6 +24,38 @@ def prepared(tmp_path_factory):
 def older(path):
     stated = json.loads(path.read_text())
     path.write_text(json.dumps({**stated, "version": 0}))
+
+
+def test_a_vocabulary_is_chosen_once_and_again_by_a_newer_choice(prepared, monkeypatch):
+    config, corpus = prepared
+    config.tokenizer.eight_mers, config.tokenizer.sample_bp = 32, 20_000
+    stored = store_of(config) / "vocabularies"
+    first = prepare_vocabulary(config, corpus)
+    assert prepare_vocabulary(config, corpus) == first and len(list(stored.iterdir())) == 1
+    monkeypatch.setattr("plantgfm.wiring.data.CHOICE_VERSION", CHOICE_VERSION + 1)
+    assert prepare_vocabulary(config, corpus) == first and len(list(stored.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["CHOICE_VERSION", "REPORT_VERSION"])
+def test_a_report_is_measured_once_and_again_by_newer_code(prepared, monkeypatch, tmp_path, name):
+    config, corpus = prepared
+    config.tokenizer.eight_mers, config.tokenizer.sample_bp = 32, 20_000
+    vocabulary, measured = prepare_vocabulary(config, corpus), []
+    monkeypatch.setattr("plantgfm.wiring.vocabulary.build_on", lambda *_: (vocabulary, []))
+    monkeypatch.setattr("plantgfm.wiring.vocabulary.tokenizer_report", lambda *_: measured.append(1) or Report())
+    for _ in range(2):
+        assert stored_report(corpus, vocabulary, config.tokenizer, store=tmp_path) == {"claims": []}
+    assert len(measured) == 1
+    monkeypatch.setattr(f"plantgfm.wiring.vocabulary.{name}", 99)
+    stored_report(corpus, vocabulary, config.tokenizer, store=tmp_path)
+    assert len(measured) == 2
+
+
+class Report:
+    """A report without rows: what is measured is tested where it is measured."""
+
+    def tables(self):
+        return {"claims": []}
 
 
 @pytest.mark.parametrize(
