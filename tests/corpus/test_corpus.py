@@ -16,6 +16,7 @@ from plantgfm.schema import Regions, Split
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN
 from tests.corpus.conftest import SMALL
 from tests.corpus.worlds import accepted, random_bases, species_name
+from tests.damage import cut, flip
 
 ARRAYS = ("bases", "unknown_bp", "repeat_bp", "unknown_runs", "cluster_id", "cluster_size")
 
@@ -99,16 +100,6 @@ def test_a_missing_dataset_is_named(written, tmp_path):
     shutil.rmtree(tmp_path / "copy" / "cache")
     with pytest.raises(ValueError, match="holds no dataset"):
         open_corpus(tmp_path / "copy")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 1
-    path.write_bytes(raw)
 
 
 @pytest.mark.parametrize(

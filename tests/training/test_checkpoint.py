@@ -19,6 +19,7 @@ from plantgfm.training.config import OptimizerConfig, OptimizerKind
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import RunMismatch, open_run
 from plantgfm.training.state import abstract_state, state_init
+from tests.damage import cut, flip
 
 from .toy import assert_same_bits
 
@@ -136,16 +137,6 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(saved):
         restore_params(saved, step=4)
     with pytest.raises(ValueError, match="best metric"):
         restore_params(saved, step="best")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 # Orbax leaves reading tasks behind when one of them fails.
