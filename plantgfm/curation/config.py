@@ -57,6 +57,7 @@ class ContaminationConfig:
     rdna_insertions: IntervalAction = IntervalAction.FLAG  # natural as well; or CUT, DROP
     min_expected_shared: float = 10.0  # hashes that peers of a record's size share, for it to be judged by theirs
     max_peer_fraction: float = 0.0005  # of what peers share: up to it, and up to chance, counts as sharing none
+    min_insertion_bp: int = 200  # a shorter interval like an organelle or rDNA is told of nowhere
     min_piece_bp: int = 1_000  # a shorter piece that cuts leave is cut out, too
     vector_seed_k: int = 15
     min_vector_score: int = 30  # inside a record: strong in NCBI's VecScreen, done with as vector_intervals says
@@ -81,6 +82,8 @@ class ContaminationConfig:
         for name in ("organelle_insertions", "rdna_insertions"):
             if getattr(self, name) is IntervalAction.MASK:
                 raise ValueError(f"{name} = MASK is not done: choose FLAG, CUT or DROP")
+        if self.min_insertion_bp < 0:
+            raise ValueError(f"min_insertion_bp = {self.min_insertion_bp} can't be negative")
         if self.min_piece_bp < self.k:
             raise ValueError(f"min_piece_bp = {self.min_piece_bp} must be at least k = {self.k}")
         self._check_vector_scores()

@@ -40,6 +40,10 @@ class Shared:
         """The same interval of a named record, ready to be acted upon."""
         return Finding(record, self.start, self.end, kind, self.name, tool, float(self.shared))
 
+    def overlaps(self, other: Finding) -> bool:
+        """Whether the interval and a finding on the same record have bases in common."""
+        return self.start < other.end and other.start < self.end
+
     def describe(self, k: int) -> str:
         """The interval with its numbers, as a clause."""
         identity = identity_of_containment(self.shared / max(1, self.total), k)
@@ -76,7 +80,7 @@ def judge_record(
     if compartment is Compartment.NUCLEAR and not _rejected(parts[0].verdicts):
         organelle = shared_intervals(hashes, places, references.organelle, config)
         rdna = shared_intervals(hashes, places, references.rdna, config)
-        parts += [_judge_organelle(fact, organelle, config), _judge_rdna(fact, rdna, config)]
+        parts += [judge_organelle(fact, organelle, config), _judge_rdna(fact, rdna, config)]
     whole = sum(parts, Screened([], []))
     return Screened(_rejected(whole.verdicts)[:1] or whole.verdicts, whole.findings)
 
@@ -156,26 +160,39 @@ def _describe_matches(matches: list[Match]) -> str:
     return f"{number}, best {best.name} at {where} with score {best.score}"
 
 
-def _judge_organelle(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
-    """An organelle under a nuclear label is rejected, an insertion into a chromosome dealt with as the settings say."""
-    findings = [part.finding(fact.name, "organelle") for part in intervals]
-    covered, share = coverage(fact, findings)
-    if not intervals or share < config.min_organelle_fraction:
-        return judge_insertions(fact, intervals, config)
-    text = f"{covered} match organelles: {_list(intervals, config.k)}"
-    reason = "organelle_under_nuclear_label"
-    return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
-
-
-def judge_insertions(
-    fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig, *, tool: str = "hashes"
+def judge_organelle(
+    fact: RecordFacts,
+    intervals: list[Shared],
+    config: ContaminationConfig,
+    *,
+    tool: str = "hashes",
+    told: tuple[Finding, ...] = (),
 ) -> Screened:
-    """Organelle insertions into a nuclear record, dealt with as the settings say; nothing where there are none."""
-    if not intervals:
-        return Screened([], [])
+    """An organelle under a nuclear label is rejected, an insertion into a chromosome dealt with as the settings say.
+
+    Args:
+        fact: a record labelled nuclear.
+        intervals: where it shares hashes with organelles.
+        config: thresholds.
+        tool: what found them.
+        told: findings that were dealt with before; insertions that overlap them are not told again.
+    """
     findings = [part.finding(fact.name, "organelle", tool) for part in intervals]
-    text = f"{coverage(fact, findings)[0]} match organelles: {_list(intervals, config.k)}"
+    covered, share = coverage(fact, findings)
+    if intervals and share >= config.min_organelle_fraction:
+        text = f"{covered} match organelles: {_list(intervals, config.k)}"
+        reason = "organelle_under_nuclear_label"
+        return act(fact, findings, IntervalAction.DROP, stage=STAGE, reason=reason, evidence=text)
+    new = [part for part in _insertions(intervals, config) if not any(part.overlaps(other) for other in told)]
+    if not new:
+        return Screened([], [])
+    findings = [part.finding(fact.name, "organelle", tool) for part in new]
+    text = f"{coverage(fact, findings)[0]} match organelles: {_list(new, config.k)}"
     return act(fact, findings, config.organelle_insertions, stage=STAGE, reason="organelle_insertion", evidence=text)
+
+
+def _insertions(intervals: list[Shared], config: ContaminationConfig) -> list[Shared]:
+    return [part for part in intervals if part.end - part.start >= config.min_insertion_bp]
 
 
 def nothing_left(record: str, cuts: int, config: ContaminationConfig) -> Verdict:
@@ -185,6 +202,7 @@ def nothing_left(record: str, cuts: int, config: ContaminationConfig) -> Verdict
 
 
 def _judge_rdna(fact: RecordFacts, intervals: list[Shared], config: ContaminationConfig) -> Screened:
+    intervals = _insertions(intervals, config)
     if not intervals:
         return Screened([], [])
     findings = [part.finding(fact.name, "rdna") for part in intervals]

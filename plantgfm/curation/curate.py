@@ -23,7 +23,7 @@ from plantgfm.formats.streams import check_file
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 4
+JOIN_VERSION = 5
 
 Progress = Callable[[str, int, int], None]
 

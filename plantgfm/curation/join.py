@@ -196,15 +196,11 @@ def _find_insertions(prepared: list[Prepared], config: CurationConfig) -> None:
 
 def _add_insertions(one: Prepared, row: dict[str, Any], index: HashIndex, config: ContaminationConfig) -> None:
     hashes, places = fraction(one.bases(row["name"]), k=config.k, scaled=config.scaled)
-    known = [found for found in one.findings if found.record == row["name"] and found.kind == "organelle"]
-    new = [
-        part
-        for part in contamination.shared_intervals(hashes, places, index, config)
-        if not any(part.start < other.end and other.start < part.end for other in known)
-    ]
+    told = tuple(found for found in one.findings if found.record == row["name"] and found.kind == "organelle")
+    intervals = contamination.shared_intervals(hashes, places, index, config)
     figures = next(record for record in one.description["records"] if record["name"] == row["name"])
     fact = bare_facts(row["name"], figures["length_bp"], figures["unknown_bp"])
-    found = contamination.judge_insertions(fact, new, config, tool="other assemblies")
+    found = contamination.judge_organelle(fact, intervals, config, tool="other assemblies", told=told)
     one.findings += [replace(finding, assembly=one.assembly.key) for finding in found.findings]
     one.verdicts += found.verdicts
     if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:

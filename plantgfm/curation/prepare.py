@@ -39,7 +39,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 7  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
+PREPARE_VERSION = 8  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 _CHUNK_BP = 1 << 20

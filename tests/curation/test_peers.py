@@ -145,6 +145,23 @@ def test_insertions_are_seen_against_assemblies_labelled_organelle(rows):
     assert finals(dropped)["x", "numt"] == ("contamination", "organelle_insertion")
 
 
+def test_a_distant_organelle_is_known_by_how_much_of_it_matches_and_a_few_bases_by_nothing(rows, tmp_path):
+    _, folder, (_, plastid) = rows
+    places = fraction(PLASTOME, k=CONFIG.k, scaled=CONFIG.scaled)[1]
+    at = int(places[np.argmin(places[2:] - places[:-2])])
+    crumb = np.concatenate([random_codes(20_000, 321), PLASTOME[at : at + 150], random_codes(20_000, 322)])
+    records = [("far", mutated(PLASTOME, 0.95, 31)), ("crumb", crumb)]
+    found = curate([write_assembly(tmp_path, "y", records), plastid], CurationConfig(), store=folder / "store")
+    assert finals(found)["y", "far"] == ("contamination", "organelle_under_nuclear_label")
+    assert finals(found)["y", "crumb"] == ("accepted", "accepted") and flags(found) == {}
+    told = curate(
+        [write_assembly(tmp_path, "y", records), plastid],
+        settings(CurationConfig, ["contamination.min_insertion_bp=20"]),
+        store=folder / "store",
+    )
+    assert flags(told) == {("y", "crumb"): {"organelle_insertion"}}
+
+
 def test_insertions_found_late_are_cut_as_well_and_windows_follow(rows):
     numt, folder, assemblies = rows
     asked = settings(CurationConfig, ["contamination.organelle_insertions=CUT"])
@@ -161,7 +178,7 @@ def test_insertions_found_late_are_cut_as_well_and_windows_follow(rows):
     assert finals(curate(assemblies, asked, store=folder / "store"))["x", "numt"] == ("contamination", "nothing_left")
 
 
-@pytest.mark.parametrize("asked", [{"min_expected_shared": 1.0}, {"max_peer_fraction": -0.1}])
+@pytest.mark.parametrize("asked", [{"min_expected_shared": 1.0}, {"max_peer_fraction": -0.1}, {"min_insertion_bp": -1}])
 def test_settings_of_peers_that_can_not_be_are_refused(asked):
     with pytest.raises(ValueError, match=next(iter(asked))):
         ContaminationConfig(**asked)
