@@ -56,7 +56,7 @@ class ContaminationConfig:
     organelle_insertions: IntervalAction = IntervalAction.FLAG  # natural in nuclear records; or CUT, DROP
     rdna_insertions: IntervalAction = IntervalAction.FLAG  # natural as well; or CUT, DROP
     min_expected_shared: float = 10.0  # hashes that peers of a record's size share, for it to be judged by theirs
-    max_peer_fraction: float = 0.0005  # of what peers share: up to it, and up to chance, counts as sharing none
+    max_peer_fraction: float = 0.005  # of what peers share: up to it, and up to chance, counts as sharing none
     min_insertion_bp: int = 200  # a shorter interval like an organelle or rDNA is told of nowhere
     min_piece_bp: int = 1_000  # a shorter piece that cuts leave is cut out, too
     vector_seed_k: int = 15
