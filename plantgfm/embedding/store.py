@@ -6,7 +6,6 @@ float32). What made them (bundle fingerprint, settings) stands in the file's met
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxtyping import Float32
 
 from plantgfm.embedding.embed import Embedded
 from plantgfm.formats.streams import atomic_binary
-from plantgfm.identity import canonical_json
+from plantgfm.identity import canonical_json, parse_json
 from plantgfm.sequence import Interval
 
 _KEY = b"plantgfm"
@@ -90,9 +89,18 @@ def read_origin(path: Path) -> dict[str, Any] | None:
     """What made a file of vectors; None where the file is not one."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        return _origin(metadata)
+    except (OSError, ValueError):  # pa.ArrowInvalid is a ValueError
         return None
-    return json.loads(metadata[_KEY]) if _KEY in metadata else None
+
+
+def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    if _KEY not in metadata:
+        raise ValueError("its metadata lacks the origin")
+    origin = parse_json(metadata[_KEY].decode())
+    if not isinstance(origin, dict):
+        raise ValueError("the origin in its metadata is no object")
+    return origin
 
 
 def read_vectors(path: Path) -> VectorTable:
@@ -105,9 +113,14 @@ def read_vectors(path: Path) -> VectorTable:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from error
-    metadata = table.schema.metadata or {}
-    if _KEY not in metadata:
-        raise ValueError(f"{path} was not written by `plantgfm embed`: its metadata lacks the origin")
+    try:
+        origin = _origin(table.schema.metadata or {})
+        if missing := [name for name in _schema(1, {}).names if name not in table.column_names]:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        if not pa.types.is_fixed_size_list(table.schema.field("vector").type):
+            raise ValueError(f"its vectors are {table.schema.field('vector').type}, no lists of one size")
+    except ValueError as error:
+        raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
     vectors = table["vector"].combine_chunks()
     width = table.schema.field("vector").type.list_size
     rows = zip(table["sequence"].to_pylist(), table["start"].to_pylist(), table["end"].to_pylist())
@@ -116,5 +129,5 @@ def read_vectors(path: Path) -> VectorTable:
         vectors=np.asarray(vectors.flatten(), np.float32).reshape(-1, width),
         partial=np.asarray(table["partial"]),
         repeat_fraction=np.asarray(table["repeat_fraction"], np.float64),
-        origin=json.loads(metadata[_KEY]),
+        origin=origin,
     )

@@ -1,6 +1,7 @@
 """Vectors on disk."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from plantgfm.embedding.embed import Embedded
@@ -49,3 +50,26 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no readable Parquet"):
         read_vectors(path)
     assert read_origin(path) is None and read_origin(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.replace_schema_metadata({}), "its metadata lacks the origin"),
+        (lambda table: table.replace_schema_metadata({"plantgfm": "{"}), "is no JSON"),
+        (lambda table: table.replace_schema_metadata({"plantgfm": "[" * 100_000}), "nested too deeply"),
+        (lambda table: table.replace_schema_metadata({"plantgfm": "[]"}), "is no object"),
+        (lambda table: table.drop_columns(["start"]), "it has no column 'start'"),
+        (
+            lambda table: table.set_column(table.column_names.index("vector"), "vector", table["start"]),
+            "its vectors are int64, no lists of one size",
+        ),
+    ],
+)
+def test_a_table_of_another_make_is_refused_by_name(tmp_path, change, words):
+    path = tmp_path / "v.parquet"
+    write_vectors(path, blocks(), width=4, origin=ORIGIN)
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(ValueError, match=rf"v.parquet was not written by `plantgfm embed`: .*{words}"):
+        read_vectors(path)
+    assert read_origin(path) in (None, ORIGIN)
