@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.findings import Finding
 from plantgfm.curation.join import Joined, Prepared, join
 from plantgfm.curation.ledger import Ledger
-from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
+from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures, Step
 from plantgfm.curation.prepare import Task, artefact_key, prepare
-from plantgfm.curation.references import list_references, references_key
+from plantgfm.curation.references import Reference, list_references, references_key
+from plantgfm.curation.sensitivity import SENSITIVITY_VERSION, THRESHOLDS, sensitivity
 from plantgfm.curation.store import Artefact, FileHashes
 from plantgfm.formats.passport import PassportRecord, read_passport
 from plantgfm.formats.streams import check_file
@@ -26,6 +28,12 @@ from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 JOIN_VERSION = 5
 
 Progress = Callable[[str, int, int], None]
+
+_DEATH = "most often for want of memory: give it more, or fewer workers; what is done stays done"
+
+
+class WorkerDied(ValueError):
+    """A file on which worker processes die again and again."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ def curate(
     references: Path | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    what_if: bool = False,
 ) -> Curation:
     """Decide on every record of the assemblies; unchanged files, settings and versions cost nothing again.
 
@@ -64,27 +73,84 @@ def curate(
         references: `references.tsv` (name, kind, path), or the folder that holds it.
         executor: runs one task an assembly file; None: one after another, here.
         progress: told (label, done, total).
+        what_if: also find what each threshold, moved by one step, would have changed (once an input).
 
     Raises:
         FormatError: for input that is not what it should be.
+        WorkerDied: for a file on which worker processes die again and again.
         ValueError: for two assemblies of the same key, or a record that the ledger would lose.
     """
-    assemblies = sorted(assemblies, key=lambda assembly: assembly.key)
-    _check_keys(assemblies)
     hashes = FileHashes(store / "files.json")
     known_references = list_references(references, config.contamination.organelle_references)
-    screen = references_key(known_references, config.contamination)
-    folder, content = store / "assemblies", tuple(known_references)
-    keys = [artefact_key(assembly, config, screen, hashes) for assembly in assemblies]
-    tasks = [Task(assembly, config, content, Artefact(folder, key)) for assembly, key in zip(assemblies, keys)]
-    hashes.save()
+    tasks = _plan(assemblies, config, known_references, store=store, hashes=hashes)
     pending = [task for task in tasks if not task.artefact.complete()]
     _run(pending, executor, progress)
     accessions = read_passport(passport) if passport else []
-    joined = _join_once(tasks, accessions, config, store=store, hashes=hashes)
+    saved = _join_artefact(tasks, accessions, config, store=store, hashes=hashes)
+    joined = _join_once(saved, tasks, accessions, config)
+    steps = _steps_once(saved, joined, tasks, accessions, config) if what_if else []
     hashes.save()
     names = [f"{reference.name} ({reference.kind})" for reference in known_references]
-    return _result(tasks, joined, reused=len(tasks) - len(pending), config=config, references=names)
+    return _result(tasks, joined, reused=len(tasks) - len(pending), config=config, references=names, steps=steps)
+
+
+def prepare_part(
+    assemblies: list[Assembly],
+    config: CurationConfig,
+    *,
+    part: int,
+    parts: int,
+    store: Path,
+    references: Path | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """The first half of `curate` on every `parts`-th assembly: prepared and stored, not yet compared. For array jobs.
+
+    Args:
+        assemblies: all rows of the manifest, in any order.
+        config: as in `curate`, which later finds what is stored only under the same settings.
+        part: which share, 1 to `parts`.
+        parts: into how many the assemblies are dealt, in order of key.
+        store: as in `curate`, shared by all parts.
+        references: as in `curate`.
+        executor: as in `curate`.
+        progress: as in `curate`.
+
+    Returns:
+        Number of assemblies in this part, and how many of them were stored already.
+
+    Raises:
+        FormatError: for input that is not what it should be.
+        ValueError: for a part that is none.
+    """
+    if not 1 <= part <= parts:
+        raise ValueError(f"part {part} of {parts} is none: give I/N with I from 1 to N")
+    hashes = FileHashes(store / "files.json")
+    known_references = list_references(references, config.contamination.organelle_references)
+    mine = sorted(assemblies, key=lambda assembly: assembly.key)[part - 1 :: parts]
+    tasks = _plan(mine, config, known_references, store=store, hashes=hashes) if mine else []
+    pending = [task for task in tasks if not task.artefact.complete()]
+    _run(pending, executor, progress)
+    return len(tasks), len(tasks) - len(pending)
+
+
+def _plan(
+    assemblies: list[Assembly],
+    config: CurationConfig,
+    references: list[Reference],
+    *,
+    store: Path,
+    hashes: FileHashes,
+) -> list[Task]:
+    """The work on each assembly, in order of key, and where its result belongs."""
+    assemblies = sorted(assemblies, key=lambda assembly: assembly.key)
+    _check_keys(assemblies)
+    screen = references_key(references, config.contamination)
+    folder = store / "assemblies"
+    keys = [artefact_key(assembly, config, screen, hashes) for assembly in assemblies]
+    hashes.save()
+    return [Task(one, config, tuple(references), Artefact(folder, key)) for one, key in zip(assemblies, keys)]
 
 
 def _check_keys(assemblies: list[Assembly]) -> None:
@@ -97,24 +163,46 @@ def _check_keys(assemblies: list[Assembly]) -> None:
 
 def _run(tasks: list[Task], executor: Executor | None, progress: Progress | None) -> None:
     distinct = list({task.artefact.key: task for task in tasks}.values())
+
+    def tell(task: Task, done: int) -> None:
+        if progress:
+            progress(f"curate: {task.assembly.fasta.name} ({task.assembly.species})", done, len(distinct))
+
     if executor is None:
-        for done, task in enumerate(distinct):
-            if progress:
-                progress(task.assembly.key, done, len(distinct))
+        for number, task in enumerate(distinct):
+            tell(task, number)
             prepare(task)
-    else:
-        futures = {executor.submit(prepare, task): task for task in distinct}
+            tell(task, number + 1)
+        return
+    futures = {executor.submit(prepare, _absolute(task)): task for task in distinct}
+    try:
         for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            if progress:
-                progress(futures[future].assembly.key, done, len(distinct))
-    if progress and distinct:
-        progress("prepared", len(distinct), len(distinct))
+            task = futures[future]
+            try:
+                future.result()
+            except BrokenExecutor as error:
+                raise WorkerDied(f"{task.assembly.fasta}: {error}; {_DEATH}") from None
+            tell(task, done)
+    finally:
+        for future in futures:
+            future.cancel()  # after an error the rest need not begin
 
 
-def _join_once(
+def _absolute(task: Task) -> Task:
+    """The same task for a worker that may run in another folder."""
+
+    def fixed(value: Any) -> Any:
+        paths = {field.name: getattr(value, field.name) for field in fields(value)}
+        return replace(value, **{name: path.absolute() for name, path in paths.items() if isinstance(path, Path)})
+
+    references = tuple(fixed(reference) for reference in task.references)
+    return replace(task, assembly=fixed(task.assembly), references=references, artefact=fixed(task.artefact))
+
+
+def _join_artefact(
     tasks: list[Task], accessions: list[PassportRecord], config: CurationConfig, *, store: Path, hashes: FileHashes
-) -> Joined:
+) -> Artefact:
+    """Where the join of these assemblies is stored."""
     claims = [plain(record) for record in accessions]
     sketches = [hashes.sha256(record.refsketch) if record.refsketch else "" for record in accessions]
     for claim in claims:
@@ -125,18 +213,40 @@ def _join_once(
     if config.label.synonyms:
         check_file(Path(config.label.synonyms))
         names = hashes.sha256(Path(config.label.synonyms))
-    identity = fingerprint([JOIN_VERSION, labels, claims, sketches, names, config])
-    saved = Artefact(store / "joins", identity)
+    return Artefact(store / "joins", fingerprint([JOIN_VERSION, labels, claims, sketches, names, config]))
+
+
+def _load(tasks: list[Task]) -> list[Prepared]:
+    return [Prepared(task.assembly, task.artefact, *task.artefact.read()) for task in tasks]
+
+
+def _join_once(saved: Artefact, tasks: list[Task], accessions: list[PassportRecord], config: CurationConfig) -> Joined:
     if saved.complete():
         return Joined.load(saved)
-    prepared = [Prepared(task.assembly, task.artefact, *task.artefact.read()) for task in tasks]
-    joined = join(prepared, accessions, config)
+    joined = join(_load(tasks), accessions, config)
     joined.save(saved)
     return joined
 
 
+def _steps_once(
+    saved: Artefact, joined: Joined, tasks: list[Task], accessions: list[PassportRecord], config: CurationConfig
+) -> list[Step]:
+    key = fingerprint([SENSITIVITY_VERSION, saved.key, list(THRESHOLDS)])
+    found = Artefact(saved.folder.with_name("steps"), key)
+    if not found.complete():
+        steps = sensitivity(_load(tasks), accessions, config, joined.decisions)
+        found.write({"steps": [plain(step) for step in steps]}, {}, [])
+    return [Step(**row) for row in found.describe()["steps"]]
+
+
 def _result(
-    tasks: list[Task], joined: Joined, *, reused: int, config: CurationConfig, references: list[str]
+    tasks: list[Task],
+    joined: Joined,
+    *,
+    reused: int,
+    config: CurationConfig,
+    references: list[str],
+    steps: list[Step],
 ) -> Curation:
     by_key = {task.assembly.key: task for task in tasks}
     accepted, content = [], []
@@ -172,6 +282,7 @@ def _result(
         settings=plain(config),
         references=references,
         findings=[Finding.restore(row) for row in joined.findings],
+        steps=steps,
     )
     summaries = [AssemblySummary.of(task.assembly, task.artefact.describe()) for task in tasks]
     return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused)

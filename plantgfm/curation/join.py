@@ -123,12 +123,9 @@ class Joined:
 
 def join(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> Joined:
     """Run the stages that compare assemblies, in order, and decide on every record of the input."""
-    for one, verdicts in zip(prepared, _compartments(prepared, config)):
-        one.verdicts += verdicts
-    _find_insertions(prepared, config)
-    _remove_assemblies(prepared, config)
-    _remove_records(prepared, config)
-    _verify_labels(prepared, passport, config)
+    compare_screens(prepared, config)
+    remove_duplicates(prepared, config)
+    verify_labels(prepared, passport, config)
     accepted, cluster_id, cluster_size = _windows(prepared, config)
     records = [row for one in prepared for row in one.description["records"]]
     measures = [
@@ -170,6 +167,19 @@ def _ends(one: Prepared, accepted: list[dict[str, Any]], cluster_size: np.ndarra
 
 def _known_bp(bases: np.ndarray) -> int:
     return int(np.count_nonzero((bases & BASE_MASK) != UNKNOWN))
+
+
+def compare_screens(prepared: list[Prepared], config: CurationConfig) -> None:
+    """What of contamination needs all assemblies; verdicts are added."""
+    for one, verdicts in zip(prepared, _compartments(prepared, config)):
+        one.verdicts += verdicts
+    _find_insertions(prepared, config)
+
+
+def remove_duplicates(prepared: list[Prepared], config: CurationConfig) -> None:
+    """Duplicates among assemblies, then among the records that are left; verdicts are added."""
+    _remove_assemblies(prepared, config)
+    _remove_records(prepared, config)
 
 
 def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
@@ -300,7 +310,8 @@ def _rejection(record: str, removal: duplicates.Removal, evidence: str) -> Verdi
     return Verdict(record, Outcome.REJECTED, duplicates.STAGE, removal.reason, evidence, kept.assembly, kept.record)
 
 
-def _verify_labels(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> None:
+def verify_labels(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> None:
+    """Whether what is left agrees with its passport, and with its species; verdicts are added."""
     k, scaled = config.contamination.k, config.contamination.scaled
     references = {
         (record.instcode, record.accenumb): distinct(

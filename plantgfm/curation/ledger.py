@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plantgfm.curation.findings import Finding, write_intervals
-from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
+from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures, Step
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.identity import canonical_json, plain, read_json
 from plantgfm.schema import Decision, Outcome
@@ -52,6 +52,7 @@ class Ledger:
     settings: dict[str, Any] = field(default_factory=dict)  # CurationConfig, as JSON
     references: list[str] = field(default_factory=list)  # what records were screened against
     findings: list[Finding] = field(default_factory=list)  # intervals that screens found; empty in an older ledger
+    steps: list[Step] = field(default_factory=list)  # what other thresholds would have done; empty where not asked
 
     def __post_init__(self):
         final = Counter((d.assembly, d.record) for d in self.decisions if d.outcome is not Outcome.FLAGGED)
@@ -127,6 +128,7 @@ class Ledger:
             "assemblies": self.assemblies,
             "settings": self.settings,
             "references": self.references,
+            "steps": self.steps,
         }
         with atomic_text(folder / LEDGER_FILE) as stream:
             stream.write(canonical_json(summary) + "\n")
@@ -177,6 +179,7 @@ def read_ledger(folder: Path) -> Ledger:
             settings=stated["settings"] if known else {},
             references=stated["references"] if known else [],
             findings=_read_findings(folder / "findings.parquet") if "out_bp" in stated else [],
+            steps=[Step(**row) for row in stated["steps"]] if "steps" in stated else [],
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         what = " ".join(str(error).split())

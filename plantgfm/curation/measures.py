@@ -56,6 +56,22 @@ class AssemblyMeasures:
     verified: str  # what verified its cultivar label, "" where nothing did
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one step of one threshold would have done to one species; species "" says that it does nothing to any."""
+
+    setting: str  # "completeness.min_record_bp"
+    direction: str  # "stricter" or "looser"
+    step: str  # how far it is: "x 2", "± 0.1"
+    value: float  # as set
+    moved_to: float  # the same where it is at its bound
+    species: str
+    lost_records: int  # kept or cut now, rejected then
+    lost_bp: int
+    gained_records: int  # rejected now; then kept, or passed on to the next stage
+    gained_bp: int
+
+
 @dataclass
 class Accepted:
     """What is known of a record once it is accepted."""

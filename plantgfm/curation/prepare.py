@@ -39,7 +39,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 8  # artefacts hold window sketches and hashes apart, mapped; large assemblies count some k-mers
+PREPARE_VERSION = 9  # facts to judge again by; artefacts hold window sketches and hashes apart, mapped
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 _CHUNK_BP = 1 << 20
@@ -135,6 +135,7 @@ def prepare(task: Task) -> str:
         source = _finish_masks(reading, out, config)
     description = {
         "records": [_figures(fact, masked.get(fact.name, ([], 0)), config) for fact in reading.facts],
+        "facts": [plain(replace(fact, contigs_bp=())) for fact in reading.facts],  # to judge again
         "verdicts": [plain(verdict) for verdict in verdicts],
         "findings": [plain(finding) for finding in findings],
         "score_version": assembly_score.SCORE_VERSION,

@@ -121,7 +121,7 @@ def simulate_null(config: NullConfig, out: Path, *, progress: Progress | None = 
             chains[species] = random_chain(rng, order=config.order, bits=bits)
             genomes[species] = _write_genome(folder, species, chains[species], config, rng)
             if progress is not None:
-                progress(f"drawn {species}", number + 1, config.species + 1)
+                progress(f"simulate: {species}", number + 1, config.species + 1)
         _write_entropy(folder, chains)
         _write_decoys(folder, genomes)
         write_manifest(folder / "manifest.csv", [_assembly(folder, species) for species in genera])

@@ -68,7 +68,7 @@ def simulate_world(config: WorldConfig, out: Path, *, progress: Progress | None 
     def build(folder: Path) -> None:
         grown = _grow(config, species, folder, progress)
         _write_tables(config, folder, grown)
-        _report(progress, "written", len(species) + 1, len(species) + 1)
+        _report(progress, "simulate: tables", len(species) + 1, len(species) + 1)
 
     return build_once(Path(out), config, kind="world", version=VERSION, build=build)
 
@@ -82,7 +82,7 @@ def _grow(config: WorldConfig, species: list[str], folder: Path, progress: Progr
     """Grow every species, write its truth, and plant the defects."""
     genomes, drafts = {}, {}
     for node, lineage, clade in grow_clade(config, kept=set(species)):
-        _report(progress, f"grown {node.name}", len(genomes) + 1, len(species) + 1)
+        _report(progress, f"simulate: {node.name}", len(genomes) + 1, len(species) + 1)
         genome = finish(lineage.genome, node.name, stream(config, f"gaps of {node.name}"))
         lengths = {name: end - start for name, (start, end) in zip(genome.names, genome.bounds)}
         stem = f"{slug(node.name)}.gff3.gz"

@@ -1,0 +1,200 @@
+"""What each threshold, moved by one step, would have changed: judged again from what is stored, one at a time.
+
+Thresholds of completeness and of the assembly score are asked again of the stored facts of every record, by the same
+functions; a record that would then pass is said to go on, for no later stage has seen it. Thresholds of duplicates and
+labels are asked by running these stages again on the stored sketches, so that their counts are of final outcomes.
+What sets how a thing is measured (k-mers, sketch sizes, scores of matches) is no threshold here: it needs another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from plantgfm.curation import assembly_score, completeness, duplicates, label
+from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.facts import RecordFacts
+from plantgfm.curation.join import Prepared, compare_screens, remove_duplicates, verify_labels
+from plantgfm.curation.measures import Step
+from plantgfm.formats.busco import GeneCompleteness
+from plantgfm.formats.passport import PassportRecord
+from plantgfm.schema import Outcome
+
+SENSITIVITY_VERSION = 1
+STRICTER, LOOSER = "stricter", "looser"
+
+Names = set[tuple[str, str]]  # (Assembly.key, record)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A setting that decides on records, and how far one step of it is."""
+
+    setting: str  # "completeness.min_record_bp"
+    step: float
+    stricter: int  # +1 where a higher value rejects more, -1 where a lower one does
+    factor: bool = False  # multiplied and divided by the step, instead of added and subtracted
+    low: float = 0.0
+    high: float = 1e12
+
+    def moved(self, value: float, direction: str) -> float:
+        """The setting one step away, at most at its bound; counts stay whole."""
+        sign = self.stricter if direction == STRICTER else -self.stricter
+        new = value * self.step**sign if self.factor else value + sign * self.step
+        new = min(max(new, self.low), self.high)
+        return round(new) if isinstance(value, int) else round(new, 9)
+
+    def describe(self) -> str:
+        """The step, as text."""
+        return f"x {self.step:g}" if self.factor else f"± {self.step:g}"
+
+
+THRESHOLDS = (
+    Threshold("completeness.min_record_bp", 2, +1, factor=True),
+    Threshold("completeness.max_unknown_fraction", 0.1, -1, high=1),
+    Threshold("completeness.truncation_fraction", 2, -1, factor=True),
+    Threshold("completeness.min_size_fraction", 0.1, +1, high=1),
+    Threshold("completeness.min_gene_fraction", 0.1, +1, high=1),
+    Threshold("assembly_score.min_ng50_bp", 2, +1, factor=True),
+    Threshold("assembly_score.max_unknown_fraction", 0.1, -1, high=1),
+    Threshold("assembly_score.min_score", 0.05, +1, high=1),
+    Threshold("duplicates.assembly_identity", 0.005, -1, low=0.9, high=1),
+    Threshold("duplicates.record_identity", 0.005, -1, low=0.9, high=1),
+    Threshold("duplicates.organelle_species_identity", 0.001, -1, low=0.9, high=1),
+    Threshold("label.max_distance", 0.01, -1),
+    Threshold("label.margin", 2, -1, factor=True),
+    Threshold("label.min_shared_hashes", 2, +1, factor=True, low=1),
+)
+
+
+def sensitivity(
+    prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig, decisions: list[dict[str, Any]]
+) -> list[Step]:
+    """One row a threshold, direction and species that it touches; one with species "" where it touches none.
+
+    Args:
+        prepared: assemblies as `join` takes them, fresh from the store; their verdicts are changed.
+        passport: as in `join`.
+        config: the settings as they are.
+        decisions: what `join` decided by them.
+    """
+    finals = {(d["assembly"], d["record"]): d for d in decisions if d["outcome"] != Outcome.FLAGGED.value}
+    rejected = {name for name, d in finals.items() if d["outcome"] == Outcome.REJECTED.value}
+    joined = _Joined(prepared, passport, config)
+    rows: list[Step] = []
+    for threshold in THRESHOLDS:
+        stage, name = threshold.setting.split(".")
+        value = asdict(config)[stage][name]
+        for direction in (STRICTER, LOOSER):
+            to = threshold.moved(value, direction)
+            changed = replace(config, **{stage: replace(vars(config)[stage], **{name: to})})
+            lost, gained = (set(), set()) if to == value else _REJUDGE[stage](joined, changed, finals, rejected)
+            told = (threshold.setting, direction, threshold.describe(), value, to)
+            rows += _by_species(told, lost, gained, finals)
+    return rows
+
+
+def _by_species(told: tuple, lost: Names, gained: Names, finals: dict) -> list[Step]:
+    cells: dict[str, list[int]] = {}
+    for at, names in ((0, lost), (2, gained)):
+        for name in names:
+            cell = cells.setdefault(finals[name]["species"], [0, 0, 0, 0])
+            cell[at] += 1
+            cell[at + 1] += finals[name]["length_bp"]
+    return [Step(*told, species, *cells[species]) for species in sorted(cells)] or [Step(*told, "", 0, 0, 0, 0)]
+
+
+class _Joined:
+    """Prepared assemblies that can be taken back to where duplicates, or labels, begin."""
+
+    def __init__(self, prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig):
+        self.prepared, self.passport, self.config = prepared, passport, config
+        self.own = [list(one.verdicts) for one in prepared]  # of the stages that see one assembly
+        compare_screens(prepared, config)
+        self._screened = [list(one.verdicts) for one in prepared]
+        remove_duplicates(prepared, config)
+        self._distinct = [list(one.verdicts) for one in prepared]
+
+    def with_duplicates(self, config: CurationConfig) -> Names:
+        """What is rejected in the end by other thresholds of duplicates."""
+        self._restore(self._screened)
+        remove_duplicates(self.prepared, config)
+        return self._verify(config)
+
+    def with_labels(self, config: CurationConfig) -> Names:
+        """What is rejected in the end by other thresholds of labels."""
+        self._restore(self._distinct)
+        return self._verify(config)
+
+    def _verify(self, config: CurationConfig) -> Names:
+        verify_labels(self.prepared, self.passport, config)
+        return {(one.assembly.key, name) for one in self.prepared for name in one.rejected()}
+
+    def _restore(self, verdicts: list[list]) -> None:
+        for one, found in zip(self.prepared, verdicts):
+            one.verdicts = list(found)
+
+
+def _again_completeness(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
+    lost, gained = set(), set()
+    for one in joined.prepared:
+        found = _incomplete(one, config.completeness)
+        for record in one.description["records"]:
+            name = one.assembly.key, record["name"]
+            if record["name"] in found and name not in rejected:
+                lost.add(name)
+            elif record["name"] not in found and name in rejected and finals[name]["stage"] == completeness.STAGE:
+                gained.add(name)
+    return lost, gained
+
+
+def _incomplete(one: Prepared, config: completeness.CompletenessConfig) -> set[str]:
+    """Names of the records that completeness rejects."""
+    facts = [RecordFacts(**row) for row in one.description["facts"]]
+    expected, genes = one.assembly.expected_size_bp, one.description["genes"]
+    marker_genes = GeneCompleteness(**genes) if genes else None
+    gone: set[str] = set()
+    for judge in (
+        lambda left: completeness.judge_records(left, config),
+        lambda left: completeness.judge_assembly(left, expected, config),
+        lambda left: completeness.judge_genes(left, marker_genes, expected, config),
+    ):
+        left = [fact for fact in facts if fact.name not in gone]
+        gone |= {verdict.record for verdict in judge(left) if verdict.outcome is Outcome.REJECTED}
+    return gone
+
+
+def _again_score(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
+    lost, gained = set(), set()
+    for one, verdicts in zip(joined.prepared, joined.own):
+        earlier = {v.record for v in verdicts if v.outcome is Outcome.REJECTED and v.stage != assembly_score.STAGE}
+        facts = [RecordFacts(**row) for row in one.description["facts"] if row["name"] not in earlier]
+        found = assembly_score.judge_assembly(facts, one.assembly.expected_size_bp, config.assembly_score)
+        names = {(one.assembly.key, fact.name) for fact in facts}
+        before = {name for name in names & rejected if finals[name]["stage"] == assembly_score.STAGE}
+        if found:
+            lost |= names - rejected
+        else:
+            gained |= before
+    return lost, gained
+
+
+def _again_duplicates(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
+    return _differences(joined.with_duplicates(config), rejected)
+
+
+def _again_labels(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
+    return _differences(joined.with_labels(config), rejected)
+
+
+def _differences(found: Iterable[tuple[str, str]], rejected: Names) -> tuple[Names, Names]:
+    return set(found) - rejected, rejected - set(found)
+
+
+_REJUDGE: dict[str, Callable[[_Joined, CurationConfig, dict, Names], tuple[Names, Names]]] = {
+    completeness.STAGE: _again_completeness,
+    assembly_score.STAGE: _again_score,
+    duplicates.STAGE: _again_duplicates,
+    label.STAGE: _again_labels,
+}
