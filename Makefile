@@ -1,10 +1,10 @@
-# The commands of a contributor: demo, test, test-interop, lint, bench. Each sets up what it needs.
+# The commands of a contributor: demo, test, test-interop, test-cluster, lint, bench. Each sets up what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test test-interop lint bench lock clean
+.PHONY: demo test test-interop test-cluster lint bench lock clean
 
 $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"plantgfm needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: set PYTHON=python3.12 or the like")'
@@ -15,6 +15,10 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 
 $(VENV)/.interop: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6"
+	touch $@
+
+$(VENV)/.cluster: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --progress-bar off dask==2026.8.0 distributed==2026.8.0 dask-jobqueue==0.9.0
 	touch $@
 
 demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at most 12 minutes on 2 cores
@@ -32,6 +36,9 @@ test: $(VENV)/.installed  ## the whole suite, at most 10 minutes on 2 cores
 
 test-interop: $(VENV)/.interop  ## live parity with transformers in PyTorch
 	$(BIN)/python -m pytest -m interop tests/interop
+
+test-cluster: $(VENV)/.cluster  ## curation on Dask, and the jobs that dask-jobqueue writes
+	$(BIN)/python -m pytest tests/wiring/test_executors.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -33,6 +33,36 @@ class CorpusKind(Enum):
     MANIFEST = "manifest"
 
 
+class ExecutorKind(Enum):
+    """Who does the work of curation; the result is the same. Auto: serial with one worker, processes with more."""
+
+    AUTO = "auto"
+    SERIAL = "serial"
+    PROCESSES = "processes"
+    DASK = "dask"
+
+
+SLURM = "slurm"
+
+
+def check_executor(kind: ExecutorKind, *, workers: int, cluster: str) -> None:
+    """Refuse a choice of executor that contradicts itself.
+
+    Raises:
+        ValueError: with the way out.
+    """
+    if workers < 1:
+        raise ValueError(f"workers = {workers} must be at least 1")
+    if kind is ExecutorKind.SERIAL and workers > 1:
+        raise ValueError(f"workers = {workers} need the executor processes or dask; serial works alone")
+    if cluster and kind is not ExecutorKind.DASK:
+        raise ValueError(f"cluster = {cluster!r} needs the executor dask, not {kind.value}")
+    if cluster and cluster != SLURM and "://" not in cluster:
+        raise ValueError(f"cluster = {cluster!r} is neither {SLURM!r} nor an address such as tcp://host:8786")
+    if cluster not in ("", SLURM) and workers > 1:
+        raise ValueError(f"workers = {workers} can't be asked of {cluster}: it has its own, leave them out")
+
+
 @dataclass
 class InputConfig:
     """The input of a run, and how it is laid out as a corpus."""
@@ -56,13 +86,16 @@ class RunConfig(TrainingConfig):
 
     name: str = "demo"
     folder: str = "runs"  # runs/<name> holds the run, runs/.store what runs share
-    processes: int = 1  # for curation; 1: in this process
+    executor: ExecutorKind = ExecutorKind.AUTO  # of curation
+    workers: int = 1  # of curation: processes, Dask workers, or SLURM jobs
+    cluster: str = ""  # of Dask: "" this machine, "slurm", or the address of a scheduler
     accept: list[str] = field(default_factory=list)  # settings that a resumed run may change, by dotted name
 
     def __post_init__(self):
         super().__post_init__()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ValueError(f"run.name={self.name!r} must be a plain folder name")
+        check_executor(self.executor, workers=self.workers, cluster=self.cluster)
 
 
 @dataclass

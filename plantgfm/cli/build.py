@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -48,7 +52,7 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
 
 @click.command()
 @click.argument("manifest", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Folder for the ledger (Parquet, JSON).")
+@click.option("--out", type=PATH, help="Folder for the ledger; needed but with --part.")
 @click.option(
     "--store",
     type=PATH,
@@ -58,34 +62,89 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
 )
 @click.option("--passport", type=PATH, help="MCPD table, CSV or TSV.")
 @click.option("--references", type=PATH, help="references.tsv: contaminants to screen against.")
-@click.option("--processes", type=int, default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--executor",
+    type=click.Choice(["auto", "serial", "processes", "dask"]),
+    default="auto",
+    show_default=True,
+    help="Who works: this process, a pool of processes, or Dask; auto is serial with one worker, else processes.",
+)
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes, Dask workers, or SLURM jobs.")
+@click.option("--cluster", default="", help="Of Dask: slurm, or a scheduler's address; without it, this machine.")
+@click.option("--part", metavar="I/N", help="Only prepare share I of N into the store, for one task of an array job.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Try one step of each threshold, too.")
 @SET
-def curate(manifest, out, store, passport, references, processes, overrides) -> None:
+def curate(manifest, out, store, passport, references, executor, workers, cluster, part, what_if, overrides) -> None:
     """Judge every record of a manifest in five stages; what is discarded has a reason.
 
-    Example: plantgfm curate genomes/manifest.csv --out curation
+    \b
+    ledger.parquet, measures.parquet   every decision, and every record's figures
+    ledger.json, assemblies.tsv        the table, sums, settings; figures of the assemblies
+    report.html                        funnel, reasons, duplicates, contamination, and what one step of each threshold
+                                       would have changed
+
+    Each assembly file is one task. What was prepared before is found again in the store, whoever prepared it; stopped
+    by Ctrl-C, the same command goes on. A worker that dies costs its file, which is tried again. On a cluster:
+    --executor dask --cluster slurm, or one job array of --part I/N and this command after it (configs/run/).
+
+    Example: plantgfm curate genomes/manifest.csv --out curation --workers 4 --set duplicates.record_identity=0.995
     """
-    from plantgfm.config import settings
+    from plantgfm.config import ExecutorKind, settings
     from plantgfm.curation.config import CurationConfig
     from plantgfm.curation.curate import curate as run_curation
+    from plantgfm.curation.curate import prepare_part
     from plantgfm.formats.manifest import read_manifest
-    from plantgfm.wiring.data import workers
+    from plantgfm.wiring.curation_report import write_curation_report
+    from plantgfm.wiring.executors import open_executor
     from plantgfm.wiring.tables import ledger_table
 
     config = settings(CurationConfig, overrides)
-    with progress_bars() as progress, workers(processes) as executor:
-        result = run_curation(
-            read_manifest(manifest),
-            config,
-            store=store / "curation",
-            passport=passport,
-            references=references,
-            executor=executor,
-            progress=progress,
-        )
+    share = parse_part(part) if part else None
+    if (out is None) is (share is None):
+        raise ValueError("give either --out, for the ledger, or --part, which prepares and writes none")
+    inputs = {"store": store / "curation", "references": references}
+    assemblies = read_manifest(manifest)
+    with (
+        terminated_like_interrupted(),
+        progress_bars() as progress,
+        open_executor(ExecutorKind(executor), workers=workers, cluster=cluster) as pool,
+    ):
+        watched = {**inputs, "executor": pool, "progress": progress}
+        if share:
+            number, reused = prepare_part(assemblies, config, part=share[0], parts=share[1], **watched)
+            click.echo(f"part {part}: {number} of {len(assemblies)} assemblies prepared, {reused} of them before")
+            return
+        result = run_curation(assemblies, config, passport=passport, what_if=what_if, **watched)
     result.write(out)
+    report = write_curation_report(out)
     click.echo(ledger_table(result.ledger).to_text())
-    click.echo(f"\nfingerprint {result.fingerprint}; ledger in {out}")
+    click.echo(f"\nfingerprint {result.fingerprint}; ledger in {out}, report: {report}")
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """The numbers of "I/N".
+
+    Raises:
+        ValueError: for other text.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"--part {text!r} is no share: give I/N with I from 1 to N, such as 3/48")
+    return int(found[1]), int(found[2])
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM (a batch system's end of time) tidy up as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.command()

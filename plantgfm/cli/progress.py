@@ -13,24 +13,29 @@ Progress = Callable[[str, int, int], None]
 
 @contextmanager
 def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
-    """A callback (label, done, total) that draws one bar a label; on a pipe it prints a line when a label ends.
+    """A callback (label, done, total) that draws one bar a job; on a pipe it prints lines.
 
-    The unit "B" counts bytes, shown as k, M and G.
+    A label "job: thing" belongs to the bar of its job and names what the job is at; a label without a colon is a job of
+    its own. On a pipe, a job is told when it ends, and each of its things when it is done. The unit "B" counts bytes,
+    shown as k, M and G.
     """
     bars: dict[str, tqdm] = {}
-    ended: set[str] = set()
+    told: dict[str, int] = {}
     quiet = not sys.stderr.isatty()
 
     def report(label: str, done: int, total: int) -> None:
+        job, _, thing = label.partition(": ")
         if quiet:
-            if done >= total and label not in ended:
-                ended.add(label)
+            if (done > told.get(job, 0)) if thing else (done >= total and job not in told):
+                told[job] = done
                 sys.stderr.write(f"{label}: {done}/{total}\n")
             return
-        if label not in bars:
-            bars[label] = tqdm(total=total, desc=label, dynamic_ncols=True, unit=unit, unit_scale=unit == "B")
-        bars[label].total = total
-        bars[label].update(done - bars[label].n)
+        if job not in bars:
+            bars[job] = tqdm(total=total, desc=label, dynamic_ncols=True, unit=unit, unit_scale=unit == "B")
+        bars[job].total = total
+        bars[job].set_description(label, refresh=False)
+        bars[job].update(done - bars[job].n)
+        bars[job].refresh()
 
     try:
         yield report

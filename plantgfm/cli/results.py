@@ -49,12 +49,18 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, help="HTML file; RUN/report.html by default.")
 def report(run: Path, out: Path | None) -> None:
-    """Draw a run's report: curation funnel, loss curves, vocabulary use, held-out figures, retrieval ranks.
+    """Draw a run's report: curation, loss curves, vocabulary use, held-out figures, retrieval ranks.
+
+    RUN is a run, or the folder that `plantgfm curate --out` wrote: then the report is that of curation alone.
 
     Example: plantgfm report runs/demo
     """
+    from plantgfm.wiring.curation_report import holds_curation, write_curation_report
     from plantgfm.wiring.report import write_report
 
+    if holds_curation(run):
+        click.echo(f"report: {write_curation_report(run, out)}")
+        return
     path, summary = write_report(run, out)
     click.echo(summary.to_text())
     click.echo(f"\nreport: {path}")

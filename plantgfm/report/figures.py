@@ -28,6 +28,7 @@ _SMALL_SERIES = 40  # points up to which each is marked
 _LONE_ENTRY = 1  # says nothing that the title does not
 _LARGE = 1e4
 _SHORT_LOG_AXIS = 12.0
+_VISIBLE_PERCENT = 0.5  # of a track: what is shorter is drawn as wide
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -144,6 +145,108 @@ def funnel(
     figure.supxlabel(_plain(xlabel), fontsize=10)
     _legend(figure, panels[0], always=True)
     return _png(figure)
+
+
+def tracks(
+    labels: Sequence[str],
+    lengths: Sequence[float],
+    intervals: Sequence[tuple[int, float, float, str]],
+    *,
+    xlabel: str,
+    title: str = "",
+) -> bytes:
+    """Intervals along sequences: a line a sequence, first on top, each drawn to the same width (0 to 100 %).
+
+    Args:
+        labels: names of the sequences.
+        lengths: of each, in the unit of the intervals.
+        intervals: (row, start, end, group); groups differ by colour and hatch. Short ones are drawn wide enough to see.
+        xlabel: of the x axis.
+        title: above the axes.
+
+    Raises:
+        ValueError: no label, or an interval that does not lie in its sequence.
+    """
+    _need(labels, "labels")
+    for row, start, end, _ in intervals:
+        if not (0 <= row < len(labels) and 0 <= start < end <= lengths[row]):
+            raise ValueError(f"interval {start}-{end} does not lie in row {row} of {len(labels)}")
+    groups = list(dict.fromkeys(group for *_, group in intervals))
+    figure, axes = _canvas(
+        7.2 + _label_inches(labels) / 2 + _legend_inches(groups, lone=0), max(1.4, 0.9 + 0.26 * len(labels))
+    )
+    axes.hlines(range(len(labels)), 0, 100, color="#8c8c8c", linewidth=1.2, zorder=1)
+    for index, group in enumerate(groups):
+        mine = [(row, 100 * a / lengths[row], 100 * b / lengths[row]) for row, a, b, name in intervals if name == group]
+        rows, left, right = map(np.asarray, zip(*mine))
+        width = np.maximum(right - left, _VISIBLE_PERCENT)
+        left = np.minimum((left + right - width) / 2, 100 - width).clip(0)
+        axes.barh(rows, width, left=left, height=0.62, label=_plain(group), zorder=2 + index / 100, **_fill(index))
+    axes.set_xlim(-1, 101)
+    _dress(axes, title=title, xlabel=xlabel, ylabel="", log_x=False, log_y=False)
+    _name_rows(axes, labels)
+    _legend(figure, axes, always=True)
+    return _png(figure)
+
+
+def balance(
+    labels: Sequence[str],
+    left: Mapping[str, Sequence[float]],
+    right: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    title: str = "",
+) -> bytes:
+    """Horizontal bars to both sides of zero, the series of a side beside each other; the axis is symmetric-logarithmic.
+
+    Args:
+        labels: rows, first on top.
+        left: name -> a value >= 0 a row, drawn to the left.
+        right: the same to the right.
+        xlabel: what is shown, with its unit; both sides count upwards.
+        title: above the axes.
+
+    Raises:
+        ValueError: no label, a negative value, or a series of another length.
+    """
+    _need(labels, "labels")
+    series = [
+        (name, np.asarray(v, dtype=float), side) for part, side in ((left, -1), (right, 1)) for name, v in part.items()
+    ]
+    for name, values, _ in series:
+        if values.size != len(labels) or (values < 0).any():
+            raise ValueError(f"series {name!r} needs {len(labels)} values of at least 0")
+    figure, axes = _canvas(
+        7.2 + _label_inches(labels) / 2 + _legend_inches([name for name, *_ in series], lone=0),
+        1.2 + 0.36 * len(labels),
+    )
+    height = 0.8 / max(len(left), len(right), 1)
+    for index, (name, values, side) in enumerate(series):
+        place = index if side < 0 else index - len(left)
+        at = np.arange(len(labels)) - 0.4 + height * (place + 0.5)
+        axes.barh(at, side * values, height=height, label=_plain(name), zorder=2, **_fill(index))
+    positive = [value for _, values, _ in series for value in values if value > 0]
+    _symmetric_log(axes, min(positive, default=1.0), max(positive, default=1.0))
+    axes.axvline(0, color="#000000", linewidth=0.8, zorder=3)
+    axes.set_title(_plain(title), fontsize=11)
+    axes.set_xlabel(_plain(xlabel))
+    axes.grid(visible=True, color="#d9d9d9", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    _name_rows(axes, labels)
+    _legend(figure, axes, always=True)
+    return _png(figure)
+
+
+def _symmetric_log(axes: Axes, smallest: float, largest: float) -> None:
+    """An x axis that is linear up to `smallest` and logarithmic from there to `largest`, on both sides of zero."""
+    low, high = int(np.floor(np.log10(smallest))), int(np.ceil(np.log10(largest)))
+    axes.set_xscale("symlog", linthresh=10.0**low, linscale=max(0.5, (high - low) / 3))
+    axes.set_xlim(-1.5 * 10.0**high, 1.5 * 10.0**high)
+    exponents = range(high, low - 1, -max(1, -(-(high - low) // 2)))
+    sides = [sign * 10.0**exponent for exponent in exponents for sign in (-1, 1)]
+    axes.set_xticks([0, *sides], [f"{abs(value):.4g}" for value in (0, *sides)])
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def rank_histogram(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from plantgfm.tokenization.choose import CHOICE_VERSION, build_vocabulary
 from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.sample import Stratum
 from plantgfm.tokenization.vocabulary import Vocabulary
+from plantgfm.wiring.executors import open_executor
 from plantgfm.wiring.lineage import last_corpus, write_changes
 
 Progress = Callable[[str, int, int], None]
@@ -67,16 +65,6 @@ def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inp
     )
 
 
-@contextmanager
-def workers(processes: int) -> Iterator[Executor | None]:
-    """A pool of processes for curation (spawned, so that no thread of this one is copied); None for one process."""
-    if processes <= 1:
-        yield None
-        return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
 def prepare_corpus(
     config: Config, *, progress: Progress | None = None, write: Callable[[str], None] | None = None
 ) -> tuple[Corpus, Curation]:
@@ -92,7 +80,8 @@ def prepare_corpus(
     """
     inputs = find_inputs(config.corpus, progress=progress)
     store = store_of(config)
-    with workers(config.run.processes) as executor:
+    choice = config.run
+    with open_executor(choice.executor, workers=choice.workers, cluster=choice.cluster) as executor:
         curation = curate(
             read_manifest(inputs.manifest),
             config.curation,
@@ -101,6 +90,7 @@ def prepare_corpus(
             references=inputs.references,
             executor=executor,
             progress=progress,
+            what_if=True,
         )
     key = fingerprint({"curation": curation.fingerprint, "layout": plain(config.corpus.layout)})
     out = store / "corpora" / key

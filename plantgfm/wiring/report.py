@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-
 from plantgfm.corpus.read import Corpus
-from plantgfm.curation.contamination import STAGE
-from plantgfm.curation.ledger import STAGES, Ledger, read_ledger
+from plantgfm.curation.ledger import Ledger, read_ledger
 from plantgfm.evaluation.result import FILE_NAME, EvaluationResult
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
-from plantgfm.schema import Outcome
 from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
+from plantgfm.wiring.curation_report import curation_sections
 from plantgfm.wiring.runs import Run, open_run_folder
 from plantgfm.wiring.scores import EVALUATION_FOLDER
-from plantgfm.wiring.tables import corpus_table, evaluation_tables, evidence_table, ledger_table, retrieval_table
+from plantgfm.wiring.tables import corpus_table, evaluation_tables, retrieval_table
 from plantgfm.wiring.training import LEDGER_FOLDER
 from plantgfm.wiring.vocabulary import report_tables, stored_report
 
@@ -44,7 +40,8 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
     summary = summary_table(run, corpus, ledger, evaluation=evaluation, retrieval=retrieval)
     sections = [
         Section("Summary", tables=[summary]),
-        _curation_section(ledger, corpus),
+        Section("Corpus", tables=[corpus_table(corpus)]),
+        *curation_sections(ledger, run_dir / LEDGER_FOLDER),
         _vocabulary_section(run, corpus),
         _training_section(run_dir),
         _held_out_section(evaluation),
@@ -110,31 +107,6 @@ def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
         ("next-region gain over unigram, nats/token", interval("next_region_gain_over_unigram", "+")),
         ("next-region gain over histogram, nats/token", interval("next_region_gain_over_histogram", "+")),
     ]
-
-
-def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
-    """Base pairs by outcome, species and stage: what goes on after each stage, and what it rejects, in Mb."""
-    stages = [stage for stage in STAGES if stage != STAGES[-1]]
-    rejected: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(stages)))
-    total: dict[str, float] = defaultdict(float)
-    for d in ledger.decisions:
-        if d.outcome is Outcome.FLAGGED:
-            continue
-        total[d.species] += d.length_bp / 1e6
-        if d.outcome is Outcome.REJECTED:
-            rejected[d.species][stages.index(d.stage)] += d.length_bp / 1e6
-        rejected[d.species][stages.index(STAGE)] += d.cut_bp / 1e6
-    left = {name: list(total[name] - np.cumsum(rejected[name])) for name in sorted(total)}
-    gone = {name: list(rejected[name]) for name in sorted(rejected) if rejected[name].any()}
-    return stages, {"kept": left, **({"rejected": gone} if gone else {})}
-
-
-def _curation_section(ledger: Ledger, corpus: Corpus) -> Section:
-    stages, counts = funnel_counts(ledger)
-    picture = figures.funnel(stages, counts, xlabel="Mb after the stage (kept) or taken by it (rejected)")
-    caption = "Curation funnel: what each stage passes on and what it takes, by species"
-    tables = [ledger_table(ledger), evidence_table(ledger), corpus_table(corpus)]
-    return Section("Curation", tables=tables, figures=[Picture(caption, picture)])
 
 
 def _vocabulary_section(run: Run, corpus: Corpus) -> Section:

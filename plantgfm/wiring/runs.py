@@ -54,6 +54,9 @@ def settings_of(run_dir: Path) -> dict[str, Any]:
     stored = read_json(path)
     if missing := [key for key, kind in (("config", dict), ("corpus", str)) if not isinstance(stored.get(key), kind)]:
         raise ValueError(f"{path} lacks {missing[0]!r}: it is not what a run leaves, restore it or train again")
+    run = stored["config"].get("run")
+    if isinstance(run, dict) and "processes" in run:
+        run["workers"] = run.pop("processes")  # its name in runs of older code
     return stored
 
 

@@ -38,7 +38,7 @@ SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
 LEDGER_FOLDER = "ledger"
 _UNIGRAM_STEPS = 32
-_SILENT = {"name", "folder", "processes", "accept", "log_every_steps", "tensorboard", "keep_last"}
+_SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
 
 
 @dataclass(frozen=True)

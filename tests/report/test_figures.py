@@ -29,6 +29,21 @@ CROWDED = {
     "funnel": lambda: figures.funnel(
         STAGES, {"kept": COUNTS, "flagged": COUNTS, "rejected": COUNTS}, xlabel="bp " * 30
     ),
+    "tracks": lambda: figures.tracks(
+        [f"chr{i}, {name} (43,000 bp)" for i, name in enumerate(SPECIES)],
+        [43_000] * 14,
+        [
+            (i, 3_000 * i, 3_000 * i + 900, ("foreign, masked", "vector, cut out", "organelle")[i % 3])
+            for i in range(14)
+        ],
+        xlabel="position along the record, %",
+    ),
+    "balance": lambda: figures.balance(
+        [f"completeness.{name}" for name in SPECIES],
+        {"lost, stricter": np.geomspace(0.001, 900, 14), "lost, looser": [0] * 14},
+        {"gained, looser": np.geomspace(900, 0.001, 14), "gained, stricter": [0] * 14},
+        xlabel="Mb",
+    ),
     "rank_histogram": lambda: figures.rank_histogram(RANKS, n_candidates=5000, title="t"),
     "recall_curves": lambda: figures.recall_curves(RANKS, n_candidates=5000, title="t"),
 }
@@ -195,3 +210,23 @@ def test_zeros_and_gaps_are_drawn_without_a_warning(make):
 def test_mistakes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_tracks_show_where_intervals_lie_and_make_short_ones_visible(drawn):
+    figure = drawn(
+        lambda: figures.tracks(["a", "b"], [200, 10_000], [(0, 50, 150, "x"), (1, 9_999, 10_000, "y")], xlabel="%")
+    )
+    wide, short = [bar for bars in figure.axes[0].containers for bar in bars]
+    assert (wide.get_x(), wide.get_width(), round(wide.get_y() + wide.get_height() / 2)) == (25, 50, 0)
+    assert short.get_width() == 0.5 and short.get_x() + short.get_width() <= 100
+    assert legend_of(figure) == ["x", "y"]
+    with pytest.raises(ValueError, match="interval 50-300 does not lie in row 0"):
+        figures.tracks(["a"], [200], [(0, 50, 300, "x")], xlabel="%")
+
+
+def test_a_balance_counts_upwards_to_both_sides(drawn):
+    figure = drawn(lambda: figures.balance(["a", "b"], {"lost": [1, 0]}, {"gained": [0, 2]}, xlabel="Mb"))
+    assert [bar.get_width() for bars in figure.axes[0].containers for bar in bars] == [-1, 0, 0, 2]
+    assert not any("-" in label.get_text() or "−" in label.get_text() for label in figure.axes[0].get_xticklabels())
+    with pytest.raises(ValueError, match="'lost' needs 2 values of at least 0"):
+        figures.balance(["a", "b"], {"lost": [1, -1]}, {}, xlabel="Mb")

@@ -82,7 +82,7 @@ class Printed:
 
 def test_identity_leaves_out_place_and_printing_only():
     base = composed()
-    moved = composed("run.name=other", "run.folder=/elsewhere", "run.log_every_steps=3", "run.processes=2")
+    moved = composed("run.name=other", "run.folder=/elsewhere", "run.log_every_steps=3", "run.workers=2")
     longer = composed("run.steps=999")
     parts = {"corpus": Printed(), "vocabulary": Printed()}
     assert identity_of(base, **parts) == identity_of(moved, **parts) != identity_of(longer, **parts)

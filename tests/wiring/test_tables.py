@@ -12,7 +12,7 @@ from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.evaluate import evaluate_retrieval
 from plantgfm.schema import Decision, Outcome
 from plantgfm.sequence import Interval
-from plantgfm.wiring import report, tables
+from plantgfm.wiring import curation_report, report, tables
 
 
 def ledger():
@@ -53,7 +53,7 @@ def test_the_ledger_table_states_the_sum_of_the_input():
 
 
 def test_the_funnel_counts_what_is_left_and_what_is_taken():
-    stages, counts = report.funnel_counts(ledger())
+    stages, counts = curation_report.funnel_counts(ledger())
     assert stages[:2] == ["completeness", "contamination"]
     assert counts["kept"]["Fictus primus"] == [4.0, 3.0, 3.0, 3.0, 3.0]
     assert counts["rejected"]["Fictus primus"] == [0.0, 1.0, 0.0, 0.0, 0.0]
