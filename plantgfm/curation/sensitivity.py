@@ -1,8 +1,9 @@
 """What each threshold, moved by one step, would have changed: judged again from what is stored, one at a time.
 
 Thresholds of completeness and of the assembly score are asked again of the stored facts of every record, by the same
-functions; a record that would then pass is said to go on, for no later stage has seen it. Thresholds of duplicates and
-labels are asked by running these stages again on the stored sketches, so that their counts are of final outcomes.
+functions, those of contamination of the intervals that were found; a record that would then pass is said to go on, for
+no later stage has seen it. Thresholds of duplicates and labels are asked by running these stages again on the stored
+sketches, so that their counts are of final outcomes.
 What sets how a thing is measured (k-mers, sketch sizes, scores of matches) is no threshold here: it needs another run.
 """
 
@@ -12,14 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from plantgfm.curation import assembly_score, completeness, duplicates, label
-from plantgfm.curation.config import CurationConfig
-from plantgfm.curation.facts import RecordFacts
+from plantgfm.curation import assembly_score, completeness, contamination, duplicates, label
+from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.facts import RecordFacts, bare_facts
+from plantgfm.curation.findings import Finding, coverage
 from plantgfm.curation.join import Prepared, compare_screens, remove_duplicates, verify_labels
 from plantgfm.curation.measures import Step
 from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord
-from plantgfm.schema import Outcome
+from plantgfm.schema import Compartment, Outcome
 
 SENSITIVITY_VERSION = 1
 STRICTER, LOOSER = "stricter", "looser"
@@ -56,6 +58,9 @@ THRESHOLDS = (
     Threshold("completeness.truncation_fraction", 2, -1, factor=True),
     Threshold("completeness.min_size_fraction", 0.1, +1, high=1),
     Threshold("completeness.min_gene_fraction", 0.1, +1, high=1),
+    Threshold("contamination.max_foreign_fraction", 0.1, -1, high=1),
+    Threshold("contamination.max_vector_fraction", 0.1, -1, high=1),
+    Threshold("contamination.min_organelle_fraction", 0.1, -1, high=1),
     Threshold("assembly_score.min_ng50_bp", 2, +1, factor=True),
     Threshold("assembly_score.max_unknown_fraction", 0.1, -1, high=1),
     Threshold("assembly_score.min_score", 0.05, +1, high=1),
@@ -111,10 +116,18 @@ class _Joined:
     def __init__(self, prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig):
         self.prepared, self.passport, self.config = prepared, passport, config
         self.own = [list(one.verdicts) for one in prepared]  # of the stages that see one assembly
+        self._begun = self._state()
         compare_screens(prepared, config)
-        self._screened = [list(one.verdicts) for one in prepared]
+        self._screened = self._state()
         remove_duplicates(prepared, config)
-        self._distinct = [list(one.verdicts) for one in prepared]
+        self._distinct = self._state()
+
+    def with_screens(self, config: CurationConfig) -> Names:
+        """What is rejected in the end by other thresholds of the screens that compare assemblies."""
+        self._restore(self._begun)
+        compare_screens(self.prepared, config)
+        remove_duplicates(self.prepared, config)
+        return self._verify(config)
 
     def with_duplicates(self, config: CurationConfig) -> Names:
         """What is rejected in the end by other thresholds of duplicates."""
@@ -131,9 +144,12 @@ class _Joined:
         verify_labels(self.prepared, self.passport, config)
         return {(one.assembly.key, name) for one in self.prepared for name in one.rejected()}
 
-    def _restore(self, verdicts: list[list]) -> None:
-        for one, found in zip(self.prepared, verdicts):
-            one.verdicts = list(found)
+    def _state(self) -> list[tuple]:
+        return [(list(one.verdicts), list(one.findings), dict(one.pieces)) for one in self.prepared]
+
+    def _restore(self, state: list[tuple]) -> None:
+        for one, (verdicts, findings, pieces) in zip(self.prepared, state):
+            one.verdicts, one.findings, one.pieces = list(verdicts), list(findings), dict(pieces)
 
 
 def _again_completeness(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
@@ -165,6 +181,48 @@ def _incomplete(one: Prepared, config: completeness.CompletenessConfig) -> set[s
     return gone
 
 
+def _again_contamination(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
+    lost, gained = _differences(joined.with_screens(config), rejected)
+    for one in joined.prepared:
+        before, after = (_contaminated(one, settings.contamination) for settings in (joined.config, config))
+        for record in before.keys() | after.keys():
+            name = one.assembly.key, record
+            final, was, now = finals[name], before.get(record, set()), after.get(record, set())
+            if now and name not in rejected:
+                lost.add(name)
+            # Evidence of further screens follows "also": the record would fall by them.
+            elif {final["reason"]} == was and not now and "; also " not in final["evidence"]:
+                gained.add(name)
+    return lost, gained
+
+
+def _contaminated(one: Prepared, config: ContaminationConfig) -> dict[str, set[str]]:
+    """Reasons for which intervals that were found in its own records reject them, by record."""
+    lengths = {row["name"]: row for row in one.description["facts"]}
+    nuclear = one.assembly.compartment is Compartment.NUCLEAR
+    found: dict[str, set[str]] = {}
+    for kind, tool, reason, action in (
+        ("foreign", "hashes", "foreign_organism", config.foreign_intervals),
+        ("vector", "VecScreen score", "vector", config.vector_intervals),
+        ("organelle", "hashes", "organelle_under_nuclear_label", config.organelle_insertions),
+    ):
+        by_record: dict[str, list[Finding]] = {}
+        for row in one.description["findings"]:
+            if (row["kind"], row["tool"]) == (kind, tool) and (kind != "organelle" or nuclear):
+                by_record.setdefault(row["record"], []).append(Finding.restore(row))
+        for record, mine in by_record.items():
+            facts = bare_facts(record, lengths[record]["length_bp"], lengths[record]["unknown_bp"])
+            share = coverage(facts, mine)[1]
+            over = {
+                "foreign": share > config.max_foreign_fraction,
+                "vector": share > config.max_vector_fraction,
+                "organelle": share >= config.min_organelle_fraction,
+            }[kind]
+            if over or action is IntervalAction.DROP:
+                found.setdefault(record, set()).add(reason)
+    return found
+
+
 def _again_score(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
     lost, gained = set(), set()
     for one, verdicts in zip(joined.prepared, joined.own):
@@ -194,6 +252,7 @@ def _differences(found: Iterable[tuple[str, str]], rejected: Names) -> tuple[Nam
 
 _REJUDGE: dict[str, Callable[[_Joined, CurationConfig, dict, Names], tuple[Names, Names]]] = {
     completeness.STAGE: _again_completeness,
+    contamination.STAGE: _again_contamination,
     assembly_score.STAGE: _again_score,
     duplicates.STAGE: _again_duplicates,
     label.STAGE: _again_labels,

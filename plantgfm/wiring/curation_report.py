@@ -82,7 +82,7 @@ def _summary(ledger: Ledger) -> str:
 
 
 def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[float]]]]:
-    """Base pairs by outcome, species and stage: what goes on after each stage, and what it rejects or cuts out, in Mb."""
+    """Mb by outcome, species and stage: what goes on after each stage, and what it rejects or cuts out."""
     stages = [stage for stage in STAGES if stage != STAGES[-1]]
     rejected: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(stages)))
     total: dict[str, float] = defaultdict(float)

@@ -8,8 +8,12 @@ import pytest
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.curate import curate
 from plantgfm.curation.sensitivity import LOOSER, STRICTER, THRESHOLDS, Threshold
+from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Outcome
 from tests.curation.planted import mutated, random_codes, write_assembly
+
+KINDS = {"foreign": "foreign", "organelle": "plastid"}
 
 
 def unknown(codes, share):
@@ -41,12 +45,24 @@ def world(tmp_path_factory):
         ("cut8 length=10800", ending_unknown(10_000, 305)),
         ("cut4 length=10400", ending_unknown(10_000, 306)),
     ]
+    foreign, plastid = random_codes(20_000, 350), random_codes(20_000, 351)
+    parts = [
+        ("foreign30", np.concatenate([foreign[:3_000], random_codes(7_000, 352)])),
+        ("foreign20", np.concatenate([foreign[5_000:7_000], random_codes(8_000, 353)])),
+        ("plastid45", np.concatenate([plastid[:4_500], random_codes(5_500, 354)])),
+        ("plastid55", np.concatenate([plastid[5_000:10_500], random_codes(4_500, 355)])),
+    ]
+    write_fasta(folder / "foreign.fa", [("f", foreign)])
+    write_fasta(folder / "plastid.fa", [("p", plastid)])
+    table = [{"name": kind, "kind": kind, "path": f"{path}.fa"} for kind, path in KINDS.items()]
+    write_tsv(folder / "references.tsv", table, columns=["name", "kind", "path"])
     twins = random_codes(40_000, 310)
     alike = [("far", mutated(twins, 0.9875, 3)), ("own", random_codes(30_000, 311))]
     assemblies = random_codes(50_000, 312)
     tertius = {"species": "Tertius tres"}
     return folder, [
         write_assembly(folder, "edges", edges),
+        write_assembly(folder, "parts", parts),
         write_assembly(folder, "twins", [("here", twins)]),
         write_assembly(folder, "alike", alike),
         write_assembly(folder, "one", [("a", assemblies)], species="Secundus duo"),
@@ -60,7 +76,8 @@ def world(tmp_path_factory):
 
 def run(world, config=None, **more):
     folder, rows = world
-    return curate(rows, config or CurationConfig(), store=folder / "store", **more)
+    references = folder / "references.tsv"
+    return curate(rows, config or CurationConfig(), store=folder / "store", references=references, **more)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +125,10 @@ TOUCHING = [
     ("completeness.truncation_fraction", LOOSER, 0.1),
     ("completeness.min_size_fraction", STRICTER, 0.6),
     ("completeness.min_size_fraction", LOOSER, 0.4),
+    ("contamination.max_foreign_fraction", STRICTER, 0.15),
+    ("contamination.max_foreign_fraction", LOOSER, 0.35),
+    ("contamination.min_organelle_fraction", STRICTER, 0.4),
+    ("contamination.min_organelle_fraction", LOOSER, 0.6),
     ("assembly_score.min_ng50_bp", STRICTER, 40_000),
     ("assembly_score.min_ng50_bp", LOOSER, 10_000),
     ("duplicates.record_identity", STRICTER, 0.985),
