@@ -94,6 +94,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     from plantgfm.curation.curate import curate as run_curation
     from plantgfm.curation.curate import prepare_part
     from plantgfm.formats.manifest import read_manifest
+    from plantgfm.formats.passport import read_passport
     from plantgfm.wiring.curation_report import write_curation_report
     from plantgfm.wiring.executors import open_executor
     from plantgfm.wiring.tables import ledger_table
@@ -102,6 +103,10 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     share = parse_part(part) if part else None
     if (out is None) is (share is None):
         raise ValueError("give either --out, for the ledger, or --part, which prepares and writes none")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
+    if passport and share:
+        read_passport(passport)  # needed by the last call only, but better found wrong now
     inputs = {"store": store / "curation", "references": references}
     assemblies = read_manifest(manifest)
     with (

@@ -80,12 +80,12 @@ def curate(
         WorkerDied: for a file on which worker processes die again and again.
         ValueError: for two assemblies of the same key, or a record that the ledger would lose.
     """
+    accessions = read_passport(passport) if passport else []  # a wrong one is told before the long work
     hashes = FileHashes(store / "files.json")
     known_references = list_references(references, config.contamination.organelle_references)
     tasks = _plan(assemblies, config, known_references, store=store, hashes=hashes)
     pending = [task for task in tasks if not task.artefact.complete()]
     _run(pending, executor, progress)
-    accessions = read_passport(passport) if passport else []
     saved = _join_artefact(tasks, accessions, config, store=store, hashes=hashes)
     joined = _join_once(saved, tasks, accessions, config)
     steps = _steps_once(saved, joined, tasks, accessions, config) if what_if else []

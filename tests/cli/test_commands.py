@@ -26,6 +26,8 @@ def wrong_inputs(folder):
     (folder / "empty.csv").write_text("")
     manifest = folder / "manifest.csv"
     manifest.write_text("species,cultivar,assembly,compartment,fasta\nZea mays,,a,nuclear,absent.fa\n")
+    found = folder / "found.csv"
+    found.write_text("species,cultivar,assembly,compartment,fasta\nZea mays,,a,nuclear,text.fa\n")
     bundle = write_small_bundle(folder / "bundle")
     for name, text in (("damaged", "{"), ("fine", "")):
         decisions = [Decision("a", "Testus unus", "chr1", 9, Outcome.KEPT, "accepted", "accepted", "passed")]
@@ -36,6 +38,23 @@ def wrong_inputs(folder):
         "no manifest": (("curate", folder / "absent.csv", "--out", folder / "o"), "absent.csv"),
         "empty manifest": (("curate", folder / "empty.csv", "--out", folder / "o"), "empty"),
         "manifest names a missing file": (("curate", manifest, "--out", folder / "o"), "absent.fa"),
+        "no share": (("curate", manifest, "--part", "3/2"), "--part '3/2' is no share"),
+        "neither folder nor share": (("curate", manifest), "give either --out"),
+        "folder and share": (("curate", manifest, "--out", folder / "o", "--part", "1/2"), "give either --out"),
+        "out is a file": (("curate", manifest, "--out", manifest), "is a file: name a folder"),
+        "no worker": (("curate", manifest, "--out", folder / "o", "--workers", "0"), "must be at least 1"),
+        "a cluster of none": (
+            ("curate", manifest, "--out", folder / "o", "--cluster", "slurm"),
+            "needs the executor dask",
+        ),
+        "no passport": (
+            ("curate", found, "--out", folder / "o", "--passport", folder / "p.tsv"),
+            "p.tsv: does not exist",
+        ),
+        "no passport for a share": (
+            ("curate", found, "--part", "1/1", "--passport", folder / "p.tsv"),
+            "p.tsv: does not exist",
+        ),
         "no run": (("evaluate", folder), "is no run folder"),
         "no run to export": (("export", folder, "--out", folder / "o"), "is no run folder"),
         "no run to report": (("report", folder), "is no run folder"),
@@ -80,6 +99,8 @@ NAMES = (
     "both inputs", "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
     "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with", "nothing to compare",
     "no corpora to compare", "a ledger to compare", "negative seed", "no resamples",
+    "no share", "neither folder nor share", "folder and share",
+    "out is a file", "no worker", "a cluster of none", "no passport", "no passport for a share",
 )  # fmt: skip
 
 
