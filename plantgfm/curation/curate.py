@@ -235,7 +235,7 @@ def _steps_once(
     found = Artefact(saved.folder.with_name("steps"), key)
     if not found.complete():
         steps = sensitivity(_load(tasks), accessions, config, joined.decisions)
-        found.write({"steps": [plain(step) for step in steps]}, {}, [])
+        found.write({"steps": [plain(step) for step in steps]}, {})
     return [Step(**row) for row in found.describe()["steps"]]
 
 
