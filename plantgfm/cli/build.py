@@ -89,7 +89,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
 
     Example: plantgfm curate genomes/manifest.csv --out curation --workers 4 --set duplicates.record_identity=0.995
     """
-    from plantgfm.config import ExecutorKind, settings
+    from plantgfm.config import ExecutorKind, check_executor, settings
     from plantgfm.curation.config import CurationConfig
     from plantgfm.curation.curate import curate as run_curation
     from plantgfm.curation.curate import prepare_part
@@ -100,6 +100,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     from plantgfm.wiring.tables import ledger_table
 
     config = settings(CurationConfig, overrides)
+    check_executor(ExecutorKind(executor), workers=workers, cluster=cluster)
     share = parse_part(part) if part else None
     if (out is None) is (share is None):
         raise ValueError("give either --out, for the ledger, or --part, which prepares and writes none")
