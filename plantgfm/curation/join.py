@@ -125,7 +125,7 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
     """Run the stages that compare assemblies, in order, and decide on every record of the input."""
     compare_screens(prepared, config)
     remove_duplicates(prepared, config)
-    verify_labels(prepared, passport, config)
+    verify_labels(prepared, passport, config, references=reference_hashes(passport, config))
     accepted, cluster_id, cluster_size = _windows(prepared, config)
     records = [row for one in prepared for row in one.description["records"]]
     measures = [
@@ -310,16 +310,34 @@ def _rejection(record: str, removal: duplicates.Removal, evidence: str) -> Verdi
     return Verdict(record, Outcome.REJECTED, duplicates.STAGE, removal.reason, evidence, kept.assembly, kept.record)
 
 
-def verify_labels(prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig) -> None:
-    """Whether what is left agrees with its passport, and with its species; verdicts are added."""
+def reference_hashes(passport: list[PassportRecord], config: CurationConfig) -> dict[tuple[str, str], np.ndarray]:
+    """FracMinHash of the reference of each passport record that names one, by (INSTCODE, ACCENUMB)."""
     k, scaled = config.contamination.k, config.contamination.scaled
-    references = {
+    return {
         (record.instcode, record.accenumb): distinct(
             [fraction(r.codes, k=k, scaled=scaled)[0] for r in read_fasta(record.refsketch)]
         )
         for record in sorted(passport, key=lambda record: (record.instcode, record.accenumb))
         if record.refsketch
     }
+
+
+def verify_labels(
+    prepared: list[Prepared],
+    passport: list[PassportRecord],
+    config: CurationConfig,
+    *,
+    references: dict[tuple[str, str], np.ndarray],
+) -> None:
+    """Whether what is left agrees with its passport, and with its species; verdicts are added.
+
+    Args:
+        prepared: assemblies, as duplicates left them.
+        passport: all passport records.
+        config: thresholds.
+        references: what `reference_hashes` says of the passport.
+    """
+    k = config.contamination.k
     synonyms = read_synonyms(config.label.synonyms) if config.label.synonyms else {}
     evidence = label.Evidence(passport, references, synonyms, k)
     genotypes = _genotypes(prepared)

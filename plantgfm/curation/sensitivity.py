@@ -17,13 +17,22 @@ from plantgfm.curation import assembly_score, completeness, contamination, dupli
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
 from plantgfm.curation.facts import RecordFacts, bare_facts
 from plantgfm.curation.findings import Finding, coverage
-from plantgfm.curation.join import Prepared, compare_screens, remove_duplicates, verify_labels
+from plantgfm.curation.join import (
+    Prepared,
+    compare_screens,
+    reference_hashes,
+    remove_duplicates,
+    verify_labels,
+)
 from plantgfm.curation.measures import Step
+from plantgfm.curation.vectors import Strength
 from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Compartment, Outcome
 
 SENSITIVITY_VERSION = 1
+_OF_PEERS = ("min_organelle_fraction", "max_peer_fraction", "min_expected_shared")
+_SUSPECTED = (Strength.MODERATE.value, Strength.WEAK.value)  # begin the names of matches that are flagged, or less
 STRICTER, LOOSER = "stricter", "looser"
 
 Names = set[tuple[str, str]]  # (Assembly.key, record)
@@ -61,6 +70,8 @@ THRESHOLDS = (
     Threshold("contamination.max_foreign_fraction", 0.1, -1, high=1),
     Threshold("contamination.max_vector_fraction", 0.1, -1, high=1),
     Threshold("contamination.min_organelle_fraction", 0.1, -1, high=1),
+    Threshold("contamination.max_peer_fraction", 2, +1, factor=True, high=1),
+    Threshold("contamination.min_expected_shared", 2, -1, factor=True, low=5),
     Threshold("assembly_score.min_ng50_bp", 2, +1, factor=True),
     Threshold("assembly_score.max_unknown_fraction", 0.1, -1, high=1),
     Threshold("assembly_score.min_score", 0.05, +1, high=1),
@@ -70,6 +81,9 @@ THRESHOLDS = (
     Threshold("label.max_distance", 0.01, -1),
     Threshold("label.margin", 2, -1, factor=True),
     Threshold("label.min_shared_hashes", 2, +1, factor=True, low=1),
+    Threshold("label.min_name_score", 5, +1, high=100),
+    Threshold("label.same_label_identity", 0.01, +1, high=1),
+    Threshold("label.other_label_identity", 0.005, -1, high=1),
 )
 
 
@@ -116,32 +130,42 @@ class _Joined:
     def __init__(self, prepared: list[Prepared], passport: list[PassportRecord], config: CurationConfig):
         self.prepared, self.passport, self.config = prepared, passport, config
         self.own = [list(one.verdicts) for one in prepared]  # of the stages that see one assembly
+        self._references = reference_hashes(passport, config)
         self._begun = self._state()
         compare_screens(prepared, config)
         self._screened = self._state()
         remove_duplicates(prepared, config)
         self._distinct = self._state()
+        self._removed = self._rejected()
 
-    def with_screens(self, config: CurationConfig) -> Names:
+    def with_screens(self, config: CurationConfig, otherwise: Names) -> Names:
         """What is rejected in the end by other thresholds of the screens that compare assemblies."""
         self._restore(self._begun)
         compare_screens(self.prepared, config)
-        remove_duplicates(self.prepared, config)
-        return self._verify(config)
+        return self._from_duplicates(config, otherwise)
 
-    def with_duplicates(self, config: CurationConfig) -> Names:
+    def with_duplicates(self, config: CurationConfig, otherwise: Names) -> Names:
         """What is rejected in the end by other thresholds of duplicates."""
         self._restore(self._screened)
-        remove_duplicates(self.prepared, config)
-        return self._verify(config)
+        return self._from_duplicates(config, otherwise)
 
-    def with_labels(self, config: CurationConfig) -> Names:
+    def with_labels(self, config: CurationConfig, otherwise: Names) -> Names:
         """What is rejected in the end by other thresholds of labels."""
+        if not self.passport and not any(one.assembly.genotypes for one in self.prepared):
+            return otherwise  # nothing to hold a label against
         self._restore(self._distinct)
         return self._verify(config)
 
+    def _from_duplicates(self, config: CurationConfig, otherwise: Names) -> Names:
+        remove_duplicates(self.prepared, config)
+        # Where the same records are left, labels are judged as they were.
+        return otherwise if self._rejected() == self._removed else self._verify(config)
+
     def _verify(self, config: CurationConfig) -> Names:
-        verify_labels(self.prepared, self.passport, config)
+        verify_labels(self.prepared, self.passport, config, references=self._references)
+        return self._rejected()
+
+    def _rejected(self) -> Names:
         return {(one.assembly.key, name) for one in self.prepared for name in one.rejected()}
 
     def _state(self) -> list[tuple]:
@@ -182,7 +206,9 @@ def _incomplete(one: Prepared, config: completeness.CompletenessConfig) -> set[s
 
 
 def _again_contamination(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
-    lost, gained = _differences(joined.with_screens(config), rejected)
+    lost, gained = set(), set()
+    if any(getattr(config.contamination, name) != getattr(joined.config.contamination, name) for name in _OF_PEERS):
+        lost, gained = _differences(joined.with_screens(config, rejected), rejected)
     for one in joined.prepared:
         before, after = (_contaminated(one, settings.contamination) for settings in (joined.config, config))
         for record in before.keys() | after.keys():
@@ -203,12 +229,14 @@ def _contaminated(one: Prepared, config: ContaminationConfig) -> dict[str, set[s
     found: dict[str, set[str]] = {}
     for kind, tool, reason, action in (
         ("foreign", "hashes", "foreign_organism", config.foreign_intervals),
-        ("vector", "VecScreen score", "vector", config.vector_intervals),
+        ("vector", "VecScreen", "vector", config.vector_intervals),
         ("organelle", "hashes", "organelle_under_nuclear_label", config.organelle_insertions),
     ):
         by_record: dict[str, list[Finding]] = {}
         for row in one.description["findings"]:
             if (row["kind"], row["tool"]) == (kind, tool) and (kind != "organelle" or nuclear):
+                if kind == "vector" and row["name"].startswith(_SUSPECTED):
+                    continue
                 by_record.setdefault(row["record"], []).append(Finding.restore(row))
         for record, mine in by_record.items():
             facts = bare_facts(record, lengths[record]["length_bp"], lengths[record]["unknown_bp"])
@@ -239,11 +267,11 @@ def _again_score(joined: _Joined, config: CurationConfig, finals: dict, rejected
 
 
 def _again_duplicates(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
-    return _differences(joined.with_duplicates(config), rejected)
+    return _differences(joined.with_duplicates(config, rejected), rejected)
 
 
 def _again_labels(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
-    return _differences(joined.with_labels(config), rejected)
+    return _differences(joined.with_labels(config, rejected), rejected)
 
 
 def _differences(found: Iterable[tuple[str, str]], rejected: Names) -> tuple[Names, Names]:

@@ -13,7 +13,7 @@ from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Outcome
 from tests.curation.planted import mutated, random_codes, write_assembly
 
-KINDS = {"foreign": "foreign", "organelle": "plastid"}
+KINDS = {"foreign": "foreign", "organelle": "plastid", "vector": "vector"}
 
 
 def unknown(codes, share):
@@ -45,15 +45,18 @@ def world(tmp_path_factory):
         ("cut8 length=10800", ending_unknown(10_000, 305)),
         ("cut4 length=10400", ending_unknown(10_000, 306)),
     ]
-    foreign, plastid = random_codes(20_000, 350), random_codes(20_000, 351)
+    foreign, plastid, vector = (random_codes(20_000, seed) for seed in (350, 351, 356))
     parts = [
         ("foreign30", np.concatenate([foreign[:3_000], random_codes(7_000, 352)])),
         ("foreign20", np.concatenate([foreign[5_000:7_000], random_codes(8_000, 353)])),
+        ("vector30", np.concatenate([random_codes(4_000, 357), vector[:3_000], random_codes(3_000, 358)])),
+        ("vector20", np.concatenate([random_codes(4_000, 359), vector[5_000:7_000], random_codes(4_000, 360)])),
         ("plastid45", np.concatenate([plastid[:4_500], random_codes(5_500, 354)])),
         ("plastid55", np.concatenate([plastid[5_000:10_500], random_codes(4_500, 355)])),
     ]
     write_fasta(folder / "foreign.fa", [("f", foreign)])
     write_fasta(folder / "plastid.fa", [("p", plastid)])
+    write_fasta(folder / "vector.fa", [("v", vector)])
     table = [{"name": kind, "kind": kind, "path": f"{path}.fa"} for kind, path in KINDS.items()]
     write_tsv(folder / "references.tsv", table, columns=["name", "kind", "path"])
     twins = random_codes(40_000, 310)
@@ -127,6 +130,8 @@ TOUCHING = [
     ("completeness.min_size_fraction", LOOSER, 0.4),
     ("contamination.max_foreign_fraction", STRICTER, 0.15),
     ("contamination.max_foreign_fraction", LOOSER, 0.35),
+    ("contamination.max_vector_fraction", STRICTER, 0.15),
+    ("contamination.max_vector_fraction", LOOSER, 0.35),
     ("contamination.min_organelle_fraction", STRICTER, 0.4),
     ("contamination.min_organelle_fraction", LOOSER, 0.6),
     ("assembly_score.min_ng50_bp", STRICTER, 40_000),
