@@ -247,11 +247,15 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
     position = _read_position(run_dir, step)
     folder = folder_of(run_dir) / str(step)
     sums = position["checksums"]
+    if abstract is not None and _names(abstract.params) != sums["params"].keys():
+        raise RunMismatch(
+            f"checkpoint {folder} holds the parameters of another model, or of another version of the code: go on with "
+            "the one that trained it, or start anew under another run name"
+        )
     params = _read_tree(folder / "params", abstract.params if abstract else None, sums["params"])
     if abstract is None:
         return Restored(step, TrainState(params, None, None), position)
-    names = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(abstract.opt_state)}
-    if names != sums["opt_state"].keys():
+    if _names(abstract.opt_state) != sums["opt_state"].keys():
         raise RunMismatch(
             f"checkpoint {folder} holds the state of another optimizer: go on with the one that it was trained with, "
             "or start anew under another run name"
@@ -259,6 +263,10 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
     opt_state = _read_tree(folder / "opt_state", abstract.opt_state, sums["opt_state"])
     counter = jax.device_put(np.int32(step), abstract.step.sharding)
     return Restored(step, TrainState(params, opt_state, counter), position)
+
+
+def _names(tree: Any) -> set[str]:
+    return {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _read_position(run_dir: Path, step: int) -> dict[str, Any]:

@@ -185,6 +185,18 @@ def test_a_state_of_another_optimizer_is_refused_and_not_called_damaged(run):
     checkpoints.close()
 
 
+def test_parameters_of_another_model_are_refused_and_not_called_damaged(run):
+    def with_one_more(key):
+        return {**init_params(key), "copy_bias": jnp.zeros(())}
+
+    other = state_init(with_one_more, OPTIMIZER, seed=0)
+    checkpoints = Checkpoints(run, keep_last=2)
+    with pytest.raises(RunMismatch, match="the parameters of another model, or of another version"):
+        checkpoints.restore(abstract_state(other), identity=IDENTITY)
+    checkpoints.close()
+    assert steps_of(run) == [3, 5]  # nothing was set aside
+
+
 def test_a_checkpoint_of_other_settings_is_refused_unless_the_run_had_them(run):
     other = {**IDENTITY, "corpus": {"fingerprint": "bb"}}
     with pytest.raises(RunMismatch, match="corpus.fingerprint"):
