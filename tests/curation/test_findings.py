@@ -13,11 +13,13 @@ from plantgfm.curation.curate import curate
 from plantgfm.curation.findings import Finding, cuts_between, pieces_of, write_intervals
 from plantgfm.curation.ledger import read_ledger
 from plantgfm.curation.references import KINDS
+from plantgfm.curation.story import tell
 from plantgfm.formats.bed import read_bed
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Outcome
 from plantgfm.sequence import BASE_MASK
+from plantgfm.wiring.explain import _lines as explain_lines
 from tests.curation.planted import finals, flags, random_codes, write_assembly
 
 FOREIGN, VECTOR = random_codes(20_000, 201), random_codes(3_000, 202)
@@ -213,3 +215,14 @@ def test_pieces_and_cuts_are_complements(cut_runs, pieces):
 def test_settings_that_can_not_be_are_refused(asked, message):
     with pytest.raises(ValueError, match=message):
         ContaminationConfig(**asked)
+
+
+def test_the_story_of_a_cut_record_tells_what_went_and_what_is_left(cut):
+    final, measures, _ = of(cut, "two")
+    story = tell(cut.ledger, final, settings(CurationConfig, CUT))
+    assert story.out_bp == final.out_bp and story.chapters[1].outcome == "flagged"
+    (said,) = [check.found for check in story.chapters[1].checks if check.what == "cut out"]
+    assert said == f"{final.cut_bp:,} bp: " + ", ".join(f"{start:,}-{end:,}" for start, end in measures.cut)
+    lines = list(explain_lines(story, None, at_hand=False))
+    assert lines[1].startswith("kept in pieces with 2 flags: 103,800 bp in, ")
+    assert f", {final.cut_bp:,} bp cut out, {measures.known_bp:,} of them known, 0 set to unknown" in lines[1]

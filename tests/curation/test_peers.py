@@ -78,7 +78,9 @@ def test_cultivars_of_one_species_say_nothing_of_another():
     assert reasons([*cultivars, unique], [NUCLEAR] * 7, species=names) == [{}] * 7
     others = [{"r": hashed(random_codes(60_000, 530 + i))} for i in range(5)]
     names += [f"Planta sola{i}" for i in range(5)]
-    assert reasons([*cultivars, unique, *others], [NUCLEAR] * 12, species=names) == [{}] * 12
+    many = [*cultivars, *cultivars, *cultivars]
+    names = [*["Planta communis"] * 18, *names[6:]]
+    assert reasons([*many, unique, *others], [NUCLEAR] * 24, species=names) == [{}] * 24
 
 
 def test_a_few_strangers_do_not_hide_each_other():
