@@ -13,6 +13,7 @@ skipped; the repeat bit is ignored. Three sketches are made of the hashes:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -306,6 +307,16 @@ def jaccard_of_identity(identity: float, k: int) -> float:
 def identity_of_jaccard(index: float, k: int) -> float:
     """Nucleotide identity for a Jaccard index of k-mers, 1 - Mash distance; 0 for an index of 0."""
     return max(0.0, 1.0 + math.log(2.0 * index / (1.0 + index)) / k) if index > 0 else 0.0
+
+
+def ring_digest(codes: UInt8[np.ndarray, "P"], *, k: int) -> str:
+    """Digest of a circular sequence that depends neither on its strand nor on where it was cut open.
+
+    It is of the sorted canonical k-mers around the ring, so that one changed base changes it. Sequences of equal k-mers
+    that are not equal (an inverted part between inverted repeats longer than k, as plastids have) share one.
+    """
+    around = np.concatenate([codes, codes[: k - 1]])
+    return hashlib.sha256(np.sort(canonical_kmers(around, k)).tobytes()).hexdigest()
 
 
 def identity_of_containment(share: float, k: int) -> float:

@@ -217,3 +217,18 @@ def test_sequences_shorter_than_k_have_empty_sketches():
     assert sketch.canonical_kmers(codes, 21).size == 0
     assert (sketch.minhash(codes, k=21, permutations=4, seed=1) == sketch.EMPTY).all()
     assert (sketch.one_permutation(np.empty(0, np.uint8), k=21, bins=4) == sketch.EMPTY).all()
+
+
+def test_ring_digest_is_of_the_ring_not_of_where_it_was_cut_or_read():
+    ring = np.random.default_rng(8).integers(0, 4, 5_000).astype(np.uint8)
+    expected = sketch.ring_digest(ring, k=21)
+    for cut in (1, 20, 2_500, 4_999):
+        turned = np.roll(ring, cut)
+        assert sketch.ring_digest(turned, k=21) == expected
+        assert sketch.ring_digest(np.ascontiguousarray(reverse_complement(turned)), k=21) == expected
+    for place in (0, 2_500, 4_999):
+        changed = ring.copy()
+        changed[place] = (changed[place] + 1) % 4
+        assert sketch.ring_digest(changed, k=21) != expected
+    assert sketch.ring_digest(np.append(ring, ring[:100]), k=21) != expected
+    assert sketch.ring_digest(ring[:10], k=21) == sketch.ring_digest(np.roll(ring[:10], 3), k=21)

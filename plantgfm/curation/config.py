@@ -130,13 +130,15 @@ class DuplicateConfig:
     bins: int = 1_024
     assembly_identity: float = 0.99
     record_identity: float = 0.99
-    organelle_species_identity: float = 0.999  # across species names: plastomes of sister species are alike by nature
+    species_identity: float = 0.994  # across species names, nuclear: sister species differ by more than copies do
+    organelle_species_identity: float = 1.0  # the same for organelles; 1: the very same ring, on either strand
     window_bp: int = 6_144
     window_bins: int = 128
     window_identity: float = 0.97
 
     def __post_init__(self):
-        for name in ("assembly_identity", "record_identity", "organelle_species_identity", "window_identity"):
+        names = ("assembly_identity", "record_identity", "window_identity")
+        for name in (*names, "species_identity", "organelle_species_identity"):
             if not 0.9 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie between 0.9 and 1: k-mers see no further")
 

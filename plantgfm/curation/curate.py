@@ -25,7 +25,7 @@ from plantgfm.formats.streams import check_file
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 5
+JOIN_VERSION = 7
 
 Progress = Callable[[str, int, int], None]
 

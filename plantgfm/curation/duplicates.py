@@ -1,38 +1,33 @@
 """Stage 4, duplicates: whole assemblies, then records, that are the same sequence at a nucleotide identity.
 
-Candidates come from datasketch's LSH over permutation signatures (and from equal digests); each is verified by
-one-permutation sketches; clusters are complete-linkage, so that every member matches every other. One member of a
-cluster is kept, chosen by `rank`; which, and why, stands in the evidence of the others. Last goes what lies inside
-a longer sequence.
+Candidates share bands of their permutation signatures, or are equal by digest; each is verified by one-permutation
+sketches; clusters are complete-linkage, so that every member matches every other. One member of a cluster is kept,
+chosen by `rank`; which, and why, stands in the evidence of the others. Last goes what lies inside a longer sequence.
+Under two species names, the other sequence of those names tells which is right, as far as it can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
-from datasketch import MinHashLSH
-from jaxtyping import UInt8, UInt64
+from jaxtyping import Int64, UInt8, UInt64
 
+from plantgfm.curation.candidates import candidate_pairs
 from plantgfm.curation.config import DuplicateConfig
-from plantgfm.curation.contained import find_containers
-from plantgfm.curation.windows import bands_and_rows
-from plantgfm.sketch import (
-    EMPTY,
-    as_datasketch,
-    fraction,
-    identity_of_jaccard,
-    jaccard,
-    jaccard_of_identity,
-    one_permutation,
-)
+from plantgfm.curation.contained import Contents, find_containers
+from plantgfm.curation.linkage import MIN_LENGTH_RATIO, Matcher
+from plantgfm.curation.names import Fit, FitOf, fits_text
+from plantgfm.sketch import EMPTY, fraction, identity_of_jaccard, jaccard, jaccard_of_identity, one_permutation
 
 STAGE = "duplicates"
-MIN_LENGTH_RATIO = 0.8
-"""Two records of the same satellite share all k-mers at any length; shorter ones than this are no duplicate."""
+EXACT = "exact_duplicate"
+TWIN = "reverse_complement_twin"
+NEAR = "near_duplicate"
+TWO_NAMES = "same_sequence_two_species"  # and nothing, or not enough, says which name is right
+OTHER_SPECIES = "species_mismatch"  # the sequence of one species under the name of another
 
 _STRAND_SAMPLES = 5_000
 
@@ -50,21 +45,28 @@ class Sequence:
     n50_bp: int  # of its assembly
     forward: str  # digest of the codes; of a whole assembly, of its records' digests
     reverse: str  # the same for the other strand
+    content: str  # digest that does not depend on strand, nor on the order of records, nor on where a ring was cut
     signature: UInt64[np.ndarray, "slots"]
     hashes: UInt64[np.ndarray, "hashes"]  # FracMinHash
-    codes: Callable[[], UInt8[np.ndarray, "P"]]  # reads the bases
+    parts: Callable[[], list[UInt8[np.ndarray, "P"]]]  # reads the bases, a part a record
     k: int
     bins: int
 
     @cached_property
     def sketch(self) -> UInt64[np.ndarray, "bins"]:
         """The one-permutation sketch, made when a candidate needs it."""
-        return one_permutation(self.codes(), k=self.k, bins=self.bins)
+        empty = np.full(self.bins, EMPTY)
+        return np.minimum.reduce([empty, *(one_permutation(part, k=self.k, bins=self.bins) for part in self.parts())])
 
     @property
     def name(self) -> str:
         """Assembly, and record where it is one."""
         return f"{self.assembly} {self.record}".strip()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Assembly and record."""
+        return self.assembly, self.record
 
 
 @dataclass(frozen=True)
@@ -75,135 +77,180 @@ class Removal:
     kept: Sequence
     reason: str
     evidence: str
-    in_doubt: bool  # two species names, and nothing says which is right
+    in_doubt: str = ""  # what to say of the one that is kept: two species names, and nothing says which is right
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What is asked of two sequences to count as one, as nucleotide identity."""
+
+    within: float
+    across: float  # of two species names, at least `within`; 1: the very same sequence
+
+    def of(self, a: Sequence, b: Sequence) -> float:
+        """The one that two sequences are held to."""
+        return self.within if a.species == b.species else self.across
+
+    def of_part(self, a: Sequence, b: Sequence) -> float:
+        """The one for a part of a sequence; above 1, never: sister species have parts in which they don't differ."""
+        bar = self.of(a, b)
+        return bar if bar < 1 or a.species == b.species else 2.0
 
 
 def find_duplicates(
-    sequences: list[Sequence],
-    support: Callable[[Sequence, list[Sequence]], float],
-    *,
-    identity: float,
-    across: float,
-    config: DuplicateConfig,
+    sequences: list[Sequence], fit: FitOf, *, identity: float, across: float, config: DuplicateConfig
 ) -> list[Removal]:
     """What to remove from sequences, in order of name; the result does not depend on their order.
 
     Args:
         sequences: records, or whole assemblies.
-        support: how well a sequence fits other sequence under its species name, 0 to 1, given its cluster.
+        fit: how a sequence fits other sequence under a species name.
         identity: nucleotide identity from which two sequences count as one.
         across: the same for two species names, at least `identity`.
         config: sizes of sketches.
     """
-    sequences = sorted(sequences, key=lambda one: (one.assembly, one.record))
-    threshold = jaccard_of_identity(identity, config.k)
-    pairs = {(i, j) for i, j in candidate_pairs(sequences, threshold, config)}
-    threshold_across = jaccard_of_identity(across, config.k)
-
-    def similarity(i: int, j: int) -> float:
-        index = _similarity(sequences[i], sequences[j])
-        return index if index >= threshold_across or sequences[i].species == sequences[j].species else 0.0
-
-    clusters = complete_linkage(len(sequences), pairs, similarity, threshold)
-    removals, bars = [], {True: identity, False: across}
-    for cluster in clusters:
-        members = [sequences[number] for number in cluster]
-        mixed = len({member.species for member in members}) > 1
-        fits = [round(support(member, members), 2) if mixed else 0.0 for member in members]
-        order = sorted(range(len(members)), key=lambda i: rank(members[i], fits[i]))
-        kept = members[order[0]]
-        rivals = [fits[i] for i in order[1:] if members[i].species != kept.species]
-        doubt = bool(rivals) and fits[order[0]] - max(rivals) < 0.05
-        removals += [
-            _removal(members[i], kept, bars[members[i].species == kept.species], doubt, fits[order[0]])
-            for i in order[1:]
-        ]
-    removed = {removal.removed.name for removal in removals}
-    left = [one for one in sequences if one.name not in removed]
-    removals += _remove_contained(left, support, identity=identity, across=across, k=config.k)
-    return sorted(removals, key=lambda one: one.removed.name)
-
-
-def _remove_contained(
-    sequences: list[Sequence],
-    support: Callable[[Sequence, list[Sequence]], float],
-    *,
-    identity: float,
-    across: float,
-    k: int,
-) -> list[Removal]:
+    sequences = sorted(sequences, key=lambda one: one.place)
+    bars = Bars(identity, across)
     removals = []
-
-    def bar(i: int, j: int) -> float:
-        return identity if sequences[i].species == sequences[j].species else across
-
-    found = find_containers([one.hashes for one in sequences], bar, k=k)
-    for inner, (outer, reached) in sorted(found.items()):
-        removed, kept = sequences[inner], sequences[outer]
-        text = f"~{reached:.2%} identical (threshold {bar(inner, outer):.1%}) to a part of {kept.name}"
-        text = f"{text} ({removed.length_bp:,} of {kept.length_bp:,} bp)"
-        doubt, reason = False, "near_duplicate"
-        if removed.species != kept.species:
-            inside, outside = (support(one, [removed, kept]) for one in (removed, kept))
-            doubt, reason = outside < inside + 0.05, "same_sequence_two_species"
-            text = (
-                f"{text}; named {removed.species} here and {kept.species} there: {inside:.0%} and {outside:.0%} "
-                "are found in others of that name"
-            )
-        removals.append(Removal(removed, kept, reason, text, doubt))
-    return removals
+    for cluster in _clusters(sequences, bars, config):
+        removals += _settle([sequences[number] for number in cluster], fit, bars)
+    removed = {removal.removed.place for removal in removals}
+    left = [one for one in sequences if one.place not in removed]
+    removals += _remove_contained(left, fit, bars)
+    return sorted(removals, key=lambda one: one.removed.place)
 
 
-def rank(sequence: Sequence, fit: float) -> tuple:
+@dataclass
+class _Node:
+    """Sequences of one content under one species name: they are one cluster whatever else they match."""
+
+    first: Sequence
+    members: list[int] = field(default_factory=list)
+
+
+def _clusters(sequences: list[Sequence], bars: Bars, config: DuplicateConfig) -> list[list[int]]:
+    nodes: dict[tuple[str, str], _Node] = {}
+    for number, one in enumerate(sequences):
+        nodes.setdefault((one.content, one.species), _Node(one)).members.append(number)
+    firsts = [node.first for node in nodes.values()]
+    pairs = _node_pairs(firsts, jaccard_of_identity(bars.within, config.k), config)
+    involved, renumbered = np.unique(pairs, return_inverse=True)
+    chosen = [firsts[number] for number in involved.tolist()]
+    grouped = _matcher(chosen, bars, config).clusters(renumbered.reshape(-1, 2)) if chosen else []
+    members = [node.members for node in nodes.values()]
+    grouped = [[int(involved[row]) for row in cluster] for cluster in grouped]
+    alone = sorted(set(range(len(members))) - {number for cluster in grouped for number in cluster})
+    joined = [sorted(m for number in cluster for m in members[number]) for cluster in [*grouped, *([n] for n in alone)]]
+    return sorted(cluster for cluster in joined if len(cluster) > 1)
+
+
+def _node_pairs(firsts: list[Sequence], min_jaccard: float, config: DuplicateConfig) -> Int64[np.ndarray, "pairs 2"]:
+    signatures = np.array([one.signature for one in firsts], dtype=np.uint64).reshape(-1, config.permutations)
+    pairs = candidate_pairs(signatures, min_jaccard, seed=config.seed)
+    known = np.array([one.known_bp for one in firsts], dtype=np.int64)
+    lengths = known[pairs]
+    pairs = pairs[lengths.min(axis=1, initial=2**62) >= MIN_LENGTH_RATIO * lengths.max(axis=1, initial=0)]
+    named: dict[str, list[int]] = {}
+    for number, one in enumerate(firsts):
+        named.setdefault(one.content, []).append(number)
+    same = [(group[0], other) for group in named.values() for other in group[1:]]
+    return np.unique(np.concatenate([pairs, np.array(same, dtype=np.int64).reshape(-1, 2)]), axis=0)
+
+
+def _matcher(sequences: list[Sequence], bars: Bars, config: DuplicateConfig) -> Matcher:
+    return Matcher(
+        content=_numbered([one.content for one in sequences]),
+        species=_numbered([one.species for one in sequences]),
+        known_bp=np.array([one.known_bp for one in sequences], dtype=np.int64),
+        sketches=np.stack([one.sketch for one in sequences]),
+        within=jaccard_of_identity(bars.within, config.k),
+        across=jaccard_of_identity(bars.across, config.k) if bars.across < 1 else 2.0,
+    )
+
+
+def _numbered(values: list[str]) -> Int64[np.ndarray, "n"]:
+    return np.unique(np.array(values), return_inverse=True)[1].astype(np.int64)
+
+
+def rank(sequence: Sequence, fit: Fit | None = None) -> tuple:
     """Sort key of cluster members, the one to keep first.
 
-    Best fit to other sequence of its species; then annotated; most known bases; highest N50 of its assembly; last the
-    order of names.
+    Under several species names first the name that fits best; then annotated; most known bases; highest N50 of its
+    assembly; last the order of names.
     """
-    return (-fit, not sequence.annotated, -sequence.known_bp, -sequence.n50_bp, sequence.name)
+    best = fit.rank if fit else ()
+    return (*best, not sequence.annotated, -sequence.known_bp, -sequence.n50_bp, sequence.name)
 
 
-def candidate_pairs(sequences: list[Sequence], min_jaccard: float, config: DuplicateConfig) -> list[tuple[int, int]]:
-    """Pairs (i < j) that LSH or equal digests propose, sorted."""
-    slots = config.permutations
-    lsh = MinHashLSH(num_perm=slots, params=bands_and_rows(min_jaccard, slots))
-    sketched = {
-        i: as_datasketch(one.signature, seed=config.seed)
-        for i, one in enumerate(sequences)
-        if one.signature[0] != EMPTY
-    }
-    with lsh.insertion_session() as session:
-        for i, signature in sketched.items():
-            session.insert(i, signature)
-    pairs = {(i, j) for i, signature in sketched.items() for j in lsh.query(signature) if i < j}
-    by_digest: dict[str, list[int]] = {}
-    for i, one in enumerate(sequences):
-        by_digest.setdefault(min(one.forward, one.reverse), []).append(i)
-    pairs.update(pair for group in by_digest.values() for pair in combinations(group, 2))
-    return sorted(pairs)
+def _settle(members: list[Sequence], fit: FitOf, bars: Bars) -> list[Removal]:
+    """Removals of a cluster: all but one."""
+    species = sorted({member.species for member in members})
+    fits: dict[str, Fit] = {}
+    if len(species) > 1:
+        # One set of hashes for all names: a longer copy must not fit better for its length.
+        hashes = min(members, key=lambda one: (one.hashes.size, one.place)).hashes
+        fits = {name: fit(hashes, name, [member.place for member in members]) for name in species}
+    kept, *others = sorted(members, key=lambda one: rank(one, fits.get(one.species)))
+    return [_removal(removed, kept, bars, fits) for removed in others]
 
 
-def complete_linkage(
-    n: int, pairs: set[tuple[int, int]], similarity: Callable[[int, int], float], threshold: float
-) -> list[list[int]]:
-    """Clusters of at least two, agglomerated from the most similar pair on; every two members reach the threshold."""
-    known = {pair: similarity(*pair) for pair in pairs}
-    cluster_of, members = list(range(n)), {i: [i] for i in range(n)}
+def _removal(removed: Sequence, kept: Sequence, bars: Bars, fits: dict[str, Fit]) -> Removal:
+    reason, how = _likeness(removed, kept, bars)
+    text = f"{how} {kept.name} ({kept.length_bp:,} against {removed.length_bp:,} bp)"
+    text = f"{text}, {_strands(reason, removed, kept)}"
+    if removed.species == kept.species:
+        return Removal(removed, kept, reason, f"{text}; that one is kept, for it {_preference(kept, removed)}")
+    return _two_names(removed, kept, text, fits)
 
-    def matches(i: int, j: int) -> bool:
-        pair = (min(i, j), max(i, j))
-        if pair not in known:
-            known[pair] = similarity(*pair)
-        return known[pair] >= threshold
 
-    for i, j in sorted(pairs, key=lambda pair: (-known[pair], pair)):
-        a, b = cluster_of[i], cluster_of[j]
-        if a == b or not all(matches(x, y) for x in members[a] for y in members[b]):
+def _likeness(removed: Sequence, kept: Sequence, bars: Bars) -> tuple[str, str]:
+    if removed.content == kept.content:
+        twin = removed.forward == kept.reverse and removed.forward != kept.forward
+        return TWIN if twin else EXACT, "identical to"
+    found = identity_of_jaccard(jaccard(removed.sketch, kept.sketch), kept.k)
+    return NEAR, f"~{found:.2%} identical (threshold {bars.of(removed, kept):.2%}) to"
+
+
+def _strands(reason: str, removed: Sequence, kept: Sequence) -> str:
+    if reason == TWIN or removed.forward == kept.forward:
+        side = "other" if reason == TWIN else "same"
+    else:
+        side = strand(np.concatenate(kept.parts()), np.concatenate(removed.parts()), kept.k)
+    return {"same": "on the same strand", "other": "on the other strand", "both": "on both strands"}[side]
+
+
+def _two_names(removed: Sequence, kept: Sequence, text: str, fits: dict[str, Fit]) -> Removal:
+    """The removal of a sequence that stands under another species name as well."""
+    loser, winner = fits[removed.species], fits[kept.species]
+    known = fits_text({name: fits[name] for name in (removed.species, kept.species)})
+    text = f"{text}; the same sequence under two species names, {removed.species} here and {kept.species} there"
+    if not winner.beats(loser):
+        doubt = (
+            f"the same sequence is named {removed.species} in {removed.name}; not enough says which is right: {known}"
+        )
+        return Removal(removed, kept, TWO_NAMES, f"{text}: not enough says which is right ({known})", doubt)
+    reason = OTHER_SPECIES if loser.at_hand else TWO_NAMES
+    return Removal(removed, kept, reason, f"{text}: it is {kept.species} rather ({known})")
+
+
+def _remove_contained(sequences: list[Sequence], fit: FitOf, bars: Bars) -> list[Removal]:
+    removals = []
+    found = find_containers(
+        [Contents(one.hashes, one.parts) for one in sequences],
+        lambda i, j: bars.of_part(sequences[i], sequences[j]),
+        k=sequences[0].k if sequences else 0,
+    )
+    for inner, (outer, reached) in sorted(found.items()):
+        removed, kept = sequences[inner], sequences[outer]
+        text = f"~{reached:.2%} identical (threshold {bars.of(removed, kept):.2%}) to a part of {kept.name}"
+        text = f"{text} ({removed.length_bp:,} of {kept.length_bp:,} bp)"
+        if removed.species == kept.species:
+            removals.append(Removal(removed, kept, NEAR, text))
             continue
-        members[min(a, b)] = sorted(members[a] + members[b])
-        for moved in members.pop(max(a, b)):
-            cluster_of[moved] = min(a, b)
-    return [members[key] for key in sorted(members) if len(members[key]) > 1]
+        places = [removed.place, kept.place]
+        fits = {one.species: fit(removed.hashes, one.species, places) for one in (removed, kept)}
+        removals.append(_two_names(removed, kept, text, fits))
+    return removals
 
 
 def strand(a: UInt8[np.ndarray, "P"], b: UInt8[np.ndarray, "Q"], k: int) -> str:
@@ -228,36 +275,6 @@ def _reads_forward(codes: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:
         answer[decides] = (left < right)[decides]
         undecided &= ~decides
     return answer
-
-
-def _similarity(a: Sequence, b: Sequence) -> float:
-    if a.forward in (b.forward, b.reverse):
-        return 1.0
-    shorter, longer = sorted((a.length_bp, b.length_bp))
-    if shorter < MIN_LENGTH_RATIO * longer:
-        return 0.0
-    return jaccard(a.sketch, b.sketch)
-
-
-def _removal(removed: Sequence, kept: Sequence, identity: float, doubt: bool, fit: float) -> Removal:
-    exact = kept.forward in (removed.forward, removed.reverse)
-    if removed.forward == kept.forward:
-        side, reason = "same", "exact_duplicate"
-    elif exact:
-        side, reason = "other", "reverse_complement_twin"
-    else:
-        side, reason = strand(kept.codes(), removed.codes(), kept.k), "near_duplicate"
-    found = 1.0 if exact else identity_of_jaccard(_similarity(removed, kept), kept.k)
-    how = "identical to" if exact else f"~{found:.2%} identical (threshold {identity:.1%}) to"
-    strands = {"same": "on the same strand", "other": "on the other strand", "both": "on both strands"}[side]
-    text = f"{how} {kept.name} ({kept.length_bp:,} against {removed.length_bp:,} bp), {strands}"
-    if removed.species != kept.species:
-        reason = "same_sequence_two_species"
-        why = "nothing says which name is right" if doubt else f"{fit:.0%} of it is found in others of that name"
-        text = f"{text}; named {removed.species} here and {kept.species} there: {why}"
-    else:
-        text = f"{text}; that one is kept, for it {_preference(kept, removed)}"
-    return Removal(removed, kept, reason, text, doubt and removed.species != kept.species)
 
 
 def _preference(kept: Sequence, removed: Sequence) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from plantgfm.curation.facts import Verdict, bare_facts
 from plantgfm.curation.findings import Finding, cuts_between, pieces_of
 from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
 from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
+from plantgfm.curation.names import NamedRecord, NameIndex
 from plantgfm.curation.references import HashIndex
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
@@ -32,6 +34,7 @@ from plantgfm.sketch import (
     distinct,
     fraction,
     jaccard_of_identity,
+    ring_digest,
     verification_rows,
     window_sketches,
 )
@@ -49,6 +52,7 @@ class Prepared:
     arrays: dict[str, np.ndarray]
     verdicts: list[Verdict] = field(init=False)
     offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
+    numbers: dict[str, int] = field(init=False)  # and its row in the arrays
     hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
     findings: list[Finding] = field(init=False)  # of screens; those of the join are added
     pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
@@ -62,9 +66,14 @@ class Prepared:
         self.pieces = {row["name"]: [tuple(piece) for piece in row["pieces"]] for row in kept}
         starts = np.concatenate(([0], np.cumsum([row["length_bp"] for row in kept], dtype=np.int64)))
         self.offsets = {row["name"]: int(start) for row, start in zip(kept, starts)}
+        self.numbers = {row["name"]: number for number, row in enumerate(kept)}
         ends = np.cumsum(self.arrays["hash_counts"])
         parts = np.split(self.arrays["hashes"], ends[:-1]) if kept else []
         self.hashes = {row["name"]: part for row, part in zip(kept, parts)}
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
 
     def rejected(self) -> set[str]:
         """Names of records that any stage has rejected so far."""
@@ -77,10 +86,10 @@ class Prepared:
 
     def bases(self, record: str = "") -> np.ndarray:
         """Bases of a surviving record with the repeat bit; of all of them for ""."""
-        whole = np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
+        whole = self._whole
         if not record:
             return whole
-        length = next(row["length_bp"] for row in self.description["kept"] if row["name"] == record)
+        length = self.description["kept"][self.numbers[record]]["length_bp"]
         return whole[self.offsets[record] : self.offsets[record] + length]
 
     def cuts(self, row: dict[str, Any]) -> list[tuple[int, int]]:
@@ -220,60 +229,62 @@ def _add_insertions(one: Prepared, row: dict[str, Any], index: HashIndex, config
             one.verdicts.append(contamination.nothing_left(row["name"], len(runs), config))
 
 
-def _sequence(one: Prepared, row: dict[str, Any] | None, config: CurationConfig) -> duplicates.Sequence:
-    left, record = one.left(), row["name"] if row else ""
-    number = {kept["name"]: i for i, kept in enumerate(one.description["kept"])}
-    signatures = one.arrays["signatures"]
-    rows = [row] if row else left
-    digests = {side: sorted(kept[side] for kept in rows) for side in ("forward", "reverse")}
+def _sequence(one: Prepared, rows: list[dict[str, Any]], config: CurationConfig, *, whole: bool) -> duplicates.Sequence:
+    """A record, or all records that are left of an assembly, as duplicates are sought among them."""
+    ring = one.assembly.compartment is not Compartment.NUCLEAR
+    names, k = [row["name"] for row in rows], config.duplicates.k
+    sides = [[row[side] for row in rows] for side in ("forward", "reverse")]
+    contents = [ring_digest(one.bases(name), k=k) for name in names] if ring else [min(both) for both in zip(*sides)]
+    forward, reverse, content = (
+        fingerprint(sorted(digests)) if whole else digests[0] for digests in (*sides, contents)
+    )
     return duplicates.Sequence(
         assembly=one.assembly.key,
-        record=record,
+        record="" if whole else names[0],
         species=one.assembly.species,
-        length_bp=sum(kept["length_bp"] for kept in rows),
-        known_bp=sum(kept["length_bp"] - kept["unknown_bp"] for kept in rows),
+        length_bp=sum(row["length_bp"] for row in rows),
+        known_bp=sum(row["length_bp"] - row["unknown_bp"] for row in rows),
         annotated=one.assembly.annotation is not None,
         n50_bp=one.description["metrics"]["n50_bp"],
-        forward=digests["forward"][0] if row else fingerprint(digests["forward"]),
-        reverse=digests["reverse"][0] if row else fingerprint(digests["reverse"]),
-        signature=np.minimum.reduce([signatures[number[kept["name"]]] for kept in rows]),
-        hashes=one.hashes[record] if row else one.all_hashes(),
-        codes=lambda: one.bases(record),
-        k=config.duplicates.k,
+        forward=forward,
+        reverse=reverse,
+        content=content,
+        signature=np.minimum.reduce([one.arrays["signatures"][one.numbers[name]] for name in names]),
+        hashes=distinct([one.hashes[name] for name in names]) if whole else one.hashes[names[0]],
+        parts=lambda: [one.bases(name) for name in names],
+        k=k,
         bins=config.duplicates.bins,
     )
 
 
 def _find(prepared: list[Prepared], *, whole: bool, identity: float, config: CurationConfig) -> list:
     """Removals among whole assemblies, or among records; a plastid is no duplicate of its copy in a chromosome."""
-    removals = []
+    removals, settings = [], config.duplicates
     for compartment in Compartment:
-        group = [one for one in prepared if one.assembly.compartment is compartment]
-        rows = [(one, row) for one in group for row in ([None] if whole else one.left()) if one.left()]
-        candidates = [_sequence(one, row, config) for one, row in rows]
-        across = identity if compartment is Compartment.NUCLEAR else config.duplicates.organelle_species_identity
+        group = [(one, one.left()) for one in prepared if one.assembly.compartment is compartment]
+        units = [(one, rows) for one, left in group for rows in ([left] if whole else [[row] for row in left]) if rows]
+        candidates = [_sequence(one, rows, config, whole=whole) for one, rows in units]
+        nuclear = compartment is Compartment.NUCLEAR
+        across = settings.species_identity if nuclear else settings.organelle_species_identity
         removals += duplicates.find_duplicates(
-            candidates, _support(group), identity=identity, across=max(identity, across), config=config.duplicates
+            candidates, _names(group).fit, identity=identity, across=max(identity, across), config=settings
         )
     return removals
 
 
-def _support(prepared: list[Prepared]):
-    """How much of a sequence is found in other records under its species name, outside the cluster it is in."""
-
-    def support(member: duplicates.Sequence, cluster: list[duplicates.Sequence]) -> float:
-        inside = {(other.assembly, other.record) for other in cluster}
-        others = [
-            one.hashes[row["name"]]
-            for one in prepared
-            if one.assembly.species == member.species and (one.assembly.key, "") not in inside
-            for row in one.left()
-            if (one.assembly.key, row["name"]) not in inside
-        ]
-        found = np.intersect1d(member.hashes, distinct(others), assume_unique=True)
-        return found.size / max(1, member.hashes.size)
-
-    return support
+def _names(group: list[tuple[Prepared, list[dict[str, Any]]]]) -> NameIndex:
+    records = [
+        NamedRecord(
+            one.assembly.key,
+            row["name"],
+            one.assembly.species,
+            one.assembly.expected_size_bp is not None,
+            one.hashes[row["name"]],
+        )
+        for one, left in group
+        for row in left
+    ]
+    return NameIndex(records)
 
 
 def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None:
@@ -285,8 +296,7 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
         one.verdicts += [_rejection(row["name"], removal, text) for row in one.left()]
     for removal in removals:
         if removal.in_doubt:
-            one = by_key[removal.kept.assembly]
-            text = f"assembly {removal.removed.name} holds the same sequence as {removal.removed.species}"
+            one, text = by_key[removal.kept.assembly], f"assembly: {removal.in_doubt}"
             one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, "species_in_doubt", text) for row in one.left()]
 
 
@@ -296,8 +306,7 @@ def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
         verdict = _rejection(removal.removed.record, removal, removal.evidence)
         by_key[removal.removed.assembly].verdicts.append(verdict)
         if removal.in_doubt:
-            text = f"{removal.removed.name} holds the same sequence as {removal.removed.species}"
-            flag = _verdict(removal.kept.record, Outcome.FLAGGED, "species_in_doubt", text)
+            flag = _verdict(removal.kept.record, Outcome.FLAGGED, "species_in_doubt", removal.in_doubt)
             by_key[removal.kept.assembly].verdicts.append(flag)
 
 
