@@ -20,6 +20,9 @@ from plantgfm.sequence import BASE_MASK, UNKNOWN, runs_of
 from plantgfm.sketch import distinct, fraction, identity_of_containment
 
 MIN_HASHES = 8
+PROBES = 128
+"""Hashes of a sequence that are looked up in all others: enough to tell 99 % identity from 97 % nearly always."""
+
 MAX_SHARERS = 32
 """Hashes that more sequences hold than this are repeats of everyone: they say nothing and are left out."""
 
@@ -41,47 +44,67 @@ class Contents:
     parts: Parts  # reads its bases, a part a record
 
 
-def shared_counts(
-    sets: list[UInt64[np.ndarray, "hashes"]],
-) -> tuple[Int64[np.ndarray, "pairs 3"], Int64[np.ndarray, "sets"]]:
-    """Rows (i, j, shared hashes) with i < j, and how many hashes of each set count at all.
+@dataclass(frozen=True)
+class Shared:
+    """What probes of n sets, a few of their hashes each, say of each other."""
+
+    pairs: Int64[np.ndarray, "pairs 3"]  # rows (i, j, probes of i that lie in j), sorted
+    probes: Int64[np.ndarray, "n"]
+    counted: Int64[np.ndarray, "n"]  # hashes that say anything: those that few sets hold
+
+
+def probe(sets: list[UInt64[np.ndarray, "hashes"]]) -> Shared:
+    """Look up the first `PROBES` hashes of each set in all others; as hashes are random, they are a sample of the set.
 
     Args:
         sets: sorted distinct hashes of each sequence.
     """
     n, total = max(1, len(sets)), sum(one.size for one in sets)
-    counted = np.zeros(len(sets), dtype=np.int64)
+    counted, probes = np.zeros(len(sets), dtype=np.int64), np.zeros(len(sets), dtype=np.int64)
     pairs, shared = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     steps = -(-total // _PARTITION)
     highest = max((int(one[-1]) for one in sets if one.size), default=0)
-    bounds = [np.uint64(highest * step // steps) for step in range(1, steps)]
+    bounds = np.array([highest * step // steps for step in range(1, steps)], dtype=np.uint64)
     cuts = [[0, *np.searchsorted(one, bounds).tolist(), one.size] for one in sets]
     for step in range(steps):
         part = [one[cut[step] : cut[step + 1]] for one, cut in zip(sets, cuts)]
-        more, counts, seen = _shared_in(part, n)
-        counted += seen
-        joined, place = np.unique(np.concatenate([pairs, more]), return_inverse=True)
-        shared = np.bincount(place, weights=np.concatenate([shared, counts]), minlength=joined.size).astype(np.int64)
-        pairs = joined
-    return np.stack([pairs // n, pairs % n, shared], axis=1), counted
+        more, counts = _probe_in(part, counted, probes)
+        pairs, place = np.unique(np.concatenate([pairs, more]), return_inverse=True)
+        shared = np.bincount(place, weights=np.concatenate([shared, counts]), minlength=pairs.size).astype(np.int64)
+    return Shared(np.stack([pairs // n, pairs % n, shared], axis=1), probes, counted)
 
 
-def _shared_in(sets: list[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _probe_in(sets: list[np.ndarray], counted: np.ndarray, probes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs i x n + j of a part of the hashes and how often each was found; the two counts are carried on."""
     hashes = np.concatenate([np.empty(0, np.uint64), *sets])
     owner = np.repeat(np.arange(len(sets)), [one.size for one in sets])
     order = np.argsort(hashes, kind="stable")  # owners stay in order
     hashes, owner = hashes[order], owner[order]
-    first = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))) if hashes.size else order
-    size = np.repeat(sizes := np.diff(np.append(first, hashes.size)), sizes)
-    counted = np.bincount(owner[size <= MAX_SHARERS], minlength=len(sets))
-    chosen = (size > 1) & (size <= MAX_SHARERS)
-    group, owner = np.repeat(np.arange(first.size), sizes)[chosen], owner[chosen]
+    starts = np.flatnonzero(np.concatenate((np.ones(min(1, hashes.size), bool), hashes[1:] != hashes[:-1])))
+    sizes = np.diff(np.append(starts, hashes.size))
+    size, group = np.repeat(sizes, sizes), np.repeat(np.arange(starts.size), sizes)
+    says = size <= MAX_SHARERS
+    owner, size, group = owner[says], size[says], group[says]
+    probing = _rank_in(owner, len(sets)) + counted[owner] < PROBES
+    counted += np.bincount(owner, minlength=len(sets))
+    np.minimum(counted, PROBES, out=probes)
+    owner, group, probing = owner[size > 1], group[size > 1], probing[size > 1]
     keys = []
-    for step in range(1, int(size[chosen].max()) if group.size else 1):
+    for step in range(1, int(size.max(initial=1))):
         same = group[:-step] == group[step:]
-        keys.append(owner[:-step][same] * n + owner[step:][same])
-    pairs, shared = np.unique(np.concatenate([np.empty(0, np.int64), *keys]), return_counts=True)
-    return pairs, shared, counted
+        first, second = owner[:-step], owner[step:]
+        keys.append((first * counted.size + second)[same & probing[:-step]])
+        keys.append((second * counted.size + first)[same & probing[step:]])
+    return np.unique(np.concatenate([np.empty(0, np.int64), *keys]), return_counts=True)
+
+
+def _rank_in(owner: np.ndarray, n: int) -> np.ndarray:
+    """How many earlier entries have the same owner."""
+    order = np.argsort(owner, kind="stable")
+    numbers = np.bincount(owner, minlength=n)
+    rank = np.empty(owner.size, dtype=np.int64)
+    rank[order] = np.arange(owner.size) - np.repeat(np.cumsum(numbers) - numbers, numbers)
+    return rank
 
 
 def find_containers(
@@ -114,15 +137,16 @@ def find_containers(
 
 def _candidates(sets: list[np.ndarray], identity: Callable[[int, int], float], *, k: int) -> dict[int, list[int]]:
     """For each sequence those that may contain it, the largest first."""
-    pairs, counted = shared_counts(sets)
-    found: dict[int, list[int]] = defaultdict(list)
-    for i, j, shared in pairs.tolist():
-        inner, outer = (i, j) if (counted[i], -i) < (counted[j], -j) else (j, i)
-        number, asked = int(counted[inner]), identity(inner, outer)
-        if asked > 1 or number < max(MIN_HASHES, sets[inner].size / 2):
+    shared, found = probe(sets), defaultdict(list)
+    counted = shared.counted
+    for inner, outer, number in shared.pairs.tolist():
+        asked, probes = identity(inner, outer), int(shared.probes[inner])
+        if asked > 1 or (counted[inner], -inner) > (counted[outer], -outer):
+            continue
+        if counted[inner] < max(MIN_HASHES, sets[inner].size / 2):
             continue
         share = asked**k
-        if shared >= number * share - 3 * math.sqrt(number * share * (1 - share)):
+        if number >= probes * share - 3 * math.sqrt(probes * share * (1 - share)):
             found[inner].append(outer)
     return {inner: sorted(outers, key=lambda o: (-counted[o], o)) for inner, outers in found.items()}
 

@@ -215,7 +215,7 @@ def _strands(reason: str, removed: Sequence, kept: Sequence) -> str:
     if reason == TWIN or removed.forward == kept.forward:
         side = "other" if reason == TWIN else "same"
     else:
-        side = strand(np.concatenate(kept.parts()), np.concatenate(removed.parts()), kept.k)
+        side = strand(kept.parts(), removed.parts(), kept.k)
     return {"same": "on the same strand", "other": "on the other strand", "both": "on both strands"}[side]
 
 
@@ -253,17 +253,24 @@ def _remove_contained(sequences: list[Sequence], fit: FitOf, bars: Bars) -> list
     return removals
 
 
-def strand(a: UInt8[np.ndarray, "P"], b: UInt8[np.ndarray, "Q"], k: int) -> str:
-    """ "same", "other" or "both": on which strand of `a` the sequence `b` lies, by a vote of shared k-mers."""
-    scaled = max(1, min(a.size, b.size) // _STRAND_SAMPLES)
-    found = []
-    for codes in (a, b):
-        hashes, places = fraction(codes, k=k, scaled=scaled)
-        unique, first = np.unique(hashes, return_index=True)
-        found.append((unique, _reads_forward(codes, places[first], k)))
-    _, at_a, at_b = np.intersect1d(found[0][0], found[1][0], assume_unique=True, return_indices=True)
-    agree = float(np.mean(found[0][1][at_a] == found[1][1][at_b])) if at_a.size else 1.0
+def strand(a: list[UInt8[np.ndarray, "P"]], b: list[UInt8[np.ndarray, "Q"]], k: int) -> str:
+    """ "same", "other" or "both": on which strand of the parts `a` the parts `b` lie, by a vote of shared k-mers."""
+    scaled = max(1, min(sum(part.size for part in parts) for parts in (a, b)) // _STRAND_SAMPLES)
+    sides = [_strands_of_kmers(parts, k, scaled) for parts in (a, b)]
+    _, at_a, at_b = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
+    agree = float(np.mean(sides[0][1][at_a] == sides[1][1][at_b])) if at_a.size else 1.0
     return "same" if agree > 0.8 else "other" if agree < 0.2 else "both"
+
+
+def _strands_of_kmers(parts: list[np.ndarray], k: int, scaled: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct hashes of a sequence, and for each whether its k-mer reads forward there."""
+    hashes, forward = [np.empty(0, np.uint64)], [np.empty(0, bool)]
+    for part in parts:
+        found, places = fraction(part, k=k, scaled=scaled)
+        hashes.append(found)
+        forward.append(_reads_forward(part, places, k))
+    unique, first = np.unique(np.concatenate(hashes), return_index=True)
+    return unique, np.concatenate(forward)[first]
 
 
 def _reads_forward(codes: np.ndarray, places: np.ndarray, k: int) -> np.ndarray:

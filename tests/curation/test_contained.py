@@ -1,10 +1,12 @@
 """Containment: copied parts are found whatever their strand and breaks; scattered repeats contain nothing."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from plantgfm.curation import contained
-from plantgfm.curation.contained import Contents, find_containers, shared_counts
+from plantgfm.curation.contained import Contents, find_containers
 from plantgfm.sequence import reverse_complement
 from plantgfm.sketch import fraction
 from tests.curation.planted import mutated, random_codes
@@ -22,16 +24,28 @@ def containers(*sequences, bar=0.99):
     return find_containers(list(sequences), lambda i, j: bar, k=21)
 
 
+@pytest.mark.parametrize("probes", [3, 128])
 @pytest.mark.parametrize("partition", [7, 1 << 24])
-def test_shared_counts_agree_with_set_arithmetic(partition, monkeypatch):
+def test_probes_agree_with_set_arithmetic(partition, probes, monkeypatch):
     monkeypatch.setattr(contained, "_PARTITION", partition)
+    monkeypatch.setattr(contained, "PROBES", probes)
+    monkeypatch.setattr(contained, "MAX_SHARERS", 3)
     rng = np.random.default_rng(3)
-    sets = [np.unique(rng.integers(0, 60, size).astype(np.uint64)) for size in (40, 20, 30, 5, 1)]
-    rows, counted = shared_counts(sets)
-    expected = {(i, j): np.intersect1d(sets[i], sets[j]).size for i in range(5) for j in range(i + 1, 5)}
-    assert {(i, j): n for i, j, n in rows.tolist()} == {pair: n for pair, n in expected.items() if n}
-    assert counted.tolist() == [one.size for one in sets]
-    assert shared_counts([])[0].shape == (0, 3)
+    sets = [np.unique(rng.integers(0, 90, size).astype(np.uint64)) for size in (60, 40, 50, 45, 9, 1, 0)]
+    holders = Counter(value for one in sets for value in one.tolist())
+    says = [[value for value in one.tolist() if holders[value] <= 3] for one in sets]
+    found = contained.probe(sets)
+    expected = {
+        (i, j): len(set(says[i][:probes]) & set(sets[j].tolist())) for i in range(7) for j in range(7) if i != j
+    }
+    assert {(i, j): n for i, j, n in found.pairs.tolist()} == {pair: n for pair, n in expected.items() if n}
+    assert found.counted.tolist() == [len(one) for one in says]
+    assert found.probes.tolist() == [min(probes, len(one)) for one in says]
+    assert max(holders.values()) == 4, "some values must be held by more than say anything"
+
+
+def test_nothing_probes_nothing():
+    assert contained.probe([]).pairs.shape == contained.probe([np.empty(0, np.uint64)]).pairs.shape == (0, 3)
 
 
 def test_a_part_is_found_on_either_strand_and_in_pieces_of_either_side():

@@ -168,9 +168,9 @@ def test_every_two_members_of_a_cluster_reach_the_threshold():
 
 def test_strand_vote():
     other = np.ascontiguousarray(reverse_complement(mutated(BASE, 0.98)))
-    assert duplicates.strand(BASE, other, 21) == "other"
-    assert duplicates.strand(BASE, mutated(BASE, 0.98), 21) == "same"
-    assert duplicates.strand(BASE, np.concatenate([BASE[:20_000], reverse_complement(BASE[20_000:])]), 21) == "both"
+    assert duplicates.strand([BASE], [other], 21) == "other"
+    assert duplicates.strand([BASE[:9_000], BASE[9_000:]], [mutated(BASE, 0.98)], 21) == "same"
+    assert duplicates.strand([BASE], [BASE[:20_000], reverse_complement(BASE[20_000:])], 21) == "both"
 
 
 def test_sister_species_may_be_held_to_a_higher_bar():
