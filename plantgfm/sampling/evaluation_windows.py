@@ -13,6 +13,7 @@ from plantgfm.sampling import place
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.grid import pair_law, unknown_index
 from plantgfm.sampling.keys import STREAM_HELD_OUT, STREAM_STRAND, STREAM_TURNS, permutation, uniform
+from plantgfm.sampling.near_training import near_training
 from plantgfm.schema import Split, WindowPairs
 
 
@@ -23,6 +24,11 @@ class EvaluationPairs(WindowPairs):
     candidates: int  # pairs that the split holds, before near-duplicates were dropped and `max_windows` was kept
     near_duplicates: int  # of them, dropped because a window has a near-duplicate in training
 
+    def describe(self) -> str:
+        """How many are scored of how many, and why not all."""
+        dropped = f"{self.near_duplicates:,} of {self.candidates:,} dropped for a near-duplicate in training"
+        return f"{len(self):,} window pairs scored; {dropped}"
+
 
 def evaluation_pairs(
     corpus: Corpus, split: Split, config: SamplerConfig, *, max_windows: int | None = None
@@ -30,9 +36,10 @@ def evaluation_pairs(
     """Choose the pairs of a split to score: the same for the same corpus and settings.
 
     Pairs are packed into each region from its start, no base in two windows, with distances and strands drawn as in
-    training; windows with too many unknown bases are stepped over. A pair is dropped, and counted, when a cluster
-    window that overlaps it shares its duplicate cluster with one that overlaps a training region. Species take turns
-    until `max_windows` pairs are chosen, so fewer windows are a subset of more.
+    training; windows with too many unknown bases are stepped over. A pair is dropped, and counted, when a window of it
+    is found again in a training region, or a cluster window that overlaps it shares its duplicate cluster with one that
+    overlaps a training region. Species take turns until `max_windows` pairs are chosen, so fewer windows are a subset
+    of more.
 
     Raises:
         ValueError: when the split holds no pair.
@@ -40,6 +47,9 @@ def evaluation_pairs(
     rows = np.concatenate([np.zeros((0, 4), dtype=np.int64), *_packed_regions(corpus, split, config)])
     tainted = _in_training_clusters(corpus) if split != Split.TRAIN else np.zeros(corpus.cluster_id.size, dtype=bool)
     clean = np.array([not _is_tainted(corpus, row, config.window_bp, tainted) for row in rows], dtype=bool)
+    if split != Split.TRAIN:
+        windows = near_training(corpus, rows[clean][:, 1:3].ravel(), config.window_bp)
+        clean[clean] = ~windows.reshape(-1, 2).any(axis=1)
     kept = rows[clean]
     if not kept.size:
         raise ValueError(
