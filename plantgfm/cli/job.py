@@ -20,7 +20,7 @@ def run_job(config: Config) -> int:
     keep_freed_memory()  # before JAX is imported
     from plantgfm.wiring.lineage import changes_table
     from plantgfm.wiring.scores import evaluate_run
-    from plantgfm.wiring.tables import corpus_table, evaluation_tables, ledger_table
+    from plantgfm.wiring.tables import corpus_table, evaluation_tables, ledger_table, near_duplicates_table
     from plantgfm.wiring.training import run_training
 
     began = time.monotonic()
@@ -28,6 +28,7 @@ def run_job(config: Config) -> int:
         outcome = run_training(config, progress=progress, write=click.echo)
     click.echo(ledger_table(outcome.curation.ledger).to_text() + "\n")
     click.echo(corpus_table(outcome.corpus).to_text() + "\n")
+    click.echo(near_duplicates_table(outcome.corpus, alpha=config.sampler.cluster_alpha).to_text() + "\n")
     if changes := changes_table(outcome.corpus):
         click.echo(changes.to_text() + "\n")
     result = outcome.result
@@ -35,7 +36,8 @@ def run_job(config: Config) -> int:
         return _SIGNAL_STATUS.get(result.interrupted, 1)
     click.echo(
         f"trained {result.step} steps, {result.tokens_per_second:,.0f} tokens/s, "
-        f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB, {_seconds(result.seconds)}\n"
+        f"peak memory {result.peak_memory_bytes / 2**30:.2f} GiB, {_seconds(result.seconds)}; "
+        f"{result.cut_bp:,} bp cut from windows of too many tokens\n"
     )
     with progress_bars() as progress:
         evaluation = evaluate_run(outcome.run_dir, reuse=True, progress=progress)

@@ -99,6 +99,7 @@ def _summary(result: EvaluationResult, test: HeldOut, unigram: Unigram, *, histo
         "markov_pooled_order": float(pooled.rsplit(" ", 1)[1]),
         "markov_species_order": float(species.rsplit(" ", 1)[1]),
         "near_duplicate_windows": float(test.pairs.near_duplicates),
+        "candidate_windows": float(test.pairs.candidates),
         "test_windows": float(len(test.pairs)),
         "test_regions": float(len(set(test.pairs.region.tolist()))),
         "scored_tokens": float(len(test.positions)),

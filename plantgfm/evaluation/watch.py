@@ -13,6 +13,7 @@ from plantgfm.evaluation.next_region import histogram_nats
 from plantgfm.evaluation.unigram import fit_unigram
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.sampling.config import SamplerConfig
+from plantgfm.sampling.evaluation_windows import EvaluationPairs
 from plantgfm.schema import Split
 from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
 
@@ -52,6 +53,11 @@ class ValidationEvaluator:
         prior = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages).species[species]
         self._unigram_nats = histogram_nats(np.zeros_like(batch.tokens), batch.next_tokens, prior, mass=1.0)
         self._counts = (batch.next_tokens >= FIRST_BASE).any(axis=1)
+
+    @property
+    def pairs(self) -> EvaluationPairs:
+        """The windows that are scored, with what was dropped in choosing them."""
+        return self._held_out.pairs
 
     def run(self, params: Any) -> dict[str, float]:
         """Scores of these parameters; the same parameters give the same values."""

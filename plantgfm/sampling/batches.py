@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ class Batches:
     ):
         """Take the parts; nothing is read yet."""
         self.plan = plan
-        self.cut_bp = 0  # base pairs cut so far, because a window made more than L - 1 tokens
+        self.cut_bp = 0  # base pairs cut in what `iterate` gave, because a window made more than L - 1 tokens
         self._corpus = corpus
         self._vocabulary = vocabulary
         self._config = config
@@ -42,14 +43,19 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """This host's share of a step."""
-        pairs = shard(self.plan.step(step), self._host, self._hosts)
-        batch, cut = tokenize_pairs(self._corpus, self._vocabulary, pairs, window_tokens=self._config.window_tokens)
-        self.cut_bp += cut
-        return batch
+        return self._make(step)[0]
 
     def iterate(self, start_step: int) -> Iterator[Batch]:
         """Batches of the steps from `start_step` on, without end; close the iterator to stop its thread."""
-        return prefetch(self.batch, start_step, depth=self._config.prefetch_batches)
+        made = prefetch(self._make, start_step, depth=self._config.prefetch_batches)
+        with closing(made):
+            for batch, cut in made:
+                self.cut_bp += cut
+                yield batch
+
+    def _make(self, step: int) -> tuple[Batch, int]:
+        pairs = shard(self.plan.step(step), self._host, self._hosts)
+        return tokenize_pairs(self._corpus, self._vocabulary, pairs, window_tokens=self._config.window_tokens)
 
 
 def make_batch(corpus: Corpus, vocabulary: Vocabulary, pairs: WindowPairs, window_tokens: int) -> Batch:

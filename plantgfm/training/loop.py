@@ -51,6 +51,7 @@ class Result:
     resumed_from: int  # the step that this call started at
     interrupted: str = ""  # the signal that ended it early, else ""
     tokens: int = 0  # input tokens of this call
+    cut_bp: int = 0  # base pairs of this call's windows that made more tokens than a window holds
     seconds: dict[str, float] = field(default_factory=dict)  # by use: start, input, compute, evaluation, checkpoint
     tokens_per_second: float = 0.0  # of this call, first step (compilation) and evaluation apart
     peak_memory_bytes: int = 0  # resident set of this process
@@ -70,6 +71,7 @@ def train(
     species: Sequence[str] = (),
     sharding: Any = None,
     accept: Sequence[str] = (),
+    cut_bp: Callable[[], int] = lambda: 0,
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = say,
 ) -> Result:
@@ -86,6 +88,7 @@ def train(
         species: names, in the order of the species index, for the losses per species.
         sharding: of the state, as given to `state_init` and `make_step`.
         accept: dotted names of identity keys that may differ from those of the run folder.
+        cut_bp: base pairs that the batches so far have cut.
         clock: seconds; only for speed and progress.
         write: where lines for a person go.
 
@@ -120,6 +123,7 @@ def train(
             measured = run.evaluate(evaluators, state.params)
             run.log(measured)
             run.save_if_due(state, measured)
+        run.result.cut_bp = cut_bp()
         return run.finish(state, stop)
 
 

@@ -16,7 +16,7 @@ from plantgfm.training.run_folder import RESULT_FILE, read_json
 from plantgfm.wiring.curation_report import curation_sections
 from plantgfm.wiring.runs import Run, open_run_folder
 from plantgfm.wiring.scores import EVALUATION_FOLDER
-from plantgfm.wiring.tables import corpus_table, evaluation_tables, retrieval_table
+from plantgfm.wiring.tables import corpus_table, evaluation_tables, near_duplicates_table, retrieval_table
 from plantgfm.wiring.training import LEDGER_FOLDER
 from plantgfm.wiring.vocabulary import report_tables, stored_report
 
@@ -34,13 +34,14 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
         ValueError: when the folder is no run.
     """
     run = open_run_folder(run_dir)
+    alpha = run.config.sampler.cluster_alpha
     corpus, ledger = run.corpus(), read_ledger(run_dir / LEDGER_FOLDER)
     evaluation = _evaluation_of(run_dir)
     retrieval = _retrieval_of(run_dir)
     summary = summary_table(run, corpus, ledger, evaluation=evaluation, retrieval=retrieval)
     sections = [
         Section("Summary", tables=[summary]),
-        Section("Corpus", tables=[corpus_table(corpus)]),
+        Section("Corpus", tables=[corpus_table(corpus), near_duplicates_table(corpus, alpha=alpha)]),
         *curation_sections(ledger, run_dir / LEDGER_FOLDER),
         _vocabulary_section(run, corpus),
         _training_section(run_dir),
@@ -84,6 +85,8 @@ def summary_table(
     if result:
         memory = result["peak_memory_bytes"] / 2**30
         rows.append(("training", f"{result['tokens_per_second']:,.0f} tokens/s, peak memory {memory:.2f} GiB"))
+        if "cut_bp" in result:
+            rows.append(("cut from windows of too many tokens", f"{result['cut_bp']:,} bp in the last call"))
     if evaluation is not None:
         rows += _evaluation_lines(evaluation.summary)
     if retrieval is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import numpy as np
+
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.ledger import Ledger
 from plantgfm.evaluation.result import EvaluationResult
@@ -37,6 +39,21 @@ def corpus_table(corpus: Corpus) -> Table:
     """What the corpus holds, a line a species."""
     shares = {"repeat_fraction": ".1%", "unknown_fraction": ".2%"}
     return table_of("Corpus", corpus.summary(), formats=shares)
+
+
+def near_duplicates_table(corpus: Corpus, *, alpha: float) -> Table:
+    """Near-duplicate windows, a line a species, and the share of its windows that an epoch keeps at an exponent."""
+    counts = [record.cluster_windows for record in corpus.records]
+    names = np.repeat(np.array([record.species for record in corpus.records]), counts)
+    rows = []
+    for species in corpus.species:
+        ids, sizes = corpus.cluster_id[names == species], corpus.cluster_size[names == species]
+        clustered, weight = sizes[sizes > 1], np.maximum(sizes, 1).astype(np.float64) ** -alpha
+        largest = int(clustered.max()) if clustered.size else 0
+        rows.append((species, ids.size, clustered.size, np.unique(ids[ids >= 0]).size, largest, weight.mean()))
+    columns = ("species", "windows", "with a near-duplicate", "clusters", "largest", "kept an epoch")
+    note = f"a window weighs (windows of its cluster, all species)^-{alpha:g}: sampler.cluster_alpha"
+    return Table("Near-duplicate windows", columns, rows, note=note, formats={"kept an epoch": ".1%"})
 
 
 def evaluation_tables(result: EvaluationResult) -> list[Table]:
@@ -74,6 +91,9 @@ def headline_table(result: EvaluationResult) -> Table:
         f"{result.summary['scored_tokens']:,.0f} masked tokens; intervals: bootstrap over regions; "
         "differences are the model's minus the baseline's (below zero is better), gains the other way round"
     )
+    if "candidate_windows" in result.summary:
+        dropped, candidates = (result.summary[f"{name}_windows"] for name in ("near_duplicate", "candidate"))
+        note = f"{note}; {dropped:,.0f} of {candidates:,.0f} window pairs dropped for a near-duplicate in training"
     return Table("Held-out regions", ("metric", "predictor", "value", "low", "high"), rows, note=note, formats=formats)
 
 

@@ -104,6 +104,8 @@ def run_training(
     """
     optimizer = build_optimizer(config.optimizer, config.run.steps)
     corpus, curation = prepare_corpus(config, progress=progress, write=write)
+    for key in curation.repaired:
+        write(f"what the store held of {key} was damaged, and was made again")
     write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
     vocabulary = prepare_vocabulary(config, corpus)
     write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")
@@ -119,6 +121,8 @@ def run_training(
     state_sharding, batch_sharding = placement(config.mesh, make_state())
     open_run(run_dir, identity, accept=config.run.accept)
     leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)
+    validation = watcher(config, network, corpus=corpus, vocabulary=vocabulary)
+    write(f"validation: {validation.pairs.describe()}")
     result = train(
         init=make_state(sharding=state_sharding),
         step=make_step(
@@ -133,10 +137,11 @@ def run_training(
         config=config.run,
         run_dir=run_dir,
         identity=identity,
-        evaluators=[watcher(config, network, corpus=corpus, vocabulary=vocabulary)],
+        evaluators=[validation],
         species=corpus.species,
         sharding=state_sharding,
         accept=config.run.accept,
+        cut_bp=lambda: batches.cut_bp,
         write=write,
     )
     return Outcome(run_dir, corpus, curation, vocabulary, network, result)

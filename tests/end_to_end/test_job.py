@@ -33,6 +33,7 @@ def test_the_run_folder_holds_what_later_commands_need(trained):
     _, outcome, lines = trained
     names = {path.name for path in outcome.run_dir.iterdir()}
     assert {"run.json", "settings.json", "vocabulary.json", "ledger", "metrics.jsonl", "checkpoints"} <= names
+    assert any(line.startswith("validation: ") and "dropped for a near-duplicate" in line for line in lines)
     assert lines[0].startswith("corpus ") and "9 species" in lines[0]
     assert outcome.result.step == 240 and not outcome.result.interrupted
 

@@ -88,6 +88,20 @@ def test_the_stream_restored_at_every_position_is_the_same(batches):
         stream.close()
 
 
+def test_what_is_cut_is_counted_for_what_was_given_not_for_what_was_made_ahead(batches, gapped, vocabulary):
+    def cut_of(step):
+        return tokenize_pairs(gapped, vocabulary, batches.plan.step(step), window_tokens=64)[1]
+
+    batches.batch(0)
+    assert batches.cut_bp == 0
+    stream = batches.iterate(3)
+    for _ in range(4):
+        next(stream)
+    stream.close()
+    assert batches.cut_bp == sum(cut_of(step) for step in range(3, 7)) > 0
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
 def test_hosts_together_see_what_one_sees(batches, gapped, make_config, vocabulary):
     parts = [Batches(batches.plan, gapped, vocabulary, make_config(), host=host, hosts=4) for host in range(4)]
     tokens = np.concatenate([part.batch(9).tokens for part in parts])

@@ -67,6 +67,7 @@ def test_a_near_duplicate_of_training_is_dropped_and_counted(make_corpus, make_c
         pairs = evaluation_pairs(corpus, split, config)
         kept, dropped = kept + len(pairs), dropped + pairs.near_duplicates
         assert pairs.candidates == len(pairs) + pairs.near_duplicates
+        assert f"{pairs.near_duplicates:,} of {pairs.candidates:,} dropped for a near-duplicate" in pairs.describe()
         train = [corpus.cluster_rows(r, int(o), int(o + n)) for r, o, n in training_regions(corpus)]
         seen = {i for rows_ in train for i in corpus.cluster_id[rows_].tolist()} - {-1}
         for region, start, following in zip(pairs.region, pairs.start, pairs.next_start):

@@ -68,6 +68,11 @@ def test_a_run_leaves_what_the_folder_promises(undisturbed):
     assert json.loads((run / "result.json").read_text())["step"] == STEPS
 
 
+def test_what_the_batches_cut_stands_in_the_result(tmp_path):
+    assert train_toy(tmp_path / "run", steps=STEPS, cut_bp=lambda: 17).cut_bp == 17
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["cut_bp"] == 17
+
+
 @pytest.mark.parametrize("kind", OptimizerKind)
 @pytest.mark.parametrize("position", range(STEPS))
 def test_stopped_at_any_step_and_restarted_it_ends_the_same(undisturbed_by, tmp_path, position, kind):

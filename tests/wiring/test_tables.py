@@ -1,11 +1,15 @@
 """Tables and the report: what they say of results made by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from plantgfm.bench import __main__ as bench
 from plantgfm.cli.progress import progress_bars
+from plantgfm.corpus.config import CorpusConfig
+from plantgfm.corpus.write import write_corpus
 from plantgfm.curation.ledger import Ledger
 from plantgfm.evaluation.result import EvaluationResult
 from plantgfm.retrieval.config import RetrievalConfig
@@ -13,6 +17,7 @@ from plantgfm.retrieval.evaluate import evaluate_retrieval
 from plantgfm.schema import Decision, Outcome
 from plantgfm.sequence import Interval
 from plantgfm.wiring import curation_report, report, tables
+from tests.corpus.worlds import accepted, random_bases, species_name
 
 
 def ledger():
@@ -27,6 +32,9 @@ def ledger():
     return Ledger(decisions, 2, 4_000_000)
 
 
+SUMMARY = {"test_windows": 4.0, "test_regions": 2.0, "scored_tokens": 10.0}
+
+
 def evaluation():
     def row(kind, group, metric, predictor, value):
         found = {"kind": kind, "group": group, "metric": metric, "predictor": predictor}
@@ -39,8 +47,7 @@ def evaluation():
         row("species", "Fictus primus", "masked_bits_per_base", "model", 1.7),
         row("species", "Fictus primus", "masked_bits_per_base", "markov pooled forward 3", 1.75),
     ]
-    summary = {"test_windows": 4.0, "test_regions": 2.0, "scored_tokens": 10.0}
-    return EvaluationResult(rows, summary, {"markov pooled": "markov pooled forward 3"}, {})
+    return EvaluationResult(rows, SUMMARY, {"markov pooled": "markov pooled forward 3"}, {})
 
 
 def test_the_ledger_table_states_the_sum_of_the_input():
@@ -62,8 +69,29 @@ def test_the_funnel_counts_what_is_left_and_what_is_taken():
 def test_the_headline_shows_the_best_markov_order_only_and_the_orders_all():
     headline, orders, groups = tables.evaluation_tables(evaluation())
     assert [row[1] for row in headline.rows] == ["model", "markov pooled forward 3"]
+    assert "dropped" not in headline.note
+    counted = replace(evaluation(), summary={**SUMMARY, "near_duplicate_windows": 1.0, "candidate_windows": 5.0})
+    assert "1 of 5 window pairs dropped for a near-duplicate in training" in tables.headline_table(counted).note
     assert [(row[0], row[1]) for row in orders.rows] == [(2, 1.9), (3, 1.85)]
     assert groups.rows == [("species", "Fictus primus", 1.7, 1.75)]
+
+
+def test_near_duplicate_windows_are_counted_per_species_with_what_thinning_keeps(tmp_path):
+    ids = np.array([-1, 4, 4, 4, 4, 9])
+    sizes = np.array([1, 4, 4, 4, 4, 25], dtype=np.int32)
+    bases = random_bases(np.random.default_rng(0), 6 * 6_144)
+    records = [
+        accepted(tmp_path, species_name(0), "chr1", bases, cluster_id=ids, cluster_size=sizes),
+        accepted(tmp_path, species_name(1), "chr1", random_bases(np.random.default_rng(1), 20_000)),
+    ]
+    corpus = write_corpus(records, CorpusConfig(region_bp=8_192, segment_bp=32_768), out=tmp_path / "c", lineage={})
+    table = tables.near_duplicates_table(corpus, alpha=0.5)
+    kept = (1 + 4 / 2 + 1 / 5) / 6
+    assert [tuple(row) for row in table.rows] == [
+        (species_name(0), 6, 5, 2, 25, pytest.approx(kept)),
+        (species_name(1), 4, 0, 0, 0, 1.0),
+    ]
+    assert "^-0.5" in table.note and "53.3%" in table.to_text()
 
 
 def test_the_retrieval_table_is_sorted_and_says_when_a_baseline_wins():
