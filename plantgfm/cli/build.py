@@ -123,6 +123,8 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
         result = run_curation(assemblies, config, passport=passport, what_if=what_if, **watched)
     result.write(out)
     report = write_curation_report(out)
+    for key in result.repaired:
+        click.echo(f"what {store} held of {key} was damaged, and was made again")
     click.echo(ledger_table(result.ledger).to_text())
     click.echo(f"\nfingerprint {result.fingerprint}; ledger in {out}, report: {report}")
 

@@ -19,7 +19,7 @@ from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures, Step
 from plantgfm.curation.prepare import Task, artefact_key, prepare
 from plantgfm.curation.references import Reference, list_references, references_key
 from plantgfm.curation.sensitivity import SENSITIVITY_VERSION, THRESHOLDS, sensitivity
-from plantgfm.curation.store import Artefact, FileHashes
+from plantgfm.curation.store import Artefact, FileHashes, remove_leftovers
 from plantgfm.formats.passport import PassportRecord, read_passport
 from plantgfm.formats.streams import check_file
 from plantgfm.identity import fingerprint, plain
@@ -45,6 +45,7 @@ class Curation:
     assemblies: list[AssemblySummary]  # in order of assembly key
     fingerprint: str  # of the accepted content: labels, bases, repeat masks, clusters; file paths are no part of it
     reused: int  # assemblies that were not processed again
+    repaired: list[str]  # keys of those that were, because what was stored of them was damaged
 
     def write(self, folder: Path) -> None:
         """Write the ledger and `assemblies.tsv`, what was measured of each assembly."""
@@ -81,17 +82,21 @@ def curate(
         ValueError: for two assemblies of the same key, or a record that the ledger would lose.
     """
     accessions = read_passport(passport) if passport else []  # a wrong one is told before the long work
+    remove_leftovers(store)
     hashes = FileHashes(store / "files.json")
     known_references = list_references(references, config.contamination.organelle_references)
     tasks = _plan(assemblies, config, known_references, store=store, hashes=hashes)
-    pending = [task for task in tasks if not task.artefact.complete()]
+    pending = [task for task in tasks if not task.artefact.intact(hashes)]
+    repaired = [task.assembly.key for task in pending if task.artefact.seal.is_file()]
     _run(pending, executor, progress)
     saved = _join_artefact(tasks, accessions, config, store=store, hashes=hashes)
-    joined = _join_once(saved, tasks, accessions, config)
-    steps = _steps_once(saved, joined, tasks, accessions, config) if what_if else []
+    joined = _join_once(saved, tasks, accessions, config, hashes=hashes)
+    steps = _steps_once(saved, joined, tasks, accessions, config, hashes=hashes) if what_if else []
     hashes.save()
     names = [f"{reference.name} ({reference.kind})" for reference in known_references]
-    return _result(tasks, joined, reused=len(tasks) - len(pending), config=config, references=names, steps=steps)
+    reused = len(tasks) - len(pending)
+    found = _result(tasks, joined, reused=reused, config=config, references=names, steps=steps)
+    return replace(found, repaired=repaired)
 
 
 def prepare_part(
@@ -130,7 +135,7 @@ def prepare_part(
     known_references = list_references(references, config.contamination.organelle_references)
     mine = sorted(assemblies, key=lambda assembly: assembly.key)[part - 1 :: parts]
     tasks = _plan(mine, config, known_references, store=store, hashes=hashes) if mine else []
-    pending = [task for task in tasks if not task.artefact.complete()]
+    pending = [task for task in tasks if not task.artefact.intact(hashes)]
     _run(pending, executor, progress)
     return len(tasks), len(tasks) - len(pending)
 
@@ -220,8 +225,15 @@ def _load(tasks: list[Task]) -> list[Prepared]:
     return [Prepared(task.assembly, task.artefact, *task.artefact.read()) for task in tasks]
 
 
-def _join_once(saved: Artefact, tasks: list[Task], accessions: list[PassportRecord], config: CurationConfig) -> Joined:
-    if saved.complete():
+def _join_once(
+    saved: Artefact,
+    tasks: list[Task],
+    accessions: list[PassportRecord],
+    config: CurationConfig,
+    *,
+    hashes: FileHashes,
+) -> Joined:
+    if saved.intact(hashes):
         return Joined.load(saved)
     joined = join(_load(tasks), accessions, config)
     joined.save(saved)
@@ -229,11 +241,17 @@ def _join_once(saved: Artefact, tasks: list[Task], accessions: list[PassportReco
 
 
 def _steps_once(
-    saved: Artefact, joined: Joined, tasks: list[Task], accessions: list[PassportRecord], config: CurationConfig
+    saved: Artefact,
+    joined: Joined,
+    tasks: list[Task],
+    accessions: list[PassportRecord],
+    config: CurationConfig,
+    *,
+    hashes: FileHashes,
 ) -> list[Step]:
     key = fingerprint([SENSITIVITY_VERSION, saved.key, list(THRESHOLDS)])
     found = Artefact(saved.folder.with_name("steps"), key)
-    if not found.complete():
+    if not found.intact(hashes):
         steps = sensitivity(_load(tasks), accessions, config, joined.decisions)
         found.write({"steps": [plain(step) for step in steps]}, {})
     return [Step(**row) for row in found.describe()["steps"]]
@@ -285,4 +303,4 @@ def _result(
         steps=steps,
     )
     summaries = [AssemblySummary.of(task.assembly, task.artefact.describe()) for task in tasks]
-    return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused)
+    return Curation(accepted, ledger, summaries, fingerprint([content, joined.window_bp]), reused, [])
