@@ -60,6 +60,18 @@ def test_a_part_is_found_on_either_strand_and_in_pieces_of_either_side():
     assert containers(contents(part), broken)[0][0] == 1
 
 
+def test_of_two_that_contain_each_other_one_is_contained():
+    for number, order in enumerate((slice(None), slice(None, None, -1))):
+        pair = [contents(BASE[:30_000]), contents(mutated(BASE[:30_000], 0.997))]
+        assert len(containers(*pair[order])) == 1, number
+
+
+def test_a_scaffold_of_contigs_from_far_apart_is_found_contig_by_contig():
+    gap = np.full(1_000, 4, np.uint8)
+    scaffold = np.concatenate([BASE[:10_000], gap, BASE[60_000:70_000], gap, BASE[120_000:130_000]])
+    assert containers(contents(scaffold), contents(BASE)) == {0: (1, 1.0)}
+
+
 def test_repeats_scattered_over_a_longer_sequence_contain_no_record_made_of_them():
     """Each stretch of 400 bp of the inner one lies somewhere in the outer one: all its k-mers, and no copy of it."""
     inner, rng = random_codes(20_000, 42), np.random.default_rng(0)
@@ -99,5 +111,5 @@ def test_the_largest_container_is_named_and_the_next_where_that_one_fails():
 
 def test_repeats_of_everyone_say_nothing():
     everyone = random_codes(6_000, 45)
-    sequences = [contents(np.concatenate([everyone, random_codes(2_000, 200 + i)])) for i in range(40)]
+    sequences = [contents(np.concatenate([everyone, random_codes(1_000, 200 + i)])) for i in range(40)]
     assert containers(*sequences) == {}
