@@ -97,11 +97,12 @@ def _disturb(
         while _files(store) < drawn and driver.poll() is None:
             time.sleep(_POLL_SECONDS)
         time.sleep(rng.uniform(0, _LATER_SECONDS))
+        workers = _children(process)
+        while victim == "worker" and not workers and driver.poll() is None:
+            time.sleep(_POLL_SECONDS)
+            workers = _children(process)
         if driver.poll() is not None:
             return killed
-        workers = _children(process)
-        if victim == "worker" and not workers:
-            continue
         killed = victim
         ending.kills[victim] += 1
         if victim == "driver":
