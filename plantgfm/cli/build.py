@@ -97,7 +97,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     from plantgfm.formats.passport import read_passport
     from plantgfm.wiring.curation_report import write_curation_report
     from plantgfm.wiring.executors import open_executor
-    from plantgfm.wiring.tables import ledger_table
+    from plantgfm.wiring.ledger_tables import ledger_table
 
     config = settings(CurationConfig, overrides)
     check_executor(ExecutorKind(executor), workers=workers, cluster=cluster)

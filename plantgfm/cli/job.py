@@ -18,9 +18,10 @@ def run_job(config: Config) -> int:
     """Run the main job and print what it found; the exit status: 0, or 130 and 143 after a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     keep_freed_memory()  # before JAX is imported
+    from plantgfm.wiring.ledger_tables import ledger_table
     from plantgfm.wiring.lineage import changes_table
     from plantgfm.wiring.scores import evaluate_run
-    from plantgfm.wiring.tables import corpus_table, evaluation_tables, ledger_table, near_duplicates_table
+    from plantgfm.wiring.tables import corpus_table, evaluation_tables, near_duplicates_table
     from plantgfm.wiring.training import run_training
 
     began = time.monotonic()

@@ -15,11 +15,10 @@ from plantgfm.curation.measures import Step
 from plantgfm.curation.sensitivity import LOOSER, STRICTER
 from plantgfm.formats.tables import read_rows
 from plantgfm.identity import file_sha256, fingerprint
-from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
 from plantgfm.schema import Decision, Outcome
-from plantgfm.wiring.tables import evidence_table, ledger_table
+from plantgfm.wiring.ledger_tables import evidence_table, ledger_table
 
 REPORT_FILE = "report.html"
 ASSEMBLIES_FILE = "assemblies.tsv"
@@ -97,6 +96,8 @@ def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[f
 
 
 def _funnel_section(ledger: Ledger) -> Section:
+    from plantgfm.report import figures  # matplotlib: left alone where the page is up to date
+
     stages, counts = funnel_counts(ledger)
     picture = figures.funnel(stages, counts, xlabel="Mb after the stage (kept) or taken by it (rejected)")
     caption = "Curation funnel: what each stage passes on and what it takes, by species"
@@ -194,6 +195,8 @@ def findings_table(findings: list[Finding], *, most: int = _INTERVALS) -> Table:
 
 
 def _tracks(ledger: Ledger) -> Picture:
+    from plantgfm.report import figures  # matplotlib: left alone where the page is up to date
+
     found: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for finding in ledger.findings:
         found[finding.assembly, finding.record].append(finding)
@@ -273,6 +276,8 @@ def steps_note(steps: list[Step]) -> str:
 
 
 def _steps_picture(steps: list[Step]) -> Picture:
+    from plantgfm.report import figures  # matplotlib: left alone where the page is up to date
+
     names = list(dict.fromkeys(step.setting for step in steps if step.species))
 
     def total(setting: str, direction: str, field: str) -> float:

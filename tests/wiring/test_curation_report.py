@@ -1,5 +1,7 @@
 """The report of a curation: every section says what the ledger holds, and a page that is up to date stays."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -116,3 +118,16 @@ def test_the_page_needs_nothing_else_and_is_drawn_again_only_after_a_change(cura
     assert "completeness.min_record_bp" in path.read_text()
     elsewhere = write_curation_report(tmp_path, tmp_path / "new" / "page.html")
     assert elsewhere.read_text() == path.read_text()
+
+
+def test_a_page_that_is_up_to_date_loads_neither_jax_nor_matplotlib(curation, tmp_path):
+    curation.write(tmp_path)
+    write_curation_report(tmp_path)
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from plantgfm.wiring.curation_report import write_curation_report\n"
+        f"write_curation_report(Path({str(tmp_path)!r}))\n"
+        "print([name for name in ('jax', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -16,7 +16,7 @@ from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.evaluate import evaluate_retrieval
 from plantgfm.schema import Decision, Outcome
 from plantgfm.sequence import Interval
-from plantgfm.wiring import curation_report, report, tables
+from plantgfm.wiring import curation_report, ledger_tables, report, tables
 from tests.corpus.worlds import accepted, random_bases, species_name
 
 
@@ -51,12 +51,12 @@ def evaluation():
 
 
 def test_the_ledger_table_states_the_sum_of_the_input():
-    table = tables.ledger_table(ledger())
+    table = ledger_tables.ledger_table(ledger())
     assert "input: 2 records, 4,000,000 bp = kept + cut + rejected" in table.note
     assert ("contamination", "Fictus primus", "rejected", "vector", 1, 1_000_000) in table.rows
-    told = tables.evidence_table(ledger())
+    told = ledger_tables.evidence_table(ledger())
     assert [row[3] for row in told.rows] == ["length_disagrees", "vector"]
-    assert "1 more" in tables.evidence_table(ledger(), most=1).note
+    assert "1 more" in ledger_tables.evidence_table(ledger(), most=1).note
 
 
 def test_the_funnel_counts_what_is_left_and_what_is_taken():
