@@ -171,3 +171,9 @@ def test_thresholds_name_settings_that_exist_and_move_within_their_range():
             changed(threshold.setting, moved)  # accepted by the checks of the settings
     assert Threshold("a.b", 0.1, -1, high=1).moved(0.95, LOOSER) == 1
     assert Threshold("a.b", 0.1, +1).moved(0.05, LOOSER) == 0
+
+
+def test_a_step_leaves_no_trace_in_those_after_it(base):
+    for setting in ("duplicates.record_identity", "duplicates.assembly_identity"):
+        assert told(base, setting, STRICTER)
+        assert told(base, setting, LOOSER) == {}, "what the stricter step rejected is back"
