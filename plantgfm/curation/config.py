@@ -199,6 +199,9 @@ class RepeatConfig:
         if not 1 <= self.min_count < 1 << 16 or not 1 <= self.max_kmers <= 1 << 26:
             text = f"repeats.min_count = {self.min_count} must lie between 1 and 65,535"
             raise ValueError(f"{text} and repeats.max_kmers = {self.max_kmers} between 1 and {1 << 26:,}")
+        if not 4 <= self.dust_window <= 254 or self.dust_threshold < 1:
+            text = f"repeats.dust_window = {self.dust_window} must lie between 4 and 254"
+            raise ValueError(f"{text} and repeats.dust_threshold = {self.dust_threshold} be at least 1")
 
 
 @dataclass

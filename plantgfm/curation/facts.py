@@ -121,6 +121,11 @@ def _gaps(codes: UInt8[np.ndarray, "P"]) -> tuple[Int64[np.ndarray, "gaps 2"], i
         room = found
 
 
+def unknown_bp(codes: UInt8[np.ndarray, "P"]) -> int:
+    """Unknown bases of a sequence."""
+    return _composition(codes)[1]
+
+
 def measure(name: str, description: str, codes: UInt8[np.ndarray, "P"], other_lengths: dict[str, int]) -> RecordFacts:
     """The facts of a record; `other_lengths` is what files beside it state, by source."""
     gc, unknown = _composition(codes)

@@ -13,7 +13,7 @@ from jaxtyping import Int32, Int64
 
 from plantgfm.curation import contamination, duplicates, label, peers
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
-from plantgfm.curation.facts import Verdict, bare_facts
+from plantgfm.curation.facts import Verdict, bare_facts, unknown_bp
 from plantgfm.curation.findings import Finding, cuts_between, pieces_of
 from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
 from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
@@ -28,7 +28,6 @@ from plantgfm.formats.passport import PassportRecord
 from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Compartment, Decision, Outcome
-from plantgfm.sequence import BASE_MASK, UNKNOWN
 from plantgfm.sketch import (
     densify,
     distinct,
@@ -175,7 +174,7 @@ def _ends(one: Prepared, accepted: list[dict[str, Any]], cluster_size: np.ndarra
 
 
 def _known_bp(bases: np.ndarray) -> int:
-    return int(np.count_nonzero((bases & BASE_MASK) != UNKNOWN))
+    return bases.size - unknown_bp(bases)
 
 
 def compare_screens(prepared: list[Prepared], config: CurationConfig) -> None:

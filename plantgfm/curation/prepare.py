@@ -6,21 +6,22 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import UInt8, UInt64
+from numba import njit
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
-from plantgfm.curation.facts import RecordFacts, Verdict, measure
+from plantgfm.curation.dust import low_complexity_runs
+from plantgfm.curation.facts import RecordFacts, Verdict, measure, unknown_bp
 from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
 from plantgfm.curation.markers import MarkerSearch
 from plantgfm.curation.references import Reference, load_references
 from plantgfm.curation.repeats import (
     COMPUTED,
     SOFT_MASK,
-    low_complexity,
     mark_frequent,
     mark_runs,
     settle_mask,
@@ -36,10 +37,10 @@ from plantgfm.formats.numbers import is_whole
 from plantgfm.formats.streams import text_lines
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Assembly, Outcome, Record
-from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of, reverse_complement
+from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 9  # facts to judge again by; artefacts hold window sketches and hashes apart, mapped
+PREPARE_VERSION = 10  # symmetric DUST by a kernel of ours: beside unknown bases it finds what pydustmasker misses
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 _CHUNK_BP = 1 << 20
@@ -180,7 +181,8 @@ def _read(
     if clean.record is not record:
         codes = clean.record.codes
         found = replace(_survey(codes, config), windows=_windows_of_pieces(codes, clean.pieces, config))
-    low = low_complexity(codes, config.repeats)
+    settings = config.repeats
+    low = low_complexity_runs(codes, window_bp=settings.dust_window, threshold=settings.dust_threshold)
     reading.screened.append(_with_masks(fact, record, low))
     hashes = distinct([found.hashes])
     reading.stored.append({**_describe(record, codes), "hashes": int(hashes.size), "pieces": clean.pieces})
@@ -310,16 +312,27 @@ def _clean(record: Record, found: Screened, config: ContaminationConfig) -> _Cle
 
 
 def _describe(record: Record, codes: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
-    reverse = hashlib.sha256()
+    reverse, block = hashlib.sha256(), np.empty(_CHUNK_BP, dtype=np.uint8)
     for end in range(codes.size, 0, -_CHUNK_BP):
-        reverse.update(np.ascontiguousarray(reverse_complement(codes[max(0, end - _CHUNK_BP) : end])))
+        part = codes[max(0, end - _CHUNK_BP) : end]
+        _reverse_complement(part, block[: part.size])
+        reverse.update(block[: part.size])
     return {
         "name": record.name,
         "length_bp": record.length_bp,
-        "unknown_bp": int(np.count_nonzero(codes == UNKNOWN)),
+        "unknown_bp": unknown_bp(codes),
         "forward": hashlib.sha256(codes).hexdigest(),
         "reverse": reverse.hexdigest(),
     }
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _reverse_complement(codes, out):
+    """As `sequence.reverse_complement`, without a repeat bit and into a block that is there: in vectors."""
+    for i in range(codes.size):
+        code = codes[codes.size - 1 - i]
+        out[i] = np.uint8(3) - code if code < 4 else code
 
 
 def _finish_masks(reading: _Reading, out: Writing, config: CurationConfig) -> str:

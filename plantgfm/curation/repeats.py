@@ -6,39 +6,21 @@ from collections.abc import Callable, Iterable
 from typing import no_type_check
 
 import numpy as np
-import pydustmasker
 from jaxtyping import Int64, UInt8
 from numba import njit
 
 from plantgfm.curation.config import RepeatConfig
 from plantgfm.curation.multiplicity import Multiplicity
-from plantgfm.sequence import BASE_MASK, REPEAT_BIT, decode
+from plantgfm.sequence import BASE_MASK, REPEAT_BIT
 
 SOFT_MASK = "soft-mask"
 COMPUTED = "low-complexity+multiplicity"
-
-_CHUNK_BP = 1 << 22
 
 
 def source_of_mask(soft_bp: int, total_bp: int, config: RepeatConfig) -> str:
     """`SOFT_MASK` where an assembly's soft mask says something, neither nothing nor everything; else `COMPUTED`."""
     says = soft_bp and config.min_soft_mask_fraction * total_bp <= soft_bp < total_bp
     return SOFT_MASK if says else COMPUTED
-
-
-def low_complexity(codes: UInt8[np.ndarray, "P"], config: RepeatConfig) -> Int64[np.ndarray, "runs 2"]:
-    """Low-complexity runs by symmetric DUST (Morgulis et al. 2006, doi:10.1089/cmb.2006.13.1028)."""
-    if codes.size < 4:
-        return np.empty((0, 2), dtype=np.int64)
-    found, margin = [], 4 * config.dust_window  # what lies further off says nothing of a base
-    for start in range(0, codes.size, _CHUNK_BP):
-        first, end = max(0, start - margin), min(codes.size, start + _CHUNK_BP)
-        text = decode(codes[first : end + margin])
-        masker = pydustmasker.DustMasker(text, config.dust_window, config.dust_threshold)
-        runs = np.array(masker.intervals, dtype=np.int64).reshape(-1, 2) + first
-        runs = runs[(runs[:, 1] > start) & (runs[:, 0] < end)]
-        found.append(np.stack([np.maximum(runs[:, 0], start), np.minimum(runs[:, 1], end)], axis=1))
-    return np.concatenate(found)
 
 
 def mark_runs(bases: UInt8[np.ndarray, "P"], runs: Int64[np.ndarray, "runs 2"], bit: int) -> None:

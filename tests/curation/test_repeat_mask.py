@@ -1,22 +1,19 @@
 """Repeat masks: the file's own where it has one, else low complexity and k-mers seen often, on either strand."""
 
 import numpy as np
-import pydustmasker
 import pytest
 
-from plantgfm.curation import repeats
 from plantgfm.curation.config import RepeatConfig
 from plantgfm.curation.multiplicity import Multiplicity
 from plantgfm.curation.repeats import (
     COMPUTED,
     SOFT_MASK,
-    low_complexity,
     mark_frequent,
     mark_runs,
     settle_mask,
     source_of_mask,
 )
-from plantgfm.sequence import decode, encode, mask_of, reverse_complement
+from plantgfm.sequence import encode, reverse_complement
 from plantgfm.sketch import EMPTY, canonical_kmers
 from tests.curation.planted import random_codes
 
@@ -115,27 +112,6 @@ def test_an_assembly_whose_few_kmers_overflow_the_room_is_counted_thinner():
     codes = next(whole for whole in wholes if overflows(whole))
     (mask,) = frequent_mask([codes], RepeatConfig(max_kmers=codes.size // 2))
     assert not mask.any(), "the few k-mers that there are fell to the thinning"
-
-
-def test_low_complexity_is_masked():
-    codes = np.concatenate([random_codes(500, 1), encode("AT" * 60), random_codes(500, 2)])
-    runs = low_complexity(codes, CONFIG)
-    assert any(start <= 510 and end >= 610 for start, end in runs.tolist())
-    assert low_complexity(encode("ACG"), CONFIG).shape == (0, 2)
-
-
-def test_low_complexity_does_not_depend_on_chunks(monkeypatch):
-    rng = np.random.default_rng(0)
-    pieces = [random_codes(90, i) for i in range(60)]
-    pieces += [np.tile(random_codes(int(rng.integers(1, 6)), i), 30)[: int(rng.integers(8, 90))] for i in range(60)]
-    pieces += [np.full(int(rng.integers(1, 20)), 4, np.uint8) for _ in range(10)]
-    codes = np.concatenate([pieces[i] for i in rng.permutation(len(pieces))])
-    masker = pydustmasker.DustMasker(decode(codes), CONFIG.dust_window, CONFIG.dust_threshold)
-    whole = mask_of(np.array(masker.intervals), codes.size)
-    assert 0.1 < whole.mean() < 0.9
-    for chunk in (1 << 22, 1_000, 257, 64):
-        monkeypatch.setattr(repeats, "_CHUNK_BP", chunk)
-        assert np.array_equal(mask_of(low_complexity(codes, CONFIG), codes.size), whole)
 
 
 def test_short_and_unknown_records_have_no_frequent_kmers():
