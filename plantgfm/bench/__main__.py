@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from plantgfm.bench import allocator, sampling, tokenizer, train_step
+from plantgfm.bench import allocator, curation, sampling, tokenizer, train_step
 from plantgfm.report.table import Table
 
 _PARTS = {
     "tokenizer": tokenizer.run,
     "sampling": sampling.run,
+    "curation": curation.run,
+    "curation_scale": curation.run_scale,
     "train_step": train_step.run,
     "allocator": allocator.run,
 }
