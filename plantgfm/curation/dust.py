@@ -54,6 +54,36 @@ def _emit(begin, end, runs, found):
     return found + 1
 
 
+@njit(inline="always")
+@no_type_check
+def _seek(ring, counts, end, pairs, length, begun, window):
+    """Perfect intervals that end here; returns how many places intervals begin at, and `excess` as it is now."""
+    number, size, suffix, window_pairs, equal, start, threshold = window
+    last, excess, best_pairs, best_length = _RING - 1, -_NEVER, 0, 0
+    for place in range(start + size - 1 if begun else start, start + size - suffix - 1, -1):
+        if pairs[place & last] * best_length > best_pairs * length[place & last] or not best_pairs:
+            best_pairs, best_length = pairs[place & last], length[place & last]
+    for place in range(size - suffix - 1, -1, -1):
+        triplet = ring[(number - size + place) & last]
+        equal += counts[triplet]
+        counts[triplet] += 1
+        triplets = size - place - 1
+        if window_pairs * 10 <= threshold * triplets:  # all pairs of the window would not do any more
+            excess = max(excess, 10 * window_pairs - threshold * triplets)
+            break
+        excess = max(excess, 10 * equal - threshold * triplets)
+        at = (place + start) & last
+        if begun and (pairs[at] * best_length > best_pairs * length[at] or not best_pairs):
+            best_pairs, best_length = pairs[at], length[at]
+        if equal * 10 > threshold * triplets and (not best_pairs or equal * best_length >= best_pairs * triplets):
+            best_pairs, best_length = equal, triplets
+            begun += end[at] == 0
+            end[at] = size + 2 + start
+            if not pairs[at] or equal * length[at] > pairs[at] * triplets:
+                pairs[at], length[at] = equal, triplets
+    return begun, excess
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def _search(codes, window_bp, threshold, runs):
@@ -118,28 +148,7 @@ def _search(codes, window_bp, threshold, runs):
         excess = min(excess, 10 * window_pairs - threshold * suffix)
         if excess <= 0:
             continue
-        excess = -_NEVER
         counts[:] = in_suffix
-        equal, best_pairs, best_length = suffix_pairs, 0, 0
-        for place in range(start + size - 1 if begun else start, start + size - suffix - 1, -1):
-            if pairs[place & last] * best_length > best_pairs * length[place & last] or not best_pairs:
-                best_pairs, best_length = pairs[place & last], length[place & last]
-        for place in range(size - suffix - 1, -1, -1):
-            triplet = ring[(number - size + place) & last]
-            equal += counts[triplet]
-            counts[triplet] += 1
-            triplets = size - place - 1
-            if window_pairs * 10 <= threshold * triplets:  # all pairs of the window would not do any more
-                excess = max(excess, 10 * window_pairs - threshold * triplets)
-                break
-            excess = max(excess, 10 * equal - threshold * triplets)
-            at = (place + start) & last
-            if begun and (pairs[at] * best_length > best_pairs * length[at] or not best_pairs):
-                best_pairs, best_length = pairs[at], length[at]
-            if equal * 10 > threshold * triplets and (not best_pairs or equal * best_length >= best_pairs * triplets):
-                best_pairs, best_length = equal, triplets
-                begun += end[at] == 0
-                end[at] = size + 2 + start
-                if not pairs[at] or equal * length[at] > pairs[at] * triplets:
-                    pairs[at], length[at] = equal, triplets
+        of_it = number, size, suffix, window_pairs, suffix_pairs, start, threshold
+        begun, excess = _seek(ring, counts, end, pairs, length, begun, of_it)
     return found

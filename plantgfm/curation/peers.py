@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import UInt64
-from scipy.stats import poisson
 
 from plantgfm.curation.config import ContaminationConfig
 from plantgfm.curation.contamination import STAGE
@@ -118,6 +117,8 @@ class _Peers:
         if expected < config.min_expected_shared:
             return []
         shared = int(np.intersect1d(hashes, self.common, assume_unique=True).size)
+        from scipy.stats import poisson  # a second of import, and few runs come here
+
         chance = hashes.size * self.total / self.space
         allowed = max(int(poisson.ppf(_CHANCE_QUANTILE, chance)), int(config.max_peer_fraction * expected))
         if shared > allowed:
