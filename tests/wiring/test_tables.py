@@ -1,8 +1,6 @@
 """Tables and the report: what they say of results made by hand."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -123,14 +121,6 @@ def test_progress_on_a_pipe_is_one_line_a_label(capsys):
             progress("curate", done, 2)
         progress("embed", 1, 3)
     assert capsys.readouterr().err == "curate: 2/2\n"
-
-
-def test_a_table_of_decisions_brings_no_jax():
-    code = (
-        "import sys, plantgfm.wiring.tables, plantgfm.curation.curate; print({'jax', 'scipy.stats'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n", "curating what has not changed would take seconds of imports"
 
 
 def test_bench_refuses_an_unknown_name(capsys):
