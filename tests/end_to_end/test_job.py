@@ -133,7 +133,7 @@ def test_export_embed_retrieve_report(trained, evaluated):
     assert "chance" in said and "11-mer containment" in said and "untrained model" in said
     said = invoke("report", run)
     html = (run / "report.html").read_text()
-    for heading in ("Curation", "Vocabulary", "Training", "Held-out regions", "Retrieval"):
+    for heading in ("Corpus", "Funnel", "Vocabulary", "Training", "Held-out regions", "Retrieval"):
         assert f">{heading}<" in html
     assert html.count("data:image/png;base64,") >= 6 and "http" not in re.sub(
         r"data:image/png;base64,[^\"]*|https?://www\.w3\.org\S*", "", html
