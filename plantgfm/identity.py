@@ -36,11 +36,16 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
 
 
-def restore(kind: type[Settings], values: dict[str, Any]) -> Settings:
+def restore(kind: type[Settings], values: Any) -> Settings:
     """A dataclass from what `plain` made of one: nested dataclasses, enums by value, plain fields.
 
+    Args:
+        kind: the dataclass.
+        values: as read from a file, so that it may be anything.
+
     Raises:
-        ValueError: for a field that the dataclass does not know, a value that its enum lacks, or one of another type.
+        ValueError: for values that are no dictionary, a field that the dataclass does not know, a value that its enum
+            lacks, or one of another type.
     """
     if not isinstance(values, dict):
         raise ValueError(f"stored settings of {kind.__name__} are {str(values)[:40]!r}, no names with values")

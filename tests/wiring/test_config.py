@@ -99,5 +99,7 @@ def test_a_simulated_world_does_not_lie_where_its_run_will(corpus):
 def test_an_optimizer_that_is_asked_for_keeps_its_own_rate():
     rates = {name: composed(f"optimizer={name}").optimizer.peak_learning_rate for name in ("adamw", "muon")}
     assert rates == {"adamw": 1.4e-3, "muon": 2e-3}
-    assert composed().optimizer.peak_learning_rate == 5.6e-3
-    assert composed("corpus=manifest", "corpus.path=m.csv").optimizer.peak_learning_rate == 2e-3
+    assert composed("corpus=null_world").optimizer == composed().optimizer == composed("optimizer=muon").optimizer
+    manifest = ("corpus=manifest", "corpus.path=m.csv")
+    assert composed(*manifest).optimizer.weight_decay == 0.0
+    assert composed(*manifest, "optimizer=muon").optimizer == composed("optimizer=muon").optimizer
