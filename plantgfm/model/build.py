@@ -100,8 +100,9 @@ class Network:
         head = module.next_region
         known = (tokens >= FIRST_KNOWN).astype(jnp.float32)
         histogram = jnp.zeros((len(tokens), self.rows)).at[jnp.arange(len(tokens))[:, None], tokens].add(known)
-        # A mean of n independent tokens varies with 1 / sqrt(n): undone, so that composition is seen at all.
-        composition = self.pool(states[0], tokens) * jnp.sqrt(jnp.float32(tokens.shape[1])).astype(states[0].dtype)
+        # A mean of n independent tokens varies with 1 / sqrt(n): undone for a full window, so that composition is seen.
+        # By the longest window: the shape of the batch is padding and may change nothing.
+        composition = self.pool(states[0], tokens) * jnp.asarray(self.config.max_tokens**0.5, states[0].dtype)
         summary = jnp.concatenate([composition, self.pool(states[-1], tokens)], axis=-1)
         state = head(summary, distance_bp)
         odds = head.copied(state, histogram, distance_bp)

@@ -113,6 +113,18 @@ def test_the_next_region_is_a_mixture_of_the_decoder_and_the_histogram_of_the_wi
     np.testing.assert_allclose(copied[1], decoded[1], atol=1e-7)
 
 
+def test_padding_changes_nothing_of_the_next_region():
+    net = network()
+    params = net.init(jax.random.key(0))
+    distance = jnp.array([0, 10, 10_000])
+    longer = jnp.pad(some_tokens(), ((0, 0), (0, 12)))
+    short, long = (
+        net.next_region_logits(params, net.states(params, tokens), tokens, distance)[:, :V]
+        for tokens in (some_tokens(), longer)
+    )
+    np.testing.assert_allclose(long, short, rtol=0, atol=1e-4)
+
+
 def test_gradients_of_the_next_region_are_finite_and_reach_both_summaries():
     net = network()
     params = net.init(jax.random.key(0))
