@@ -17,6 +17,7 @@ class SamplerConfig:
     distance_max_bp: int = 8_192  # to here, or to what fits in the region
     cluster_alpha: float = 0.5  # a window weighs (windows in its duplicate cluster)^-alpha: 0 all, 1 one a cluster
     max_unknown_fraction: float = 0.1  # of either window; a window with more is never planned
+    near_identity: float = 0.97  # a held-out window is dropped where training holds a copy at this identity, or above
     prefetch_batches: int = 4  # made ahead by a thread
     seed: int = 0
 
@@ -37,6 +38,11 @@ class SamplerConfig:
             raise ValueError(
                 f"sampler.temperature={self.temperature} must be positive, sampler.cluster_alpha={self.cluster_alpha} "
                 f"not negative, sampler.max_unknown_fraction={self.max_unknown_fraction} in [0, 1)"
+            )
+        if not 0.9 <= self.near_identity <= 1:
+            raise ValueError(
+                f"sampler.near_identity={self.near_identity} must lie between 0.9 and 1 (k-mers see no further); "
+                "curation.duplicates.window_identity says the same of the duplicate clusters"
             )
         if self.prefetch_batches < 1:
             raise ValueError(f"sampler.prefetch_batches={self.prefetch_batches} must be at least 1")

@@ -48,7 +48,7 @@ def evaluation_pairs(
     tainted = _in_training_clusters(corpus) if split != Split.TRAIN else np.zeros(corpus.cluster_id.size, dtype=bool)
     clean = np.array([not _is_tainted(corpus, row, config.window_bp, tainted) for row in rows], dtype=bool)
     if split != Split.TRAIN:
-        windows = near_training(corpus, rows[clean][:, 1:3].ravel(), config.window_bp)
+        windows = near_training(corpus, rows[clean][:, 1:3].ravel(), config.window_bp, identity=config.near_identity)
         clean[clean] = ~windows.reshape(-1, 2).any(axis=1)
     kept = rows[clean]
     if not kept.size:

@@ -15,9 +15,6 @@ from plantgfm.corpus.read import Corpus
 from plantgfm.schema import Split
 from plantgfm.sketch import distinct, fraction
 
-NEAR_IDENTITY = 0.97
-"""Nucleotide identity from which a window counts as seen, that of the duplicate clusters by default."""
-
 _K = 21
 _HASHES = 192  # of a window: its share found is then known to 0.04, its identity to 0.003
 _MOST_SCALED = 16
@@ -26,7 +23,7 @@ _CHUNK_BP = 1 << 20
 
 
 def near_training(
-    corpus: Corpus, starts: Int64[np.ndarray, "n"], width_bp: int, *, identity: float = NEAR_IDENTITY
+    corpus: Corpus, starts: Int64[np.ndarray, "n"], width_bp: int, *, identity: float
 ) -> Bool[np.ndarray, "n"]:
     """Whether each window is, at a nucleotide identity, found again in a training region.
 
@@ -34,7 +31,8 @@ def near_training(
         corpus: where the windows lie.
         starts: leftmost base of each window in the corpus bases.
         width_bp: of the windows.
-        identity: from which on a window counts as found; windows without any k-mer are never.
+        identity: from which on a window counts as found (`SamplerConfig.near_identity`); windows without any k-mer
+            are never.
     """
     scaled = int(np.clip(width_bp // _HASHES, 1, _MOST_SCALED))
     sets = [_hashes(corpus.bases[start : start + width_bp], scaled) for start in starts.tolist()]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from plantgfm.sampling import near_training as module
+from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.sampling.near_training import near_training
 from plantgfm.schema import Split
@@ -14,6 +15,7 @@ from plantgfm.sketch import fraction
 from tests.corpus.worlds import accepted, random_bases, species_name
 
 WIDTH = 1_500
+NEAR = SamplerConfig().near_identity
 
 
 def mutated(codes, identity, seed):
@@ -51,21 +53,21 @@ def with_copies(corpus, identity, *, length=WIDTH, turned=False, seed=0):
 def test_a_copy_at_any_phase_and_strand_is_found(corpus, identity, turned):
     changed, starts = with_copies(corpus, identity, turned=turned)
     assert starts.size >= 3
-    assert near_training(changed, starts, WIDTH).all()
-    assert not near_training(corpus, starts, WIDTH).any()
+    assert near_training(changed, starts, WIDTH, identity=NEAR).all()
+    assert not near_training(corpus, starts, WIDTH, identity=NEAR).any()
 
 
 def test_what_is_less_alike_or_half_as_long_is_not(corpus):
     for identity, length in ((0.95, WIDTH), (1.0, int(0.4 * WIDTH))):
         changed, starts = with_copies(corpus, identity, length=length)
-        assert not near_training(changed, starts, WIDTH).any()
+        assert not near_training(changed, starts, WIDTH, identity=NEAR).any()
 
 
 def test_copies_across_chunks_and_regions_are_found(corpus, monkeypatch):
     changed, starts = with_copies(corpus, 0.99)
-    expected = near_training(changed, starts, WIDTH)
+    expected = near_training(changed, starts, WIDTH, identity=NEAR)
     monkeypatch.setattr(module, "_CHUNK_BP", 1_000)
-    assert near_training(changed, starts, WIDTH).tolist() == expected.tolist()
+    assert near_training(changed, starts, WIDTH, identity=NEAR).tolist() == expected.tolist()
     chunks = module._training_chunks(corpus, 1_875)
     covered = np.zeros(corpus.bases.size, dtype=bool)
     for start, end in chunks:
@@ -84,7 +86,7 @@ def test_scattered_parts_of_a_window_are_no_copy(corpus):
     for part in range(15):
         at = first + part * 500
         changed.bases[at : at + 100] = window[part * 100 : part * 100 + 100]
-    assert not near_training(changed, starts[:1], WIDTH).any()
+    assert not near_training(changed, starts[:1], WIDTH, identity=NEAR).any()
 
 
 def test_a_window_of_one_repeated_kmer_family_counts_kinds_not_places(corpus):
@@ -94,13 +96,13 @@ def test_a_window_of_one_repeated_kmer_family_counts_kinds_not_places(corpus):
     first, unit = int(corpus.regions.offset[row]), changed.bases[starts[0] : starts[0] + 200].copy()
     changed.bases[first : first + 8_000] = np.tile(unit, 40)
     assert 40 * fraction(unit, k=21, scaled=7)[0].size > 0.9 * WIDTH / 7, "more places than are needed"
-    assert not near_training(changed, starts[:1], WIDTH).any()
+    assert not near_training(changed, starts[:1], WIDTH, identity=NEAR).any()
 
 
 def test_unknown_windows_and_no_windows(corpus):
     empty = replace(corpus, bases=np.full(corpus.bases.size, 4, np.uint8))
-    assert not near_training(empty, np.array([0, 500]), WIDTH).any()
-    assert near_training(corpus, np.empty(0, np.int64), WIDTH).shape == (0,)
+    assert not near_training(empty, np.array([0, 500]), WIDTH, identity=NEAR).any()
+    assert near_training(corpus, np.empty(0, np.int64), WIDTH, identity=NEAR).shape == (0,)
 
 
 def test_pairs_with_a_copy_off_the_grid_of_clusters_are_dropped_and_counted(corpus, make_config):
@@ -118,3 +120,12 @@ def test_pairs_with_a_copy_off_the_grid_of_clusters_are_dropped_and_counted(corp
         if any(start <= one and one + width <= start + WIDTH for start in starts for one in (pair, other))
     }
     assert inside and inside <= gone
+
+
+def test_the_identity_from_which_a_window_counts_as_seen_is_a_setting(corpus, make_config):
+    changed, _ = with_copies(corpus, 0.95)
+    dropped = {
+        identity: evaluation_pairs(changed, Split.TEST, make_config(near_identity=identity)).near_duplicates
+        for identity in (0.93, 0.97)
+    }
+    assert dropped[0.93] > dropped[0.97] == 0

@@ -152,6 +152,8 @@ def test_too_few_species_name_the_setting(make_corpus, make_config, tmp_path):
         ({"temperature": 0.0}, "sampler.temperature=0.0"),
         ({"max_unknown_fraction": 1.0}, "sampler.max_unknown_fraction=1.0"),
         ({"prefetch_batches": 0}, "sampler.prefetch_batches=0"),
+        ({"near_identity": 0.5}, "sampler.near_identity=0.5"),
+        ({"near_identity": 1.01}, "sampler.near_identity=1.01"),
     ],
 )
 def test_settings_that_can_not_be_are_named(change, named):
