@@ -22,6 +22,9 @@ from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError, said
 
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NO_HEAD_STATUS = frozenset({403, 405, 501})
+"""Answers to HEAD that say nothing of GET: an address signed for GET alone answers HEAD with 403."""
+
 _LIST_BYTES = 64 << 20  # a checksum list is smaller; more is no list
 _HEADERS = {"User-Agent": "plantgfm (genome fetch)", "Accept-Encoding": "identity"}
 Result = TypeVar("Result")
@@ -37,6 +40,14 @@ class TransientError(Exception):
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, progressed: bool = False):
         self.retry_after_s, self.progressed = retry_after_s, progressed
+        super().__init__(message)
+
+
+class RefusedError(FetchError):
+    """A server that answers with a status which no other try would change."""
+
+    def __init__(self, message: str, *, status: int):
+        self.status = status
         super().__init__(message)
 
 
@@ -148,7 +159,7 @@ class Client:
                     wait_s = retry_after(error.headers.get("Retry-After"))
                     raise TransientError(f"HTTP {error.code} {said(error.reason)}", retry_after_s=wait_s) from None
                 reason = f"HTTP {error.code} {said(error.reason)}"
-            raise FetchError(f"{url}: {reason}; check the url of the catalogue") from None
+            raise RefusedError(f"{url}: {reason}; check the url of the catalogue", status=error.code) from None
         except FetchError:
             raise
         except (http.client.InvalidURL, ValueError) as error:  # an address that is none
@@ -221,11 +232,20 @@ class Client:
         return self.persist(once, url)
 
     def size(self, url: str) -> int | None:
-        """Bytes of a file by a HEAD request with retries; None where the server does not say."""
+        """Bytes of a file by a HEAD request with retries; None where the server does not say.
+
+        A server that answers no HEAD is asked for the first byte, which tells the size as well.
+        """
 
         def once() -> int | None:
-            with self.open(url, method="HEAD") as response:
-                return stated_length(response)
+            try:
+                with self.open(url, method="HEAD") as response:
+                    return stated_length(response)
+            except RefusedError as error:
+                if error.status not in _NO_HEAD_STATUS:
+                    raise
+            with self.open(url, headers={"Range": "bytes=0-0"}) as response:  # the rest, if it comes, is not read
+                return _ranged_length(response)
 
         return self.persist(once, url)
 
@@ -234,6 +254,14 @@ def stated_length(response: http.client.HTTPResponse) -> int | None:
     """Bytes by Content-Length; None where the header is absent or no number."""
     text = response.headers.get("Content-Length", "")
     return int(text) if is_whole(text) else None
+
+
+def _ranged_length(response: http.client.HTTPResponse) -> int | None:
+    """Bytes of the whole file, as the answer to a range tells; None where it does not."""
+    if response.status == 200:  # a server without ranges sends all of it
+        return stated_length(response)
+    total = response.headers.get("Content-Range", "").rpartition("/")[2].strip()
+    return int(total) if is_whole(total) else None
 
 
 def retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:

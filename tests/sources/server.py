@@ -16,6 +16,7 @@ class Content:
     modified: str = "Wed, 01 Jan 2025 00:00:00 GMT"
     ranges: bool = True
     length: bool = True
+    head_status: int = 200  # of the answer to HEAD; another one where the server does not know that method
 
 
 @dataclass
@@ -142,6 +143,15 @@ def head(handler, content: Content, start: int) -> None:
     handler.end_headers()
 
 
+def first_byte(handler, content: Content) -> None:
+    """The answer to `Range: bytes=0-0`."""
+    size = len(content.body)
+    handler.send_response(206 if size else 416)
+    handler.send_header("Content-Range", f"bytes {'0-0' if size else '*'}/{size if content.length else '*'}")
+    handler.end_headers()
+    handler.wfile.write(content.body[:1])
+
+
 def start_of(headers, content: Content) -> int:
     """The byte that a request asks to go on from: 0 where the file is no longer the one it means."""
     match = re.fullmatch(r"bytes=([0-9]+)-", headers.get("Range", ""))
@@ -169,6 +179,10 @@ def handler_of(server_of):
                 faults.pop(0)(self, server, content, start_of(self.headers, content) if content else 0)
             elif content is None:
                 Status(404)(self, server, None, 0)
+            elif method == "HEAD" and content.head_status != 200:
+                Status(content.head_status)(self, server, content, 0)
+            elif self.headers.get("Range") == "bytes=0-0" and content.ranges:
+                first_byte(self, content)
             else:
                 start = start_of(self.headers, content)
                 if start and start >= len(content.body):

@@ -202,6 +202,29 @@ def test_requests_to_one_host_keep_their_distance(server, waits):
     assert waits == [3, 3]
 
 
+@pytest.mark.parametrize("status", [403, 405, 501])
+@pytest.mark.parametrize(
+    ("body", "how", "size"),
+    [
+        (b"12345", {}, 5),
+        (b"12345", {"ranges": False}, 5),
+        (b"12345", {"length": False}, None),
+        (b"12345", {"ranges": False, "length": False}, None),
+        (b"", {}, 0),
+    ],
+)
+def test_a_server_that_answers_no_head_is_asked_for_the_first_byte(server, client, status, body, how, size):
+    assert client.size(server.put("/a", body, head_status=status, **how)) == size
+    assert [request.method for request in server.requests] == ["HEAD", "GET"]
+    assert server.requests[1].headers["Range"] == "bytes=0-0"
+
+
+def test_a_file_that_is_not_there_is_not_asked_for_twice(server, client):
+    with pytest.raises(FetchError, match="HTTP 404"):
+        client.size(server.address + "/none")
+    assert [request.method for request in server.requests] == ["HEAD"]
+
+
 def test_the_size_comes_without_the_file(server, client):
     assert client.size(server.put("/a", b"12345")) == 5
     assert client.size(server.put("/b", b"12345", length=False)) is None
