@@ -113,6 +113,20 @@ def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Inte
     return dict(truth)
 
 
+def rows_with_truth(names: list[str], truth: dict[str, list[Interval]]) -> list[int]:
+    """The rows of the queries that have a true place.
+
+    Raises:
+        ValueError: when these are fewer than 5: no interval is worth printing.
+    """
+    rows = [row for row, name in enumerate(names) if truth.get(name)]
+    if len(rows) < 5:
+        raise ValueError(
+            f"only {len(rows)} of {len(names)} queries have a true place in the target: at least 5 are needed"
+        )
+    return rows
+
+
 def first_true_rank(
     scores: Float32[np.ndarray, "N"], intervals: list[Interval], truth: list[Interval], *, top_k: int
 ) -> int:
@@ -144,11 +158,7 @@ def evaluate_retrieval(
     Raises:
         ValueError: when fewer than 5 queries have a truth: no interval is worth printing.
     """
-    rows = [row for row, name in enumerate(names) if truth.get(name)]
-    if len(rows) < 5:
-        raise ValueError(
-            f"only {len(rows)} of {len(names)} queries have a true place in the target: at least 5 are needed"
-        )
+    rows = rows_with_truth(names, truth)
     rng = np.random.default_rng(config.seed)
     top_k = max(config.top_k, *RECALL_AT)
 

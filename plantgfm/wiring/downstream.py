@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
-from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.embed import Embedder, resolve
 from plantgfm.embedding.store import VectorTable, read_origin, read_vectors, write_vectors
 from plantgfm.embedding.tiles import tile_records
 from plantgfm.export.bundle import load_bundle
@@ -19,11 +19,12 @@ from plantgfm.formats.streams import text_lines
 from plantgfm.identity import file_sha256, plain
 from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth
+from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth, rows_with_truth
 from plantgfm.retrieval.queries import Query, cut_genes, fasta_queries, query_of
 from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve
 from plantgfm.retrieval.search import embed_queries, score_queries
 from plantgfm.schema import Record
+from plantgfm.sequence import Interval
 
 Progress = Callable[[str, int, int], None]
 
@@ -125,7 +126,10 @@ class RetrievalInputs:
 def retrieve_files(
     bundle: Path, out: Path, inputs: RetrievalInputs, config: RetrievalConfig, *, progress: Progress | None = None
 ) -> tuple[Retrieval, RetrievalEvaluation | None]:
-    """Search, write the hits, and evaluate where a truth is given. The truth is read after the hits are written.
+    """Search, write the hits, and evaluate where a truth is given.
+
+    What serves the evaluation is checked first, so that nothing is written beside a wrong file, and then let go: the
+    search has no truth at hand, which is read again after the hits are written.
 
     Raises:
         ValueError: for wrong or malformed input.
@@ -135,12 +139,13 @@ def retrieve_files(
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
     queries = _queries(inputs, window_bp=embedder.config.window_bp, flank_bp=config.flank_bp)
+    _check_evaluation(inputs, queries, targets, config=embedder.config)
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
     (out / "evaluation.json").unlink(missing_ok=True)  # of an earlier search
     found.write(out)
     if inputs.truth is None:
         return found, None
-    truth = read_truth(inputs.truth, target_sequences={interval.sequence for interval in targets.intervals})
+    truth = _truth(inputs.truth, targets)
     methods = {"model": found.scores.best, **_baselines(inputs, queries, targets, embedder=embedder, config=config)}
     if config.whiten:
         methods[f"model{NOT_WHITENED}"] = score_queries(
@@ -150,6 +155,35 @@ def retrieve_files(
     evaluation = evaluate_retrieval(methods, names, intervals=targets.intervals, truth=truth, config=config)
     evaluation.write(out / "evaluation.json")
     return found, evaluation
+
+
+def _truth(path: Path, targets: VectorTable) -> dict[str, list[Interval]]:
+    return read_truth(path, target_sequences={interval.sequence for interval in targets.intervals})
+
+
+def _check_evaluation(
+    inputs: RetrievalInputs, queries: list[Query], targets: VectorTable, *, config: EmbeddingConfig
+) -> None:
+    """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
+    if inputs.truth is not None:
+        rows_with_truth([query.name for query in queries], _truth(inputs.truth, targets))
+    if inputs.target:
+        _check_tiles({record.name: record.length_bp for record in _records(list(inputs.target))}, targets)
+    if inputs.untrained is not None:
+        resolve(config, load_bundle(inputs.untrained))
+
+
+def _check_tiles(lengths_bp: dict[str, int], targets: VectorTable) -> None:
+    for tile in targets.intervals:
+        if tile.sequence not in lengths_bp:
+            raise ValueError(
+                f"--target lacks sequence {tile.sequence!r} of the vectors: give the FASTA that was embedded"
+            )
+        if tile.end > lengths_bp[tile.sequence]:
+            raise ValueError(
+                f"--target has {lengths_bp[tile.sequence]:,} bp of {tile.sequence!r}, the vectors go to {tile.end:,}: "
+                "give the FASTA that was embedded"
+            )
 
 
 def _settings_of(targets: VectorTable) -> EmbeddingConfig:
@@ -178,9 +212,6 @@ def _baselines(
     if not inputs.target:
         return {}
     records = {record.name: record.codes for record in _records(list(inputs.target))}
-    missing = sorted({i.sequence for i in targets.intervals} - set(records))
-    if missing:
-        raise ValueError(f"--target lacks sequence {missing[0]!r} of the vectors: give the FASTA that was embedded")
     tiles = [records[i.sequence][i.start : i.end] for i in targets.intervals]
     methods = {
         "GC content": gc_scores(queries, tiles),

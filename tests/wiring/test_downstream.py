@@ -127,3 +127,31 @@ def test_inputs_that_would_do_nothing_are_refused():
     ):
         with pytest.raises(ValueError, match=said):
             RetrievalInputs(vectors=here, **wrong)
+
+
+def wrong_evaluations(search, folder):
+    """Inputs whose evaluation can't be, by what is said of them."""
+    lines = search.truth.read_text().splitlines(keepends=True)
+    texts = {"few.tsv": "".join(lines[:5]), "bad.tsv": "".join([*lines, "q0\tchr1\t9\tten\n"])}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    write_fasta(folder / "other.fa", [record("chr2", random_codes(6_000))])
+    write_fasta(folder / "short.fa", [record("chr1", random_codes(3_000))])
+    return {
+        "does not exist": {"truth": folder / "absent.tsv"},
+        "only 4 of 6 queries have a true place": {"truth": folder / "few.tsv"},
+        "bad coordinates": {"truth": folder / "bad.tsv"},
+        "--target lacks sequence 'chr1'": {"target": (folder / "other.fa",)},
+        "--target has 3,000 bp of 'chr1'": {"target": (folder / "short.fa",)},
+        "is no bundle": {"untrained": folder},
+    }
+
+
+def test_a_wrong_evaluation_is_told_before_anything_is_written(bundle, search, tmp_path):
+    before = {path.name for path in search.truth.parent.iterdir()}
+    for said, change in wrong_evaluations(search, tmp_path).items():
+        out = tmp_path / "hits"
+        with pytest.raises(ValueError, match=said):
+            retrieve_files(bundle, out, replace(search, **change), RetrievalConfig(resamples=20, permutations=2))
+        assert not out.exists(), said
+    assert {path.name for path in search.truth.parent.iterdir()} == before
