@@ -4,12 +4,15 @@ python train.py --help        the groups and how to override
 python train.py --cfg job     every setting with its value
 """
 
+import os
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from plantgfm.config import register, to_config
+from plantgfm.config import COMPOSITION_ERRORS, explain_composition, register, to_config
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 register()
 
@@ -30,5 +33,18 @@ def main(composed: DictConfig) -> None:
     sys.exit(status)
 
 
+def run() -> None:
+    """`main`, with Hydra's own errors told in one line, exit status 2, too; HYDRA_FULL_ERROR=1 shows their traces."""
+    if os.environ.get(_FULL_ERROR) == "1":
+        main()
+        return
+    os.environ[_FULL_ERROR] = "1"  # Hydra would print several lines and leave with 1; so it lets its errors through
+    try:
+        main()
+    except COMPOSITION_ERRORS as error:
+        print(f"error: {explain_composition(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -142,9 +144,52 @@ def to_config(composed: Any) -> Config:
         ValueError: for a value that a check refuses.
     """
     try:
-        return OmegaConf.to_object(composed)
+        config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
+    if added := _added(config):
+        raise ValueError(f"{added[0]} is no setting, nothing reads it: leave the override with + out")
+    return config
+
+
+def _added(config: Any, above: str = "") -> list[str]:
+    """Dotted names of what was added to settings with Hydra's `+`, and is none of them."""
+    known = {item.name for item in fields(config)}
+    found = [above + name for name in vars(config) if name not in known]
+    rooms = [(name, getattr(config, name)) for name in known]
+    return sorted(
+        [*found, *(one for name, room in rooms if is_dataclass(room) for one in _added(room, f"{above}{name}."))]
+    )
+
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
+"""What Hydra raises where arguments can't be composed; `explain_composition` says it in a line."""
+
+
+def explain_composition(error: Exception) -> str:
+    """One line for an error of Hydra's: which override or group, why, and the way out."""
+    said = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
+    said = [line for line in said if not line.startswith(("To append", "See http", "full_key", "reference_type"))]
+    listed = next((at for at, line in enumerate(said) if line.startswith("Available options")), len(said))
+    parts = [line.rstrip(".") for line in said[:listed]]
+    if isinstance(error, OverrideParseException):
+        why = next((line for line in said if error.override not in line and line != "^"), "it can't be read")
+        parts = [f"Error parsing override {error.override!r}", why, "KEY=VALUE, a VALUE with any of =,'(){}[] quoted"]
+    if options := said[listed + 1 :]:
+        parts.append(f"there are {', '.join(options)}")
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        parts += [str(cause).splitlines()[0], *_nearest_settings(cause)]
+    return f"{': '.join(parts[:2])}{''.join(f'; {part}' for part in parts[2:])}; --cfg job shows every setting"
+
+
+def _nearest_settings(error: OmegaConfBaseException) -> list[str]:
+    """The settings that a key which does not exist may mean."""
+    if not is_dataclass(error.object_type) or error.key is None:
+        return []
+    known = [item.name for item in fields(error.object_type)]
+    near = [] if error.key in known else difflib.get_close_matches(str(error.key), known, n=3, cutoff=0.5)
+    return [f"there is {' or '.join(near)}"] if near else []
 
 
 def settings(base: Settings | type[Settings], overrides: Sequence[str] = ()) -> Settings:

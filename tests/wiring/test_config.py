@@ -1,10 +1,13 @@
 """Settings: every group composes, checks run, overrides are typed."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from plantgfm.config import CorpusKind, settings
+from plantgfm.config import COMPOSITION_ERRORS, CorpusKind, explain_composition, settings
 from plantgfm.curation.config import CurationConfig
 from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.identity import plain, restore
@@ -103,3 +106,44 @@ def test_an_optimizer_that_is_asked_for_keeps_its_own_rate():
     manifest = ("corpus=manifest", "corpus.path=m.csv")
     assert composed(*manifest).optimizer.weight_decay == 0.0
     assert composed(*manifest, "optimizer=muon").optimizer == composed("optimizer=muon").optimizer
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("run.nam=x", ("'run.nam'", "'nam' not in 'RunConfig'", "there is name;")),
+        ("modle=small", ("'modle'", "there is model")),
+        ("corpus=none", ("'corpus/none'", "there are embedded, manifest, null_world;")),
+        ("run.steps=many", ("run.steps=many", "'many'", "Integer")),
+        ("corpus.kind=x", ("corpus.kind=x", "[EMBEDDED, NULL, MANIFEST]")),
+        ("run.name", ("'run.name'", "missing EQUAL", "KEY=VALUE")),
+        ("corpus.path=a=b", ("'corpus.path=a=b'", "mismatched input '='", "quoted")),
+        ("run.name='a", ("run.name='a", "it can't be read", "quoted")),
+        ("~modle", ("'modle' does not exist",)),
+    ],
+)
+def test_what_hydra_refuses_is_one_line_with_the_override_and_the_way_out(override, said):
+    with pytest.raises(COMPOSITION_ERRORS) as refused:
+        composed(override)
+    line = explain_composition(refused.value)
+    assert "\n" not in line and all(part in line for part in said), line
+    assert "To append" not in line and "https" not in line and line.endswith("--cfg job shows every setting")
+
+
+@pytest.mark.parametrize("override", ["+sampler.foo=1", "+foo=1", "+foo.bar=1", "+corpus.world.foo=1"])
+def test_a_setting_that_nothing_reads_is_refused(override):
+    with pytest.raises(ValueError, match=f"^{override[1:-2].removesuffix('.bar')} is no setting"):
+        composed(override)
+
+
+def test_train_tells_wrong_overrides_in_a_line_and_writes_nothing(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    for arguments, said in (
+        (["run.nam=x"], "error: Could not override 'run.nam'"),
+        (["--resolve"], "error: The --res"),
+    ):
+        command = [sys.executable, str(ROOT / "train.py"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and done.stdout == ""
+        assert done.stderr.startswith(said) and done.stderr.count("\n") == 1, done.stderr
+    assert not list(tmp_path.iterdir())
