@@ -112,16 +112,14 @@ def test_an_interrupt_keeps_what_arrived_for_the_next_call(run, server, catalogu
     assert server.gets("/rice.fa")[-1].headers["Range"] == "bytes=1000-"
 
 
-def test_help_teaches_and_is_fast():
-    began = time.monotonic()
+def test_help_teaches_and_imports_nothing_heavy():
     code = (
         "import sys, plantgfm.cli as c\n"
         "c.commands(['fetch', '--help'], standalone_mode=False)\n"
-        "heavy = {'jax', 'numba', 'numpy', 'hydra'} & set(sys.modules)\n"
+        "heavy = {'jax', 'numba', 'numpy', 'hydra', 'pyarrow', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 5
     for word in ("--dry-run", "--all", "--jobs", "verified=no", "corpus=manifest", "stall_s"):
         assert word in done.stdout

@@ -36,6 +36,7 @@ def write_slowly(path):
     part.touch()
     try:
         time.sleep(60)
+        Path(path).touch()  # who waits for it instead of stopping it finds this
     finally:
         part.unlink()
 
@@ -97,13 +98,11 @@ def test_a_task_that_always_kills_its_worker_is_named_and_the_others_are_done(tm
 
 
 def test_an_error_in_the_block_stops_what_is_under_way_and_leaves_no_half_file(tmp_path):
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), WorkerPool(1) as pool:
         under_way = pool.submit(write_slowly, str(tmp_path / "x"))
         waiting = pool.submit(square, 2)
         wait_for(lambda: list(tmp_path.glob("*.part")))
         raise KeyboardInterrupt
-    assert time.monotonic() - began < 30
     assert waiting.cancelled() and not list(tmp_path.iterdir())
     assert isinstance(under_way.exception(timeout=10), (SystemExit, BrokenExecutor))
     with pytest.raises(RuntimeError, match="shut down"):
