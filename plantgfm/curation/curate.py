@@ -22,10 +22,11 @@ from plantgfm.curation.sensitivity import SENSITIVITY_VERSION, THRESHOLDS, sensi
 from plantgfm.curation.store import Artefact, FileHashes, remove_leftovers
 from plantgfm.formats.passport import PassportRecord, read_passport
 from plantgfm.formats.streams import check_file
+from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 7
+JOIN_VERSION = 8
 
 Progress = Callable[[str, int, int], None]
 
@@ -221,8 +222,9 @@ def _join_artefact(
     return Artefact(store / "joins", fingerprint([JOIN_VERSION, labels, claims, sketches, names, config]))
 
 
-def _load(tasks: list[Task]) -> list[Prepared]:
-    return [Prepared(task.assembly, task.artefact, *task.artefact.read()) for task in tasks]
+def _load(tasks: list[Task], config: CurationConfig) -> list[Prepared]:
+    synonyms = read_synonyms(config.label.synonyms) if config.label.synonyms else {}
+    return [Prepared(task.assembly, task.artefact, *task.artefact.read(), synonyms) for task in tasks]
 
 
 def _join_once(
@@ -235,7 +237,7 @@ def _join_once(
 ) -> Joined:
     if saved.intact(hashes):
         return Joined.load(saved)
-    joined = join(_load(tasks), accessions, config)
+    joined = join(_load(tasks, config), accessions, config)
     joined.save(saved)
     return joined
 
@@ -252,7 +254,7 @@ def _steps_once(
     key = fingerprint([SENSITIVITY_VERSION, saved.key, list(THRESHOLDS)])
     found = Artefact(saved.folder.with_name("steps"), key)
     if not found.intact(hashes):
-        steps = sensitivity(_load(tasks), accessions, config, joined.decisions)
+        steps = sensitivity(_load(tasks, config), accessions, config, joined.decisions)
         found.write({"steps": [plain(step) for step in steps]}, {})
     return [Step(**row) for row in found.describe()["steps"]]
 

@@ -38,7 +38,8 @@ class Sequence:
 
     assembly: str  # Assembly.key
     record: str  # "" for a whole assembly
-    species: str
+    species: str  # by its accepted name: synonyms are one species
+    named: str  # as the manifest has it
     length_bp: int
     known_bp: int
     annotated: bool
@@ -199,8 +200,15 @@ def _removal(removed: Sequence, kept: Sequence, bars: Bars, fits: dict[str, Fit]
     text = f"{how} {kept.name} ({kept.length_bp:,} against {removed.length_bp:,} bp)"
     text = f"{text}, {_strands(reason, removed, kept)}"
     if removed.species == kept.species:
-        return Removal(removed, kept, reason, f"{text}; that one is kept, for it {_preference(kept, removed)}")
+        text = f"{text}{_synonyms(removed, kept)}; that one is kept, for it {_preference(kept, removed)}"
+        return Removal(removed, kept, reason, text)
     return _two_names(removed, kept, text, fits)
+
+
+def _synonyms(removed: Sequence, kept: Sequence) -> str:
+    if removed.named == kept.named:
+        return ""
+    return f"; {removed.named} here and {kept.named} there are names of one species, {kept.species}"
 
 
 def _likeness(removed: Sequence, kept: Sequence, bars: Bars) -> tuple[str, str]:
@@ -223,11 +231,9 @@ def _two_names(removed: Sequence, kept: Sequence, text: str, fits: dict[str, Fit
     """The removal of a sequence that stands under another species name as well."""
     loser, winner = fits[removed.species], fits[kept.species]
     known = fits_text({name: fits[name] for name in (removed.species, kept.species)})
-    text = f"{text}; the same sequence under two species names, {removed.species} here and {kept.species} there"
+    text = f"{text}; the same sequence under two species names, {removed.named} here and {kept.named} there"
     if not winner.beats(loser):
-        doubt = (
-            f"the same sequence is named {removed.species} in {removed.name}; not enough says which is right: {known}"
-        )
+        doubt = f"the same sequence is named {removed.named} in {removed.name}; not enough says which is right: {known}"
         return Removal(removed, kept, TWO_NAMES, f"{text}: not enough says which is right ({known})", doubt)
     reason = OTHER_SPECIES if loser.at_hand else TWO_NAMES
     return Removal(removed, kept, reason, f"{text}: it is {kept.species} rather ({known})")
@@ -245,7 +251,7 @@ def _remove_contained(sequences: list[Sequence], fit: FitOf, bars: Bars) -> list
         text = f"~{reached:.2%} identical (threshold {bars.of(removed, kept):.2%}) to a part of {kept.name}"
         text = f"{text} ({removed.length_bp:,} of {kept.length_bp:,} bp)"
         if removed.species == kept.species:
-            removals.append(Removal(removed, kept, NEAR, text))
+            removals.append(Removal(removed, kept, NEAR, f"{text}{_synonyms(removed, kept)}"))
             continue
         places = [removed.place, kept.place]
         fits = {one.species: fit(removed.hashes, one.species, places) for one in (removed, kept)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,8 @@ class Prepared:
     artefact: Artefact
     description: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    synonyms: InitVar[Mapping[str, str]] = MappingProxyType({})  # accepted binomials
+    species: str = field(init=False)  # by its accepted name
     verdicts: list[Verdict] = field(init=False)
     offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
     numbers: dict[str, int] = field(init=False)  # and its row in the arrays
@@ -57,7 +61,8 @@ class Prepared:
     pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
     verified: str = ""  # what verified its label
 
-    def __post_init__(self):
+    def __post_init__(self, synonyms):
+        self.species = synonyms.get(self.assembly.species, self.assembly.species)
         self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
         kept = self.description["kept"]
         found = [Finding.restore(row) for row in self.description["findings"]]
@@ -193,7 +198,7 @@ def remove_duplicates(prepared: list[Prepared], config: CurationConfig) -> None:
 def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
     left = [{row["name"]: one.hashes[row["name"]] for row in one.left()} for one in prepared]
     labels = [one.assembly.compartment for one in prepared]
-    species = [one.assembly.species for one in prepared]
+    species = [one.species for one in prepared]
     return peers.compare_compartments(left, labels, species, config.contamination)
 
 
@@ -240,7 +245,8 @@ def _sequence(one: Prepared, rows: list[dict[str, Any]], config: CurationConfig,
     return duplicates.Sequence(
         assembly=one.assembly.key,
         record="" if whole else names[0],
-        species=one.assembly.species,
+        species=one.species,
+        named=one.assembly.species,
         length_bp=sum(row["length_bp"] for row in rows),
         known_bp=sum(row["length_bp"] - row["unknown_bp"] for row in rows),
         annotated=one.assembly.annotation is not None,
@@ -276,7 +282,7 @@ def _names(group: list[tuple[Prepared, list[dict[str, Any]]]]) -> NameIndex:
         NamedRecord(
             one.assembly.key,
             row["name"],
-            one.assembly.species,
+            one.species,
             one.assembly.expected_size_bp is not None,
             one.hashes[row["name"]],
         )

@@ -17,12 +17,13 @@ CONFIG = DuplicateConfig()
 BASE = random_codes(40_000, 31)
 
 
-def sequence(name, codes, species="Testus unus", annotated=False, n50_bp=100):
+def sequence(name, codes, species="Testus unus", named="", annotated=False, n50_bp=100):
     digests = [hashlib.sha256(np.ascontiguousarray(side)).hexdigest() for side in (codes, reverse_complement(codes))]
     return Sequence(
         assembly=name,
         record="r",
         species=species,
+        named=named or species,
         length_bp=codes.size,
         known_bp=int((codes < 4).sum()),
         annotated=annotated,
@@ -216,3 +217,12 @@ def test_a_bar_of_one_means_the_very_same_sequence(across):
 def test_gaps_are_no_length():
     gapped = np.concatenate([BASE[:20_000], np.full(40_000, 4, np.uint8), BASE[20_000:]])
     assert remove(sequence("a", BASE), sequence("b", gapped)) == [("b", "a", "near_duplicate")]
+
+
+@pytest.mark.parametrize("identity", [1.0, 0.998])
+def test_two_names_of_one_species_are_no_two_species(identity):
+    (found,) = find(sequence("a", BASE), sequence("b", mutated(BASE, identity), named="Testus prior"))
+    assert found.reason == ("exact_duplicate" if identity == 1 else "near_duplicate") and not found.in_doubt
+    assert "Testus prior" in found.evidence and "names of one species, Testus unus" in found.evidence
+    (part,) = find(sequence("a", BASE), sequence("b", BASE[9_000:21_000], named="Testus prior"))
+    assert part.reason == "near_duplicate" and "names of one species" in part.evidence

@@ -202,3 +202,24 @@ def test_sister_species_at_99_percent_are_kept_where_copies_are_not(folder):
     assert {d.reason for d in found.ledger.decisions if d.outcome is Outcome.FLAGGED} == {"close_to_other_species"}
     rows[1] = write_assembly(folder, "sister_b", named(changed(g, 0.996), "b"), species="Soror secunda")
     assert ("duplicates", "same_sequence_two_species") in finals(run(folder, rows)).values()
+
+
+def test_synonyms_are_one_species_for_duplicates(folder):
+    """Lycopersicon esculentum and Solanum lycopersicum: a copy, and no doubt of what it is."""
+    g = genome(26)
+    (folder / "names.tsv").write_text("name\taccepted\nLycopersicon esculentum\tSolanum lycopersicum\n")
+    rows = [
+        write_assembly(folder, "old", named(g, "chr"), species="Lycopersicon esculentum"),
+        write_assembly(folder, "young", named(g, "chr"), species="Solanum lycopersicum"),
+        write_assembly(folder, "other", named(changed(g, 0.992), "x"), species="Lycopersicon esculentum"),
+    ]
+    config = CurationConfig()
+    assert {reason for _, reason in finals(run(folder, rows)).values()} >= {"same_sequence_two_species"}
+    config.label.synonyms = str(folder / "names.tsv")
+    found = curate(rows, config, store=folder / "store", what_if=True)
+    ends = finals(found)
+    assert {ends["young", f"chr{i}"] for i in range(3)} == {("duplicates", "exact_duplicate")}
+    assert {ends["other", f"x{i}"] for i in range(3)} == {("duplicates", "near_duplicate")}, "0.99 asked, not 0.994"
+    assert {end for (where, _), end in ends.items() if where == "old"} == {ACCEPTED} and not flags(found)
+    looser = {s.gained_records for s in found.ledger.steps if s.setting == "duplicates.species_identity"}
+    assert looser == {0}, "no bar across species was asked"
