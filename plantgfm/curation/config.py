@@ -164,6 +164,10 @@ class LabelConfig:
     same_label_identity: float = 0.95  # of SNPs, with samples of the same accession; below, a mismatch
     other_label_identity: float = 0.99  # with a sample of another accession; above, a synonym or a mix-up
     min_common_sites: int = 100  # that two samples have both, for their identity to count
+    max_species_distance: float = 0.03  # to a whole genome of another species name, for it to be the nearer one
+    species_margin: float = 0.02  # by which genomes of the own name must be further to refute it
+    on_species_mismatch: LabelPolicy = LabelPolicy.REJECT  # whole genomes tell that it is another species
+    on_close_species: LabelPolicy = LabelPolicy.FLAG  # near to another species, and less tells of its own
     on_synonym: LabelPolicy = LabelPolicy.FLAG
     on_ambiguous: LabelPolicy = LabelPolicy.FLAG
     on_mismatch: LabelPolicy = LabelPolicy.REJECT
@@ -173,6 +177,9 @@ class LabelConfig:
     def __post_init__(self):
         for name in ("max_distance", "margin", "same_label_identity", "other_label_identity"):
             _fraction(name, getattr(self, name))
+        for name, most in (("max_species_distance", 0.1), ("species_margin", 0.5)):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie above 0, at most at {most}")
         for name in ("min_name_score", "name_margin"):
             if not 0 <= getattr(self, name) <= 100:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie between 0 and 100")

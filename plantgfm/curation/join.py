@@ -21,6 +21,7 @@ from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
 from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
 from plantgfm.curation.names import NamedRecord, NameIndex
 from plantgfm.curation.references import HashIndex
+from plantgfm.curation.species import Genome, judge_species
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
 from plantgfm.formats.errors import FormatError
@@ -103,6 +104,11 @@ class Prepared:
     def all_hashes(self) -> np.ndarray:
         """Sorted distinct hashes of the records that are left."""
         return distinct([self.hashes[row["name"]] for row in self.left()])
+
+    def genome(self) -> Genome:
+        """What is left of it, as species are told by it."""
+        known_bp = sum(row["length_bp"] - row["unknown_bp"] for row in self.left())
+        return Genome(self.assembly, self.species, known_bp, self.all_hashes())
 
 
 @dataclass(frozen=True)
@@ -355,24 +361,18 @@ def verify_labels(
     synonyms = read_synonyms(config.label.synonyms) if config.label.synonyms else {}
     evidence = label.Evidence(passport, references, synonyms, k)
     genotypes = _genotypes(prepared)
-    left = [(one, one.all_hashes()) for one in prepared if one.left()]
+    left = [one for one in prepared if one.left()]
+    genomes = [one.genome() for one in left]
+    # Organelles of sister species are alike by nature.
+    nuclear = [genome for genome in genomes if genome.assembly.compartment is Compartment.NUCLEAR]
     verdicts = []
-    for one, hashes in left:
-        nuclear = one.assembly.compartment is Compartment.NUCLEAR  # organelles of sister species are alike by nature
-        others = [(other.assembly, its) for other, its in left if other is not one and nuclear]
-        verdicts.append(
-            [
-                *label.judge_label(
-                    one.assembly,
-                    hashes,
-                    evidence=evidence,
-                    genotypes=genotypes.get(one.assembly.genotypes),
-                    config=config.label,
-                ),
-                *label.judge_species(one.assembly, hashes, others, k=k, synonyms=synonyms),
-            ]
-        )
-    for (one, _), found in zip(left, verdicts):
+    for mine in genomes:
+        known, row = genotypes.get(mine.assembly.genotypes), mine.assembly
+        found = label.judge_label(row, mine.hashes, evidence=evidence, genotypes=known, config=config.label)
+        others = [other for other in nuclear if other is not mine]
+        found += judge_species(mine, others, k=k, config=config.label) if row.compartment is Compartment.NUCLEAR else []
+        verdicts.append(found)
+    for one, found in zip(left, verdicts):
         one.verified = "; ".join(verdict.evidence for verdict in found if verdict.outcome is Outcome.KEPT)
         rejections = [verdict for verdict in found if verdict.outcome is Outcome.REJECTED]
         for verdict in rejections[:1] or [v for v in found if v.outcome is Outcome.FLAGGED]:

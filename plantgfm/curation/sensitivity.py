@@ -30,8 +30,9 @@ from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Compartment, Outcome
 
-SENSITIVITY_VERSION = 1
+SENSITIVITY_VERSION = 2
 _OF_PEERS = ("min_organelle_fraction", "max_peer_fraction", "min_expected_shared")
+_OF_SPECIES = ("max_species_distance", "species_margin")
 _SUSPECTED = (Strength.MODERATE.value, Strength.WEAK.value)  # begin the names of matches that are flagged, or less
 STRICTER, LOOSER = "stricter", "looser"
 
@@ -81,6 +82,8 @@ THRESHOLDS = (
     Threshold("duplicates.organelle_species_identity", 0.001, -1, low=0.9, high=1.0),
     Threshold("label.max_distance", 0.01, -1),
     Threshold("label.margin", 2, -1, factor=True),
+    Threshold("label.max_species_distance", 0.01, +1, low=0.001, high=0.1),
+    Threshold("label.species_margin", 0.01, -1, low=0.001, high=0.5),
     Threshold("label.min_shared_hashes", 2, +1, factor=True, low=1),
     Threshold("label.min_name_score", 5, +1, high=100),
     Threshold("label.same_label_identity", 0.01, +1, high=1),
@@ -152,7 +155,8 @@ class _Joined:
 
     def with_labels(self, config: CurationConfig, otherwise: Names) -> Names:
         """What is rejected in the end by other thresholds of labels."""
-        if not self.passport and not any(one.assembly.genotypes for one in self.prepared):
+        of_species = any(getattr(config.label, name) != getattr(self.config.label, name) for name in _OF_SPECIES)
+        if not (of_species or self.passport or any(one.assembly.genotypes for one in self.prepared)):
             return otherwise  # nothing to hold a label against
         self._restore(self._distinct)
         return self._verify(config)

@@ -67,27 +67,6 @@ def test_claims_that_cannot_be_checked_are_flagged_or_silent():
     assert judge(assembly(species="Testus duo"), CULTIVAR["A1"])[0] == (Outcome.FLAGGED, "species_disagrees")
 
 
-@pytest.mark.parametrize(
-    ("own", "expected", "outcome"),
-    [
-        (random_codes(120_000, 60), 120_000, [(Outcome.REJECTED, "species_mismatch")]),
-        (random_codes(120_000, 60), None, []),
-        (mutated(CULTIVAR["A1"], 0.99, 5), 120_000, []),
-        (None, 120_000, [(Outcome.FLAGGED, "close_to_other_species")]),
-    ],
-)
-def test_sequence_of_one_species_under_the_name_of_another(own, expected, outcome):
-    others = [(assembly("Alter duo", "", name="other"), hashes(mutated(CULTIVAR["A1"], 0.99, 6)))]
-    if own is not None:
-        others.append((assembly("Testus unus", "", name="own", expected=expected), hashes(own)))
-    row = assembly(accession="", expected=expected)
-    found = label.judge_species(row, hashes(CULTIVAR["A1"]), others, k=21)
-    if own is not None and expected is None:
-        assert all(v.outcome is Outcome.FLAGGED for v in found), "pieces may lie elsewhere"
-    else:
-        assert [(v.outcome, v.reason) for v in found] == outcome
-
-
 def test_distance_recovers_identity():
     a = hashes(CULTIVAR["A1"])
     gap, shared = label.distance(a, hashes(CULTIVAR["A2"]), 21)
@@ -128,10 +107,6 @@ def test_names_that_a_table_joins_are_one_species():
     assert verdicts(row, CULTIVAR["A1"])[0].reason == "species_disagrees"
     known = {"Testus prior": "Testus unus"}
     assert [v.reason for v in verdicts(row, CULTIVAR["A1"], synonyms=known)] == ["verified"]
-    others = [(assembly("Alter duo", "", name="other"), hashes(mutated(CULTIVAR["A1"], 0.99, 6)))]
-    row = assembly(accession="")
-    assert label.judge_species(row, hashes(CULTIVAR["A1"]), others, k=21)[0].reason == "close_to_other_species"
-    assert label.judge_species(row, hashes(CULTIVAR["A1"]), others, k=21, synonyms={"Alter duo": "Testus unus"}) == []
 
 
 def genotyped(same=0.98, other=0.80, sites=400):

@@ -63,6 +63,13 @@ def world(tmp_path_factory):
     alike = [("far", mutated(twins, 0.9875, 3)), ("own", random_codes(30_000, 311))]
     assemblies = random_codes(50_000, 312)
     tertius = {"species": "Tertius tres"}
+    genome = random_codes(60_000, 360)
+    others = [
+        ("quartus", "Quartus a", genome),
+        ("at25", "Quintus b", mutated(genome, 0.975, 5)),  # from each other and from the next one twice as far
+        ("another25", "Quintus b", mutated(genome, 0.975, 6)),
+        ("at36", "Quintus b", mutated(genome, 0.964, 7)),
+    ]
     return folder, [
         write_assembly(folder, "edges", edges),
         write_assembly(folder, "parts", parts),
@@ -74,6 +81,7 @@ def world(tmp_path_factory):
         write_assembly(folder, "small45", records_of("t", [45_000], 321), expected_size_bp=100_000, **tertius),
         write_assembly(folder, "ng15", records_of("u", [15_000] * 6, 330), expected_size_bp=100_000, **tertius),
         write_assembly(folder, "ng30", records_of("v", [30_000] * 3, 340), expected_size_bp=100_000, **tertius),
+        *(write_assembly(folder, n, [("r", c)], species=s, expected_size_bp=60_000) for n, s, c in others),
     ]
 
 
@@ -138,6 +146,9 @@ TOUCHING = [
     ("assembly_score.min_ng50_bp", LOOSER, 10_000),
     ("duplicates.record_identity", STRICTER, 0.985),
     ("duplicates.assembly_identity", STRICTER, 0.985),
+    ("label.max_species_distance", STRICTER, 0.04),
+    ("label.max_species_distance", LOOSER, 0.02),
+    ("label.species_margin", LOOSER, 0.03),
 ]
 
 
