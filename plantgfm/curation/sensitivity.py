@@ -5,16 +5,17 @@ functions, those of contamination of the intervals that were found; a record tha
 no later stage has seen it. Thresholds of duplicates and labels are asked by running these stages again on the stored
 sketches, so that their counts are of final outcomes.
 What sets how a thing is measured (k-mers, sketch sizes, scores of matches) is no threshold here: it needs another run.
+`UNTRIED` names all that is not moved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from plantgfm.curation import assembly_score, completeness, contamination, duplicates, label
-from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction, LabelConfig, RepeatConfig
 from plantgfm.curation.facts import RecordFacts, bare_facts
 from plantgfm.curation.findings import Finding, coverage
 from plantgfm.curation.join import (
@@ -76,6 +77,8 @@ THRESHOLDS = (
     Threshold("assembly_score.min_ng50_bp", 2, +1, factor=True),
     Threshold("assembly_score.max_unknown_fraction", 0.1, -1, high=1),
     Threshold("assembly_score.min_score", 0.05, +1, high=1),
+    Threshold("assembly_score.no_contiguity_ng50_bp", 2, +1, factor=True),
+    Threshold("assembly_score.full_contiguity_ng50_bp", 2, +1, factor=True),
     Threshold("duplicates.assembly_identity", 0.005, -1, low=0.9, high=1),
     Threshold("duplicates.record_identity", 0.005, -1, low=0.9, high=1),
     Threshold("duplicates.species_identity", 0.002, -1, low=0.9, high=1),
@@ -86,9 +89,50 @@ THRESHOLDS = (
     Threshold("label.species_margin", 0.01, -1, low=0.001, high=0.5),
     Threshold("label.min_shared_hashes", 2, +1, factor=True, low=1),
     Threshold("label.min_name_score", 5, +1, high=100),
+    Threshold("label.name_margin", 2, +1, factor=True, high=100),
+    Threshold("label.min_common_sites", 2, -1, factor=True, low=1),
     Threshold("label.same_label_identity", 0.01, +1, high=1),
     Threshold("label.other_label_identity", 0.005, -1, high=1),
 )
+
+UNTRIED = {
+    "they set how things are measured, which takes another run": (
+        "completeness.min_marker_containment",
+        "contamination.k",
+        "contamination.scaled",
+        "contamination.min_shared_hashes",
+        "contamination.max_gap_bp",
+        "contamination.vector_seed_k",
+        "contamination.min_vector_score",
+        "contamination.min_terminal_vector_score",
+        "contamination.moderate_vector_scores",
+        "contamination.weak_vector_scores",
+        "contamination.vector_end_bp",
+        "contamination.suspect_bp",
+        "contamination.min_piece_bp",
+        "contamination.organelle_references",
+        "contamination.plant_lineage",
+        "duplicates.k",
+        "duplicates.seed",
+        "duplicates.permutations",
+        "duplicates.bins",
+        "duplicates.window_bp",
+        "duplicates.window_bins",
+        "label.synonyms",
+    ),
+    "they flag, mask or weigh, and reject no record": (
+        "completeness.max_size_ratio",
+        "contamination.min_insertion_bp",
+        "duplicates.window_identity",
+        *(f"repeats.{item.name}" for item in fields(RepeatConfig)),
+    ),
+    "they are choices without a step": (
+        *(f"contamination.{name}_intervals" for name in ("foreign", "vector")),
+        *(f"contamination.{name}_insertions" for name in ("organelle", "rdna")),
+        *(f"label.{item.name}" for item in fields(LabelConfig) if item.name.startswith("on_")),
+    ),
+}
+"""Settings that are no thresholds here, by why not."""
 
 
 def sensitivity(
@@ -111,7 +155,10 @@ def sensitivity(
         value = asdict(config)[stage][name]
         for direction in (STRICTER, LOOSER):
             to = threshold.moved(value, direction)
-            changed = replace(config, **{stage: replace(vars(config)[stage], **{name: to})})
+            try:
+                changed = replace(config, **{stage: replace(vars(config)[stage], **{name: to})})
+            except ValueError:  # beyond another setting, as the two bounds of contiguity: there it ends
+                to, changed = value, config
             lost, gained = (set(), set()) if to == value else _REJUDGE[stage](joined, changed, finals, rejected)
             told = (threshold.setting, direction, threshold.describe(), value, to)
             rows += _by_species(told, lost, gained, finals)

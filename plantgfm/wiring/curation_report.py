@@ -12,7 +12,7 @@ from plantgfm.curation.config import IntervalAction
 from plantgfm.curation.findings import Finding
 from plantgfm.curation.ledger import LEDGER_FILE, STAGES, Ledger, read_ledger
 from plantgfm.curation.measures import Step
-from plantgfm.curation.sensitivity import LOOSER, STRICTER
+from plantgfm.curation.sensitivity import LOOSER, STRICTER, UNTRIED
 from plantgfm.formats.tables import read_rows
 from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.report.page import Page, Picture, Section
@@ -247,12 +247,16 @@ def _steps_section(ledger: Ledger) -> Section:
     text = (
         "One threshold at a time is moved by one step, and the records are judged again from what is stored. Lost: "
         "kept now, and then rejected. Gained: rejected now; of duplicates and labels these would be kept, of the "
-        "stages before they would go on to the next one, which has not seen them. Settings of how things are measured "
-        "(k-mers, sketch sizes, scores of matches) need another run."
+        f"stages before they would go on to the next one, which has not seen them. {_untried()}"
     )
     if not any(step.species for step in ledger.steps):
         return Section(heading, f"{text}\n\n{steps_note(ledger.steps)}.")
     return Section(heading, text, tables=[steps_table(ledger.steps)], figures=[_steps_picture(ledger.steps)])
+
+
+def _untried() -> str:
+    """A line: the settings that are not moved, and why."""
+    return "Not tried: " + "; ".join(f"{', '.join(names)} ({why})" for why, names in UNTRIED.items()) + "."
 
 
 def steps_table(steps: list[Step]) -> Table:

@@ -7,7 +7,7 @@ import pytest
 
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.curate import curate
-from plantgfm.curation.sensitivity import LOOSER, STRICTER, THRESHOLDS, Threshold
+from plantgfm.curation.sensitivity import LOOSER, STRICTER, THRESHOLDS, UNTRIED, Threshold
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Outcome
@@ -188,3 +188,17 @@ def test_a_step_leaves_no_trace_in_those_after_it(base):
     for setting in ("duplicates.record_identity", "duplicates.assembly_identity"):
         assert told(base, setting, STRICTER)
         assert told(base, setting, LOOSER) == {}, "what the stricter step rejected is back"
+
+
+def test_every_setting_is_tried_or_named_with_why_not():
+    settings = {f"{stage}.{name}" for stage, room in vars(CurationConfig()).items() for name in vars(room)}
+    tried = [threshold.setting for threshold in THRESHOLDS]
+    untried = [name for names in UNTRIED.values() for name in names]
+    assert sorted([*tried, *untried]) == sorted(settings)
+
+
+def test_a_step_beyond_another_setting_is_not_taken(world):
+    config = changed("assembly_score.full_contiguity_ng50_bp", 1_500)
+    steps = [s for s in run(world, config, what_if=True).ledger.steps if s.setting.endswith("contiguity_ng50_bp")]
+    told = {(s.setting.split(".")[1].split("_")[0], s.direction): s.moved_to for s in steps}
+    assert told == {("no", STRICTER): 1_000, ("no", LOOSER): 500, ("full", STRICTER): 3_000, ("full", LOOSER): 1_500}

@@ -101,6 +101,8 @@ def test_steps_are_told_and_drawn_where_they_touch_something(ledger, tmp_path):
     assert len(touched.figures) == len(touched.tables) == 1
     idle = section(replace(ledger, steps=STEPS[2:]), "What one step", tmp_path)
     assert not idle.figures and not idle.tables and "no record would change" in idle.text
+    for text in (touched.text, idle.text):
+        assert "Not tried: " in text and "contamination.scaled, " in text and "takes another run" in text
     assert "Not computed" in section(ledger, "What one step", tmp_path).text
 
 
