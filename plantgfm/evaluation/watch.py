@@ -50,7 +50,8 @@ class ValidationEvaluator:
         )
         self._scorer = Scorer(network, batch_windows=config.batch_windows)
         batch, species = self._held_out.batch, self._held_out.pairs.species
-        prior = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages).species[species]
+        unigram = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages, window_bp=sampler.window_bp)
+        prior = unigram.species[species]
         self._unigram_nats = histogram_nats(np.zeros_like(batch.tokens), batch.next_tokens, prior, mass=1.0)
         self._counts = (batch.next_tokens >= FIRST_BASE).any(axis=1)
 

@@ -12,7 +12,7 @@ from plantgfm.evaluation.evaluate import evaluate
 from plantgfm.evaluation.floor import floor_nats, floor_violation
 from plantgfm.evaluation.held_out import Scorer, prepare
 from plantgfm.evaluation.masked import MODEL
-from plantgfm.evaluation.next_region import next_groups
+from plantgfm.evaluation.next_region import UNIGRAM, next_baselines, next_groups
 from plantgfm.evaluation.result import EvaluationResult
 from plantgfm.evaluation.unigram import fit_unigram
 from plantgfm.evaluation.watch import ValidationEvaluator
@@ -158,6 +158,13 @@ def test_groups_partition_the_sums(uniform, kind):
         assert sum(row[unit] for row in parts) == whole[unit]
         total = sum(row["value"] * row[unit] for row in parts)
         assert total == pytest.approx(whole["value"] * whole[unit], rel=1e-9)
+
+
+def test_the_next_region_is_held_against_the_unigram_of_windows(uniform, held_out, corpus, vocabulary, config, sampler):
+    windows = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages, window_bp=sampler.window_bp)
+    expected = next_baselines(held_out, windows, histogram_mass=1.0).unigram.mean()
+    row = uniform.one(kind="all", metric="next_region_nats_per_token", predictor=UNIGRAM)
+    assert row["value"] == pytest.approx(expected)
 
 
 def test_accuracy_stands_beside_the_likeliest_token(uniform, held_out, corpus, vocabulary, config):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plantgfm.evaluation.next_region import histogram_nats
-from plantgfm.evaluation.unigram import count_tokens, fit_unigram, likeliest_mass, pieces_of, shrink
+from plantgfm.evaluation.unigram import count_tokens, fit_unigram, likeliest_mass, pieces_of, shrink, windows_of
 from plantgfm.schema import Split
 from plantgfm.sequence import encode as bases_of
 from plantgfm.tokenization.vocabulary import FIRST_BASE, FIRST_SIX, Vocabulary, kmer_code
@@ -37,15 +37,25 @@ def test_the_likeliest_mass_trusts_counts_that_hold_and_distrusts_noise():
 
 
 def test_the_unigram_is_the_smoothed_share_of_training_tokens(corpus, vocabulary):
-    unigram = fit_unigram(corpus, vocabulary, shrinkages=[64.0])
-    counts = count_tokens(pieces_of(corpus, Split.TRAIN), vocabulary)
+    unigram = fit_unigram(corpus, vocabulary, window_bp=100, shrinkages=[64.0])
+    counts = count_tokens(windows_of(pieces_of(corpus, Split.TRAIN), 100), vocabulary)
     pooled = (counts[FIRST_BASE:] + 1) / (counts.sum() + vocabulary.size - FIRST_BASE)
     np.testing.assert_allclose(unigram.pooled[FIRST_BASE:], pooled)
-    own = count_tokens(pieces_of(corpus, Split.TRAIN, 1), vocabulary)
+    own = count_tokens(windows_of(pieces_of(corpus, Split.TRAIN, 1), 100), vocabulary)
     np.testing.assert_allclose(unigram.species[1], (own + 64 * unigram.pooled) / (own.sum() + 64))
     np.testing.assert_allclose(unigram.species.sum(axis=1), 1.0)
     assert unigram.species.shape == (3, vocabulary.size)
     assert np.isneginf(unigram.log_pooled[:FIRST_BASE]).all() and np.isneginf(unigram.log_species[:, 0]).all()
+
+
+def test_single_bases_are_as_common_as_at_the_ends_of_windows():
+    # 22 bp a window: three 6-mers and four single bases; in the whole piece, 220 bp, four in all.
+    piece = np.random.default_rng(0).integers(0, 4, 229).astype(np.uint8)
+    windows = windows_of([piece, piece[:9]], 22)
+    assert [len(window) for window in windows] == [22] * 10 + [9]
+    counts = count_tokens(windows[:10], PLAIN, both_strands=False)
+    assert counts[FIRST_BASE:FIRST_SIX].sum() == 40 and counts[FIRST_SIX:].sum() == 30
+    assert count_tokens([piece[:220]], PLAIN, both_strands=False)[FIRST_BASE:FIRST_SIX].sum() == 4
 
 
 def test_pieces_of_a_split_are_disjoint_and_cover_its_regions(corpus):
