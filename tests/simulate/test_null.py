@@ -97,6 +97,20 @@ def test_bisection_meets_the_entropy_asked_for():
         assert chain.order == 3
 
 
+def test_both_strands_are_of_one_chain():
+    chain = random_chain(np.random.default_rng(1), order=3, bits=1.9)
+    twisted = Chain(np.random.default_rng(4).dirichlet(np.ones(4), 64))
+    for one, alike in ((chain, True), (twisted, False), (twisted.on_both_strands(), True)):
+        codes = draw(np.random.default_rng(2), one, 400_000)
+        shares = [
+            np.bincount(np.lib.stride_tricks.sliding_window_view(strand, 4) @ [64, 16, 4, 1], minlength=256)
+            / codes.size
+            for strand in (codes.astype(int), 3 - codes[::-1].astype(int))
+        ]
+        assert (np.abs(shares[0] - shares[1]).max() < 0.001) == alike
+    np.testing.assert_allclose(chain.on_both_strands().transition, chain.transition, atol=1e-9)
+
+
 def test_stationary_share_is_that_of_a_long_draw():
     chain = random_chain(np.random.default_rng(1), order=2, bits=1.6)
     codes = draw(np.random.default_rng(2), chain, 400_000).astype(int)
