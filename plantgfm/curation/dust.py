@@ -19,7 +19,8 @@ from plantgfm.sequence import BASE_MASK
 _RING = 256  # triplets of the window by their running number; a power of two above the longest window
 MAX_WINDOW = _RING - 2
 _TRIPLETS = 64
-_NEVER = 1 << 40
+_NEVER = 1e9
+_SLACK = 1e-6
 
 
 def low_complexity_runs(
@@ -61,27 +62,28 @@ def _seek(ring, counts, end, pairs, length, begun, window):
     """Perfect intervals that end here; returns how many places intervals begin at, and `excess` as it is now."""
     number, size, suffix, window_pairs, equal, start, threshold = window
     last, excess, best_pairs, best_length = _RING - 1, -_NEVER, 0, 0
-    for place in range(start + size - 1 if begun else start, start + size - suffix - 1, -1):
-        if pairs[place & last] * best_length > best_pairs * length[place & last] or not best_pairs:
-            best_pairs, best_length = pairs[place & last], length[place & last]
+    least = float(threshold)  # ten times the score that an interval needs, for those inside it
     for place in range(size - suffix - 1, -1, -1):
         triplet = ring[(number - size + place) & last]
         equal += counts[triplet]
         counts[triplet] += 1
         triplets = size - place - 1
-        if window_pairs * 10 <= threshold * triplets:  # all pairs of the window would not do any more
-            excess = max(excess, 10 * window_pairs - threshold * triplets)
+        if 10.0 * window_pairs + _SLACK < least * triplets:  # all pairs of the window would not do any more
+            excess = max(excess, 10.0 * window_pairs - least * triplets + _SLACK)
             break
-        excess = max(excess, 10 * equal - threshold * triplets)
         at = (place + start) & last
         if begun and (pairs[at] * best_length > best_pairs * length[at] or not best_pairs):
             best_pairs, best_length = pairs[at], length[at]
+            if best_pairs:
+                least = 10.0 * best_pairs / best_length
         if equal * 10 > threshold * triplets and (not best_pairs or equal * best_length >= best_pairs * triplets):
             best_pairs, best_length = equal, triplets
+            least = 10.0 * best_pairs / best_length
             begun += end[at] == 0
             end[at] = size + 2 + start
             if not pairs[at] or equal * length[at] > pairs[at] * triplets:
                 pairs[at], length[at] = equal, triplets
+        excess = max(excess, 10.0 * equal - least * triplets + _SLACK)
     return begun, excess
 
 
