@@ -41,7 +41,8 @@ def _check_bins(bins: int) -> int:
     return bins.bit_length() - 1
 
 
-_BLOCK = 1_024  # hashes at a time: they stay in the nearest cache
+BLOCK = 1_024
+"""Hashes at a time: they stay in the nearest cache."""
 
 
 @njit(inline="always")
@@ -64,47 +65,140 @@ def roll(code, forward, reverse, run, mask, shift):
 
 
 @njit(cache=True, nogil=True)
-def _canonical(codes, k, out):
+def _roll_between(codes, first, k, both_strands, out):
+    """As `kmers_at`, one base after another."""
     mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
     forward, reverse, run = _U(0), _U(0), 0
-    for i in range(codes.size):
+    for i in range(max(0, first - k + 1), first + out.size):
         forward, reverse, run = roll(codes[i] & 7, forward, reverse, run, mask, shift)
-        if i >= k - 1:
-            out[i - k + 1] = min(forward, reverse) if run >= k else EMPTY
+        if i >= first:
+            kmer = min(forward, reverse) if both_strands else forward
+            out[i - first] = kmer if run >= k else EMPTY
+
+
+@njit(inline="always")
+def pack_eight(eight):
+    """Eight base codes of a little-endian word in 16 bits, the first one on top."""
+    eight &= _U(0x0303030303030303)
+    eight = ((eight << _U(2)) | (eight >> _U(8))) & _U(0x000F000F000F000F)
+    eight = ((eight << _U(4)) | (eight >> _U(16))) & _U(0x000000FF000000FF)
+    return ((eight << _U(8)) | (eight >> _U(32))) & _U(0xFFFF)
+
+
+@njit(inline="always")
+def turn_word(word):
+    """The reverse complement of the 32 bases of a word."""
+    word = ~word
+    word = ((word >> _U(2)) & _U(0x3333333333333333)) | ((word & _U(0x3333333333333333)) << _U(2))
+    word = ((word >> _U(4)) & _U(0x0F0F0F0F0F0F0F0F)) | ((word & _U(0x0F0F0F0F0F0F0F0F)) << _U(4))
+    word = ((word >> _U(8)) & _U(0x00FF00FF00FF00FF)) | ((word & _U(0x00FF00FF00FF00FF)) << _U(8))
+    word = ((word >> _U(16)) & _U(0x0000FFFF0000FFFF)) | ((word & _U(0x0000FFFF0000FFFF)) << _U(16))
+    return (word >> _U(32)) | (word << _U(32))
+
+
+@njit(inline="always")
+def _cut_out(words, turned, j, k, both_strands, out):
+    """The k-mers that end at the 32 bases of word j + 1, given the reverse complements of words, too."""
+    mask, low = _U((1 << (2 * k)) - 1), _U(2 * (33 - k))
+    first, second, first_turned, second_turned = words[j] << _U(2), words[j + 1], turned[j], turned[j + 1]
+    never = _U(0) if both_strands else EMPTY
+    for place in range(out.size):  # of 32, which the compiler must not know: it would unroll the loop, not use vectors
+        two = _U(2 * place)
+        forward = (second >> (_U(62) - two)) | (first << two)
+        shift = low + two
+        if shift < _U(64):
+            reverse = (first_turned >> shift) | (second_turned << (_U(64) - shift))
+        else:  # it lies in the second word alone
+            reverse = second_turned >> (shift - _U(64))
+        out[place] = min(forward & mask, (reverse & mask) | never)
 
 
 @njit(cache=True, nogil=True)
-def _hash_block(codes, k, forward, reverse, run, out):
-    """Hash of the canonical k-mer that ends at each base of a block, `EMPTY` where there is none; and the state."""
-    mask, shift = _U((1 << (2 * k)) - 1), _U(2 * (k - 1))
-    for i in range(codes.size):
-        forward, reverse, run = roll(codes[i] & 7, forward, reverse, run, mask, shift)
-        out[i] = min(forward, reverse) if run >= k else EMPTY
-    for i in range(codes.size):  # apart, so that it is done in vectors
-        out[i] = mix64(out[i]) if out[i] != EMPTY else EMPTY
-    return forward, reverse, run
+def kmers_at(codes, start, k, both_strands, words, out):
+    """The k-mer that ends at each base from `start` on, for as many as `out` has room for; `EMPTY` where there is none.
+
+    Where all bases are known k-mers are cut out of words of 32 bases, in vectors, else they are rolled.
+
+    Args:
+        codes: bases, contiguous, with or without the repeat bit.
+        start: the first base.
+        k: length of the k-mers, odd.
+        both_strands: the smaller of a k-mer's code and that of its reverse complement; else the code as it is read.
+        words: uint64 [2, words]; room for a word for every 32 places of `out` and one more.
+        out: uint64.
+
+    Returns:
+        True where there is a k-mer at every base; False says nothing.
+    """
+    head = min(out.size, max(0, 32 - start))
+    body, tail = (out.size - head) // 32, (out.size - head) % 32
+    unknown = _U(0)
+    if body:
+        eights = codes[start + head - 32 : start + head + 32 * body].view(np.uint64)
+        for eight in eights:
+            unknown |= eight
+    if not body or unknown & _U(0x0404040404040404):
+        _roll_between(codes, start, k, both_strands, out)
+        return False
+    for j in range(body + 1):
+        high = pack_eight(eights[4 * j]) << _U(48) | pack_eight(eights[4 * j + 1]) << _U(32)
+        words[0, j] = high | pack_eight(eights[4 * j + 2]) << _U(16) | pack_eight(eights[4 * j + 3])
+    for j in range(body + 1):
+        words[1, j] = turn_word(words[0, j])
+    for j in range(body):
+        at = head + 32 * j
+        _cut_out(words[0], words[1], j, k, both_strands, out[at : at + 32])
+    if head:
+        _roll_between(codes, start, k, both_strands, out[:head])
+    if tail:
+        _roll_between(codes, start + out.size - tail, k, both_strands, out[out.size - tail :])
+    return not head and not tail
 
 
 @njit(cache=True, nogil=True)
-def _permute(hashes, a, b, signature):
-    for p in range(a.size):
-        factor, term, least = a[p], b[p], signature[p]
+def _hashes_at(codes, start, k, words, out):
+    """The hash of the canonical k-mer that ends at each base, as `kmers_at` finds them."""
+    if kmers_at(codes, start, k, True, words, out):
+        for i in range(out.size):  # in vectors
+            out[i] = mix64(out[i])
+    else:
+        for i in range(out.size):
+            out[i] = mix64(out[i]) if out[i] != EMPTY else EMPTY
+
+
+@njit(inline="always")
+def _below(hashes, bound, few, at):
+    """Those of some hashes that lie at or below a bound, and their places; returns how many."""
+    n = 0
+    for i in range(hashes.size):
+        few[n], at[n] = hashes[i], i
+        n += hashes[i] <= bound
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _permute(hashes, permutations, signature):
+    for p in range(signature.size):
+        factor, term, least = permutations[0, p], permutations[1, p], signature[p]
         for i in range(hashes.size):
             least = min(least, factor * hashes[i] + term)
         signature[p] = least
 
 
 @njit(cache=True, nogil=True)
-def _survey(codes, k, bins, windows, window_bp, a, b, signature, bound, hashes, places):
-    """One pass over the bases fills every sketch that has room; returns how many hashes lie at or below `bound`."""
+def _survey(codes, k, bins, windows, window_bp, permutations, bounds, signature, hashes, places):
+    """One pass over the bases fills every sketch that has room; returns how many hashes lie at or below a bound.
+
+    `bounds` are that of the signature's hashes and that of `hashes`; `permutations` are factors and terms.
+    """
     drop, window_drop = _U(65 - _bits(bins.size)), _U(65 - _bits(windows.shape[1]))
-    block, dense = np.empty(_BLOCK, dtype=np.uint64), np.empty(_BLOCK, dtype=np.uint64)
-    forward, reverse, run, found, start = _U(0), _U(0), 0, 0, 0
+    block, few, at = np.empty(BLOCK, dtype=np.uint64), np.empty(BLOCK, dtype=np.uint64), np.empty(BLOCK, dtype=np.int64)
+    words = np.empty((2, BLOCK // 32 + 1), dtype=np.uint64)
+    found, start = 0, 0
     while start < codes.size:
         window, into = start // window_bp, start % window_bp
-        part = codes[start : min(start + min(_BLOCK, window_bp - into), codes.size)]
-        here = block[: part.size]
-        forward, reverse, run = _hash_block(part, k, forward, reverse, run, here)
+        here = block[: min(BLOCK, window_bp - into, codes.size - start)]
+        _hashes_at(codes, start, k, words, here)
         if bins.size:
             for i in range(here.size):
                 if here[i] < bins[here[i] >> drop]:
@@ -114,17 +208,12 @@ def _survey(codes, k, bins, windows, window_bp, a, b, signature, bound, hashes, 
             for i in range(max(0, k - 1 - into), here.size):  # no k-mer crosses a border
                 row[here[i] >> window_drop] = min(row[here[i] >> window_drop], here[i])
         if signature.size:
-            n = 0
-            for i in range(here.size):
-                dense[n] = here[i]
-                n += here[i] != EMPTY
-            _permute(dense[:n], a, b, signature)
-        if bound:
-            for i in range(here.size):
-                if here[i] <= bound and here[i] != EMPTY:
-                    if found < hashes.size:
-                        hashes[found], places[found] = here[i], start + i - k + 1
-                    found += 1
+            _permute(few[: _below(here, bounds[0], few, at)], permutations, signature)
+        if bounds[1]:
+            n = _below(here, bounds[1], few, at)
+            for i in range(found, min(found + n, hashes.size)):
+                hashes[i], places[i] = few[i - found], start + at[i - found] - k + 1
+            found += n
         start += here.size
     return found
 
@@ -169,7 +258,8 @@ def canonical_kmers(codes: UInt8[np.ndarray, "P"], k: int) -> UInt64[np.ndarray,
     """The 2-bit code of the canonical k-mer at each of the P - k + 1 places; `EMPTY` where it holds an unknown base."""
     _check_k(k)
     out = np.empty(max(0, codes.size - k + 1), dtype=np.uint64)
-    _canonical(codes, k, out)
+    words = np.empty((2, out.size // 32 + 1), dtype=np.uint64)
+    kmers_at(np.ascontiguousarray(codes), k - 1, k, True, words, out)
     return out
 
 
@@ -194,6 +284,7 @@ def survey(
     permutations: int = 0,
     seed: int = 0,
     scaled: int = 0,
+    signature_scaled: int = 1,
 ) -> Survey:
     """All sketches of a sequence in one pass, each equal to that of the function that makes it alone.
 
@@ -206,30 +297,37 @@ def survey(
         permutations: of `minhash`.
         seed: of `minhash`.
         scaled: of `fraction`.
+        signature_scaled: the signature is that of the hashes below 2**64 / signature_scaled alone, a fair share of all.
     """
     _check_k(k)
     for number in filter(None, (bins, window_bins)):
         _check_bins(number)
     row = np.full(bins, EMPTY)
     windows = np.full((max(1, -(-codes.size // window_bp)) if window_bins else 0, window_bins or 2), EMPTY)
-    signature, (a, b) = np.full(permutations, EMPTY), _permutations(permutations, seed)
-    bound = _U((1 << 64) // scaled - 1) if scaled else _U(0)
+    signature, factors_and_terms = np.full(permutations, EMPTY), _permutations(permutations, seed)
+    bounds = np.array([_bound(signature_scaled), _bound(scaled) if scaled else 0], dtype=np.uint64)
     room = 64 + int(1.5 * codes.size / scaled) if scaled else 0
+    codes = np.ascontiguousarray(codes)
     while True:
         hashes, places = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
         every = window_bp if window_bins else max(1, codes.size)
-        found = _survey(codes, k, row, windows, every, a, b, signature, bound, hashes, places)
+        found = _survey(codes, k, row, windows, every, factors_and_terms, bounds, signature, hashes, places)
         if found <= room:
             return Survey(row, windows, signature, hashes[:found].copy(), places[:found].copy())
         room = found
 
 
+def _bound(scaled: int) -> np.uint64:
+    return _U(min((1 << 64) // scaled, (1 << 64) - 1) - 1)  # below `EMPTY`
+
+
 @lru_cache(maxsize=8)
-def _permutations(permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _permutations(permutations: int, seed: int) -> UInt64[np.ndarray, "2 slots"]:
+    """Factors and terms of datasketch's permutations."""
     if not permutations:
-        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint64)
-    a, b = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
-    return np.asarray(a, dtype=np.uint64), np.asarray(b, dtype=np.uint64)
+        return np.empty((2, 0), dtype=np.uint64)
+    found = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
+    return np.array(found, dtype=np.uint64)
 
 
 def minhash(codes: UInt8[np.ndarray, "P"], *, k: int, permutations: int, seed: int) -> UInt64[np.ndarray, "slots"]:
@@ -354,21 +452,21 @@ def verification_rows(
     """`verification_sketches` of the windows that start at the given bases alone."""
     _check_k(k)
     narrow = np.empty((len(starts), bins), dtype=np.uint32)
-    _verify(codes, np.asarray(starts, dtype=np.int64), k, _check_bins(bins), window_bp, narrow)
+    _verify(np.ascontiguousarray(codes), np.asarray(starts, dtype=np.int64), k, _check_bins(bins), window_bp, narrow)
     return narrow
 
 
 @njit(cache=True, nogil=True)
 def _verify(codes, starts, k, bits, window_bp, out):
-    wide, block = np.empty(out.shape[1], dtype=np.uint64), np.empty(_BLOCK, dtype=np.uint64)
+    wide, block = np.empty(out.shape[1], dtype=np.uint64), np.empty(BLOCK, dtype=np.uint64)
+    words = np.empty((2, BLOCK // 32 + 1), dtype=np.uint64)
     for window in range(starts.size):
         wide[:] = EMPTY
-        forward, reverse, run = _U(0), _U(0), 0
         whole = codes[starts[window] : starts[window] + window_bp]
-        for start in range(0, whole.size, _BLOCK):
-            part = whole[start : start + _BLOCK]
-            forward, reverse, run = _hash_block(part, k, forward, reverse, run, block)
-            for value in block[: part.size]:
+        for start in range(0, whole.size, BLOCK):
+            here = block[: min(BLOCK, whole.size - start)]
+            _hashes_at(whole, start, k, words, here)
+            for value in here:
                 slot = value >> _U(64 - bits)
                 wide[slot] = min(wide[slot], value)
         for slot in range(wide.size):

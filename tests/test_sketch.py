@@ -39,6 +39,39 @@ def test_canonical_kmers_are_what_a_slow_loop_says(k):
     assert sketch.canonical_kmers(codes, k).tolist() == naive_kmers(codes, k)
 
 
+@pytest.mark.parametrize("k", [3, 15, 21, 31])
+@pytest.mark.parametrize("start", [0, 20, 31, 32, 77])
+@pytest.mark.parametrize("size", [5, 64, 200])
+def test_kmers_of_a_piece_are_those_of_the_whole(k, start, size):
+    codes = random_codes(400, seed=k + start)
+    whole = np.full((2, codes.size), sketch.EMPTY)
+    for unknown in ([], [300], [start + size - 1], [max(0, start - k + 1), start]):
+        codes[unknown] = 4
+        whole[0, k - 1 :] = naive_kmers(codes, k)
+        windows = np.lib.stride_tricks.sliding_window_view(codes, k)
+        plain = windows.astype(np.uint64) @ np.uint64(4) ** np.arange(k - 1, -1, -1, dtype=np.uint64)
+        whole[1, k - 1 :] = np.where((windows < 4).all(axis=1), plain, sketch.EMPTY)
+        for both_strands, expected in zip((True, False), whole[:, start : start + size]):
+            out, words = np.zeros(size, dtype=np.uint64), np.zeros((2, size // 32 + 1), dtype=np.uint64)
+            everywhere = sketch.kmers_at(codes | np.uint8(8), start, k, both_strands, words, out)
+            assert out.tolist() == expected.tolist()
+            assert not everywhere or sketch.EMPTY not in expected
+    assert size != 64 or start < 32 or sketch.kmers_at(random_codes(400), start, k, True, words, out)
+
+
+def test_a_signature_of_a_share_is_datasketchs_of_those_kmers():
+    codes = random_codes(20_000)
+    kmers = sketch.canonical_kmers(codes, 21)
+    hashes, places = sketch.fraction(codes, k=21, scaled=8)
+    theirs = MinHash(num_perm=128, seed=5, scheme="affine64", hashfunc=int)
+    theirs.update_batch(kmers[places].tolist())
+    ours = sketch.survey(codes, k=21, permutations=128, seed=5, signature_scaled=8, scaled=3)
+    assert np.array_equal(ours.signature, theirs.hashvalues) and 2_000 < hashes.size < 3_000
+    assert np.array_equal(ours.hashes, sketch.fraction(codes, k=21, scaled=3)[0])
+    whole = sketch.survey(codes, k=21, permutations=128, seed=5)
+    assert not np.array_equal(whole.signature, ours.signature)
+
+
 def test_signature_equals_datasketch_bit_for_bit():
     codes = random_codes(20_000)
     codes[5_000:5_010] = 4
