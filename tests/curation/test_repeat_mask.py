@@ -76,7 +76,13 @@ def test_three_copies_are_masked_on_both_strands_and_two_are_not():
     assert other[:300].all() and not mask[6_600:6_900].all()
 
 
-@pytest.mark.parametrize(("k", "min_count"), [(21, 3), (11, 2), (5, 40), (23, 3), (25, 3), (31, 4)])
+def test_counts_beyond_a_byte_are_told_apart():
+    rare, often = (np.tile(random_codes(30, seed), copies) for seed, copies in ((1, 290), (2, 320)))
+    found = frequent_mask([rare, often], RepeatConfig(k=21, min_count=300))
+    assert not found[0].any() and found[1].all()
+
+
+@pytest.mark.parametrize(("k", "min_count"), [(21, 3), (11, 2), (5, 40), (23, 3), (25, 3), (31, 4), (15, 1)])
 def test_frequent_kmers_are_those_that_plain_counting_finds(k, min_count):
     sequences = repetitive(k)
     found = frequent_mask(sequences, RepeatConfig(k=k, min_count=min_count))
