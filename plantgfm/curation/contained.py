@@ -78,33 +78,34 @@ def _probe_in(sets: list[np.ndarray], counted: np.ndarray, probes: np.ndarray) -
     """Pairs i x n + j of a part of the hashes and how often each was found; the two counts are carried on."""
     hashes = np.concatenate([np.empty(0, np.uint64), *sets])
     owner = np.repeat(np.arange(len(sets)), [one.size for one in sets])
-    order = np.argsort(hashes, kind="stable")  # owners stay in order
-    hashes, owner = hashes[order], owner[order]
-    starts = np.flatnonzero(np.concatenate((np.ones(min(1, hashes.size), bool), hashes[1:] != hashes[:-1])))
-    sizes = np.diff(np.append(starts, hashes.size))
-    size, group = np.repeat(sizes, sizes), np.repeat(np.arange(starts.size), sizes)
-    says = size <= MAX_SHARERS
-    owner, size, group = owner[says], size[says], group[says]
-    probing = _rank_in(owner, len(sets)) + counted[owner] < PROBES
-    counted += np.bincount(owner, minlength=len(sets))
+    order = np.argsort(hashes, kind="stable")  # owners stay in order; sets are sorted, and merged quickly
+    before, keys = counted.copy(), np.empty(1 << 16, dtype=np.int64)
+    while (found := _meet(hashes, owner, order, MAX_SHARERS, PROBES, counted, keys)) > keys.size:
+        counted[:], keys = before, np.empty(found, dtype=np.int64)
     np.minimum(counted, PROBES, out=probes)
-    owner, group, probing = owner[size > 1], group[size > 1], probing[size > 1]
-    keys = []
-    for step in range(1, int(size.max(initial=1))):
-        same = group[:-step] == group[step:]
-        first, second = owner[:-step], owner[step:]
-        keys.append((first * counted.size + second)[same & probing[:-step]])
-        keys.append((second * counted.size + first)[same & probing[step:]])
-    return np.unique(np.concatenate([np.empty(0, np.int64), *keys]), return_counts=True)
+    return np.unique(keys[:found], return_counts=True)
 
 
-def _rank_in(owner: np.ndarray, n: int) -> np.ndarray:
-    """How many earlier entries have the same owner."""
-    order = np.argsort(owner, kind="stable")
-    numbers = np.bincount(owner, minlength=n)
-    rank = np.empty(owner.size, dtype=np.int64)
-    rank[order] = np.arange(owner.size) - np.repeat(np.cumsum(numbers) - numbers, numbers)
-    return rank
+@njit(cache=True, nogil=True)
+def _meet(hashes, owner, order, sharers, probes, counted, keys):
+    """Fills in a pair of owners for each hash that they share and the first one probes; returns how many there are."""
+    n, start = 0, 0
+    while start < order.size:
+        end = start + 1
+        while end < order.size and hashes[order[end]] == hashes[order[start]]:
+            end += 1
+        if end - start <= sharers:
+            for i in range(start, end):
+                one = owner[order[i]]
+                if counted[one] < probes:
+                    for j in range(start, end):
+                        if j != i:
+                            if n < keys.size:
+                                keys[n] = one * counted.size + owner[order[j]]
+                            n += 1
+                counted[one] += 1
+        start = end
+    return n
 
 
 def find_containers(

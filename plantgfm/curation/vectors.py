@@ -17,6 +17,7 @@ from numba import njit
 
 from plantgfm.curation.config import ContaminationConfig
 from plantgfm.sequence import UNKNOWN, encode, reverse_complement
+from plantgfm.sketch import BLOCK, EMPTY, kmers_at
 
 ADAPTORS = {
     "Illumina TruSeq adaptor, read 1": "AGATCGGAAGAGCACACGTCTGAACTCCAGTCA",
@@ -39,7 +40,7 @@ _BAND = 8  # bases that gaps may shift a match by, on either side of its seed
 _GAP_OPEN, _GAP_EXTEND = 3, 3
 _MISMATCH = 5
 _NEVER = -1_000_000
-_FILTER_BITS = 20
+_FEWEST_FILTER_BITS, _MOST_FILTER_BITS = 16, 20  # no more than it takes: what is small stays near
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ def suspect_segments(runs: list[tuple[int, int]], length_bp: int, suspect_bp: in
 
 def find_vectors(codes: UInt8[np.ndarray, "P"], index: VectorIndex, min_score: int) -> list[tuple[int, int, int, str]]:
     """Matches as (start, end, score, vector name) in order of start, each scored at least `min_score`."""
-    bloom = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
-    bloom[(index.kmers * _U(0x9E3779B97F4A7C15)) >> _U(64 - _FILTER_BITS)] = True
-    room = 1024
+    bits = min(_MOST_FILTER_BITS, max(_FEWEST_FILTER_BITS, (64 * index.kmers.size).bit_length()))
+    bloom = np.zeros(1 << bits, dtype=np.bool_)
+    bloom[(index.kmers * _U(0x9E3779B97F4A7C15)) >> _U(64 - bits)] = True
+    codes, room = np.ascontiguousarray(codes), 1024
     while True:
         hits = np.zeros((room, 4), dtype=np.int64)
         n = _search(codes, index.k, bloom, index.kmers, index.places, index.subject, min_score, hits)
@@ -182,36 +184,41 @@ def _extend_gapped(query, q, subject, s, step):
 
 @njit(cache=True, nogil=True)
 def _search(codes, k, bloom, kmers, places, subject, min_score, hits):
-    mask, code, run, covered, n = _U((1 << (2 * k)) - 1), _U(0), 0, 0, 0
-    for i in range(codes.size):
-        base = codes[i] & 7
-        if base > 3:
-            run = 0
-            continue
-        code, run = ((code << _U(2)) | _U(base)) & mask, run + 1
-        start = i - k + 1
-        if run < k or start < covered or not bloom[(code * _U(0x9E3779B97F4A7C15)) >> _U(64 - _FILTER_BITS)]:
-            continue
-        best, subject_at = 0, 0
-        at = np.searchsorted(kmers, code)
-        while at < kmers.size and kmers[at] == code:
-            left, _ = _extend(codes, start - 1, subject, places[at] - 1, -1)
-            right, _ = _extend(codes, start + k, subject, places[at] + k, 1)
-            if k + left + right > best:
-                best, subject_at = k + left + right, places[at]
-            at += 1
-        if best == 0:
-            continue
-        left, left_reach = _extend_gapped(codes, start - 1, subject, subject_at - 1, -1)
-        right, right_reach = _extend_gapped(codes, start + k, subject, subject_at + k, 1)
-        if k + left + right >= min_score:
-            covered = start + k + right_reach
-            if n < hits.shape[0]:
-                hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = (
-                    start - left_reach,
-                    covered,
-                    k + left + right,
-                    subject_at,
-                )
-            n += 1
+    covered, n, shift, size = 0, 0, _U(64), bloom.size
+    while size > 1:
+        shift, size = shift - _U(1), size // 2
+    here, words = np.empty(BLOCK, dtype=np.uint64), np.empty((2, BLOCK // 32 + 1), dtype=np.uint64)
+    for first in range(0, codes.size, BLOCK):
+        block = here[: min(BLOCK, codes.size - first)]
+        whole = kmers_at(codes, first, k, False, words, block)
+        for i in range(block.size):
+            if not bloom[(block[i] * _U(0x9E3779B97F4A7C15)) >> shift]:
+                continue
+            start = first + i - k + 1
+            if start < covered or (not whole and block[i] == EMPTY):
+                continue
+            score, left, right, subject_at = _best(codes, start, k, kmers, places, block[i], subject)
+            if score >= min_score:
+                covered = start + k + right
+                if n < hits.shape[0]:
+                    hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = start - left, covered, score, subject_at
+                n += 1
     return n
+
+
+@njit(cache=True, nogil=True)
+def _best(codes, start, k, kmers, places, code, subject):
+    """Score of the best match around a seed, 0 for none, its reach to either side, and the seed's place."""
+    best, subject_at = 0, 0
+    at = np.searchsorted(kmers, code)
+    while at < kmers.size and kmers[at] == code:
+        left, _ = _extend(codes, start - 1, subject, places[at] - 1, -1)
+        right, _ = _extend(codes, start + k, subject, places[at] + k, 1)
+        if k + left + right > best:
+            best, subject_at = k + left + right, places[at]
+        at += 1
+    if best == 0:
+        return 0, 0, 0, 0
+    left, left_reach = _extend_gapped(codes, start - 1, subject, subject_at - 1, -1)
+    right, right_reach = _extend_gapped(codes, start + k, subject, subject_at + k, 1)
+    return k + left + right, left_reach, right_reach, subject_at

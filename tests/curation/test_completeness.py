@@ -102,6 +102,20 @@ def genes(complete):
     return GeneCompleteness("BUSCO", "embryophyta_odb10", "genome", 1_000, single, 0.1, 0.05, 0.95 - complete)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_gaps_are_the_long_runs_of_unknown_bases(seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.choice([1, 5, 9, 10, 11, 63, 64, 65, 128, 200], 40)
+    parts = [np.full(n, 4, np.uint8) if i % 2 else random_codes(int(n), seed + i) for i, n in enumerate(lengths)]
+    fact = facts_of(codes=np.concatenate(parts[seed % 2 : 40 - seed // 4]) | np.uint8(8))
+    runs = lengths[seed % 2 : 40 - seed // 4][1 - seed % 2 :: 2]
+    assert (fact.gaps, fact.gap_bp) == ((runs >= 10).sum(), runs[runs >= 10].sum())
+    assert (
+        fact.terminal_unknown_bp == (runs[-1] if seed < 4 else 0)
+        and sum(fact.contigs_bp) == fact.length_bp - fact.gap_bp
+    )
+
+
 def test_a_genome_without_its_genes_is_rejected_and_a_piece_only_flagged():
     facts = [facts_of("a"), facts_of("b", random_codes(5_000, 2))]
     assert completeness.judge_genes(facts, genes(0.5), 10_000, CONFIG) == []
