@@ -127,6 +127,7 @@ class DuplicateConfig:
     k: int = 21
     seed: int = 1
     permutations: int = 128
+    signature_scaled: int = 8  # they see one k-mer hash of this many, so that they cost no more than the rest
     bins: int = 1_024
     assembly_identity: float = 0.99
     record_identity: float = 0.99
@@ -137,6 +138,8 @@ class DuplicateConfig:
     window_identity: float = 0.97
 
     def __post_init__(self):
+        if self.signature_scaled < 1:
+            raise ValueError(f"duplicates.signature_scaled = {self.signature_scaled} must be at least 1")
         names = ("assembly_identity", "record_identity", "window_identity")
         for name in (*names, "species_identity", "organelle_species_identity"):
             if not 0.9 <= getattr(self, name) <= 1:

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, no_type_check
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8, UInt64
-from numba import njit
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.digests import strand_digests
 from plantgfm.curation.dust import low_complexity_runs
 from plantgfm.curation.facts import RecordFacts, Verdict, measure, unknown_bp
 from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
@@ -40,10 +40,9 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 10  # symmetric DUST by a kernel of ours: beside unknown bases it finds what pydustmasker misses
+PREPARE_VERSION = 11  # signatures are of a fair share of the k-mers; digests of both strands are of packed bases
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
-_CHUNK_BP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _sketching(config: CurationConfig) -> list:
     # Thresholds of the joins across assemblies are no part of it: changing one prepares nothing again.
     duplicates = config.duplicates
     sizes = [duplicates.permutations, duplicates.bins, duplicates.window_bp, duplicates.window_bins]
-    return [duplicates.k, duplicates.seed, *sizes]
+    return [duplicates.k, duplicates.seed, duplicates.signature_scaled, *sizes]
 
 
 @dataclass
@@ -215,6 +214,7 @@ def _survey(codes: UInt8[np.ndarray, "P"], config: CurationConfig) -> Survey:
         window_bp=sizes.window_bp,
         permutations=sizes.permutations,
         seed=sizes.seed,
+        signature_scaled=sizes.signature_scaled,
         scaled=screen.scaled if one else 0,
     )
     if one:
@@ -312,27 +312,14 @@ def _clean(record: Record, found: Screened, config: ContaminationConfig) -> _Cle
 
 
 def _describe(record: Record, codes: UInt8[np.ndarray, "P"]) -> dict[str, Any]:
-    reverse, block = hashlib.sha256(), np.empty(_CHUNK_BP, dtype=np.uint8)
-    for end in range(codes.size, 0, -_CHUNK_BP):
-        part = codes[max(0, end - _CHUNK_BP) : end]
-        _reverse_complement(part, block[: part.size])
-        reverse.update(block[: part.size])
+    forward, reverse = strand_digests(codes)
     return {
         "name": record.name,
         "length_bp": record.length_bp,
         "unknown_bp": unknown_bp(codes),
-        "forward": hashlib.sha256(codes).hexdigest(),
-        "reverse": reverse.hexdigest(),
+        "forward": forward,
+        "reverse": reverse,
     }
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _reverse_complement(codes, out):
-    """As `sequence.reverse_complement`, without a repeat bit and into a block that is there: in vectors."""
-    for i in range(codes.size):
-        code = codes[codes.size - 1 - i]
-        out[i] = np.uint8(3) - code if code < 4 else code
 
 
 def _finish_masks(reading: _Reading, out: Writing, config: CurationConfig) -> str:

@@ -115,6 +115,7 @@ UNTRIED = {
         "duplicates.k",
         "duplicates.seed",
         "duplicates.permutations",
+        "duplicates.signature_scaled",
         "duplicates.bins",
         "duplicates.window_bp",
         "duplicates.window_bins",
