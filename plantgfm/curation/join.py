@@ -80,6 +80,10 @@ class Prepared:
     def _whole(self) -> np.ndarray:
         return np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
 
+    def release(self) -> None:
+        """Let go of the mapped bases: what was read of them counts as this process's memory until then."""
+        self.__dict__.pop("_whole", None)
+
     def rejected(self) -> set[str]:
         """Names of records that any stage has rejected so far."""
         return {verdict.record for verdict in self.verdicts if verdict.outcome is Outcome.REJECTED}
@@ -145,6 +149,8 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
     compare_screens(prepared, config)
     remove_duplicates(prepared, config)
     verify_labels(prepared, passport, config, references=reference_hashes(passport, config))
+    for one in prepared:
+        one.release()
     accepted, cluster_id, cluster_size = _windows(prepared, config)
     records = [row for one in prepared for row in one.description["records"]]
     measures = [
@@ -418,6 +424,8 @@ def _windows(prepared: list[Prepared], config: CurationConfig) -> tuple[list[dic
             starts = (chosen[owner == number] - accepted[number]["windows"][0]) * settings.window_bp
             sizes = {"k": settings.k, "bins": settings.bins, "window_bp": settings.window_bp}
             large.append(verification_rows(one.bases(name)[start:end], starts, **sizes))
+        for one in prepared:
+            one.release()
         return np.concatenate(large)
 
     index = jaccard_of_identity(settings.window_identity, settings.k)

@@ -1,11 +1,14 @@
 """Curation from end to end on tiny genomes: what is planted is caught, nothing is done twice, no half file stays."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plantgfm.curation import curate as curate_module
+from plantgfm.curation import join as join_module
 from plantgfm.curation import store as store_module
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.curate import curate
@@ -262,3 +265,24 @@ def test_real_genomes_keep_every_species(real_data, tmp_path):
     assert {a.assembly.species for a in found.accepted} == {r.species for r in rows} and len(rows) == 3
     rejected = {d.record for d in found.ledger.decisions if d.outcome.value == "rejected"}
     assert rejected == {"ChrM", "ChrC"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_bases_are_not_held_once_windows_are_compared(tmp_path, monkeypatch):
+    """What is mapped counts as memory: the bases of a whole genome would."""
+    seen, cluster = [], join_module.cluster_windows
+
+    def spied(sketches, verify, *, min_jaccard):
+        def watched(chosen):
+            large = verify(chosen)
+            seen.append([line for line in Path("/proc/self/maps").read_text().splitlines() if ".bases" in line])
+            return large
+
+        return cluster(sketches, watched, min_jaccard=min_jaccard)
+
+    monkeypatch.setattr(join_module, "cluster_windows", spied)
+    family = random_codes(6_144, 91)
+    codes = np.concatenate([random_codes(6_144, 92), family, random_codes(6_144, 93), family])
+    found = curate([write_assembly(tmp_path, "one", [("r", codes)])], CurationConfig(), store=tmp_path / "store")
+    assert found.accepted[0].cluster_size.tolist() == [1, 2, 1, 2]
+    assert seen and not any(seen)
