@@ -194,7 +194,7 @@ def _survey(codes, k, bins, windows, window_bp, permutations, bounds, signature,
     drop, window_drop = _U(65 - _bits(bins.size)), _U(65 - _bits(windows.shape[1]))
     block, few, at = np.empty(BLOCK, dtype=np.uint64), np.empty(BLOCK, dtype=np.uint64), np.empty(BLOCK, dtype=np.int64)
     words = np.empty((2, BLOCK // 32 + 1), dtype=np.uint64)
-    found, start = 0, 0
+    found, start, top = 0, 0, bounds.max()
     while start < codes.size:
         window, into = start // window_bp, start % window_bp
         here = block[: min(BLOCK, window_bp - into, codes.size - start)]
@@ -207,13 +207,15 @@ def _survey(codes, k, bins, windows, window_bp, permutations, bounds, signature,
             row = windows[window]
             for i in range(max(0, k - 1 - into), here.size):  # no k-mer crosses a border
                 row[here[i] >> window_drop] = min(row[here[i] >> window_drop], here[i])
-        if signature.size:
-            _permute(few[: _below(here, bounds[0], few, at)], permutations, signature)
-        if bounds[1]:
-            n = _below(here, bounds[1], few, at)
-            for i in range(found, min(found + n, hashes.size)):
-                hashes[i], places[i] = few[i - found], start + at[i - found] - k + 1
-            found += n
+        if top:
+            n = _below(here, top, few, at)
+            for i in range(n if bounds[1] else 0):
+                if few[i] <= bounds[1]:
+                    if found < hashes.size:
+                        hashes[found], places[found] = few[i], start + at[i] - k + 1
+                    found += 1
+            n = _below(few[:n], bounds[0], few, at) if bounds[0] < top else n
+            _permute(few[:n], permutations, signature)
         start += here.size
     return found
 
@@ -305,7 +307,8 @@ def survey(
     row = np.full(bins, EMPTY)
     windows = np.full((max(1, -(-codes.size // window_bp)) if window_bins else 0, window_bins or 2), EMPTY)
     signature, factors_and_terms = np.full(permutations, EMPTY), _permutations(permutations, seed)
-    bounds = np.array([_bound(signature_scaled), _bound(scaled) if scaled else 0], dtype=np.uint64)
+    asked = signature_scaled if permutations else 0, scaled
+    bounds = np.array([_bound(one) if one else 0 for one in asked], dtype=np.uint64)
     room = 64 + int(1.5 * codes.size / scaled) if scaled else 0
     codes = np.ascontiguousarray(codes)
     while True:

@@ -189,10 +189,9 @@ def _read(
     reading.sketch = found.bins if reading.sketch is None else np.minimum(reading.sketch, found.bins)
     out.add("windows", densify(found.windows))
     out.add("hashes", hashes)
-    bases = codes.copy()
-    mark_runs(bases, record.soft_mask, REPEAT_BIT)
-    mark_runs(bases, low, _LOW_BIT)
-    out.bases.write(bases)
+    mark_runs(codes, record.soft_mask, REPEAT_BIT)  # in place: nobody reads them any more
+    mark_runs(codes, low, _LOW_BIT)
+    out.bases.write(codes)
 
 
 def _windows_of_pieces(
