@@ -23,8 +23,11 @@ from datasketch import MinHash
 
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.curate import curate
+from plantgfm.curation.digests import strand_digests
 from plantgfm.curation.dust import low_complexity_runs
 from plantgfm.curation.facts import measure
+from plantgfm.curation.repeats import mark_frequent
+from plantgfm.curation.vectors import index_vectors, screen_vectors
 from plantgfm.formats.fasta import read_fasta, write_fasta
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.formats.streams import blocks
@@ -68,7 +71,7 @@ def run() -> list[dict[str, object]]:
         store = iter(range(rounds + 1))
         work = {**parts, "all": lambda: _curate(assemblies, Path(folder) / str(next(store)))}
         seconds = _seconds(work, rounds)
-        again = min(_timed(lambda: _curate(assemblies, Path(folder) / "0")) for _ in range(_ROUNDS))
+        again = min(_timed(lambda: _curate(assemblies, Path(folder) / "0"), wall=True) for _ in range(_ROUNDS))
     speed = {name: total_bp / each.min() / 1e6 for name, each in seconds.items()}
     unmasked = (seconds["all"] - seconds["low complexity"]).min()
     mean = total_bp / seconds["all"].mean() / 1e6
@@ -79,7 +82,7 @@ def run() -> list[dict[str, object]]:
         _row("curation: five stages", speed["all"], "Mbp/s", BAR_STAGES_MASKED_MBP),
         _row(f"curation: five stages, mean of {rounds * total_bp / 1e6:,.0f} Mbp", mean, "Mbp/s"),
         _row("curation: 128 permutations / datasketch's update_batch", _of_datasketch(records), "x", BAR_OF_DATASKETCH),
-        _row("curation: the same again, at most", again, "s", BAR_RERUN_SECONDS),
+        _row("curation: the same again, by the clock, at most", again, "s", BAR_RERUN_SECONDS),
     ]
 
 
@@ -199,9 +202,12 @@ def _parts(
         "window_bp": duplicates.window_bp,
         "permutations": duplicates.permutations,
         "seed": duplicates.seed,
+        "signature_scaled": duplicates.signature_scaled,
         "scaled": config.contamination.scaled,
     }
     dust = {"window_bp": repeats.dust_window, "threshold": repeats.dust_threshold}
+
+    vectors = index_vectors([], config.contamination.vector_seed_k)
 
     def to_sketch(record: Record) -> None:
         measure(record.name, record.description, record.codes, {})
@@ -210,10 +216,19 @@ def _parts(
     return {
         "inflate": lambda: [len(block) for one in assemblies for block in blocks(one.fasta)],
         "read": lambda: [record.length_bp for one in assemblies for record in read_fasta(one.fasta)],
+        "gaps and N": lambda: [measure(record.name, "", record.codes, {}) for record in records],
+        "vectors": lambda: [screen_vectors(record.codes, vectors, config.contamination) for record in records],
+        "digests of both strands": lambda: [strand_digests(record.codes) for record in records],
+        "frequent k-mers": lambda: [_frequent([record.codes], config) for record in records],
         "every sketch, fused": lambda: [survey(record.codes, k=k, **sizes) for record in records],
         "low complexity": lambda: [low_complexity_runs(record.codes, **dust) for record in records],
         "file to sketch": lambda: [to_sketch(record) for one in assemblies for record in read_fasta(one.fasta)],
     }
+
+
+def _frequent(codes: list[np.ndarray], config: CurationConfig) -> None:
+    for _ in mark_frequent(lambda: (one.copy() for one in codes), sum(one.size for one in codes), config.repeats):
+        pass
 
 
 def _seconds(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -225,10 +240,11 @@ def _seconds(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, np
     return {name: each[1:] for name, each in found.items()}
 
 
-def _timed(do: Callable[[], object]) -> float:
-    began = time.process_time()
+def _timed(do: Callable[[], object], *, wall: bool = False) -> float:
+    clock = time.perf_counter if wall else time.process_time
+    began = clock()
     do()
-    return time.process_time() - began
+    return clock() - began
 
 
 def _of_datasketch(records: list[Record]) -> float:
