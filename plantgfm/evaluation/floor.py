@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from plantgfm.evaluation import markov_kernels as kernels
 from plantgfm.evaluation.bootstrap import Estimate
 from plantgfm.evaluation.held_out import HeldOut
-from plantgfm.evaluation.markov import Direction, fit_chain, token_nats
+from plantgfm.evaluation.markov import Direction, count_both_strands, fit_chain, token_nats
 from plantgfm.evaluation.positions import take
 from plantgfm.evaluation.unigram import pieces_of
 from plantgfm.schema import Split
@@ -39,6 +39,14 @@ def floor_nats(corpus, vocabulary: Vocabulary, held_out: HeldOut, *, order: int)
             some = take(held_out.positions, mine)
             out[mine] = token_nats(chain, some, vocabulary, order=order, direction=Direction.TWO_SIDED)
     return out
+
+
+def source_chain(corpus, species: int, *, order: int) -> Float64[np.ndarray, "contexts 4"]:
+    """Transitions of the chain that a species of the null world was drawn from, counted on both training strands."""
+    counts = count_both_strands(pieces_of(corpus, Split.TRAIN, species), order)
+    chain = fit_chain(counts, strengths=[], tuning=np.zeros(0, np.int64), fallback=(1.0,) * (order + 1))
+    table = chain.probabilities(order).astype(np.float64)
+    return table / table.sum(axis=1, keepdims=True)
 
 
 def floor_violation(estimate: Estimate, entropy_bits: float) -> float:

@@ -49,6 +49,14 @@ def histogram_nats(
     return out
 
 
+def unigram_nats(held_out: HeldOut, frequencies: Float64[np.ndarray, "S V"]) -> Float64[np.ndarray, "B"]:
+    """Cross-entropy of downstream tokens against the token frequencies of their species, nats a token."""
+    batch = held_out.batch
+    # An empty histogram shrunk to the unigram is the unigram.
+    nothing = np.zeros_like(batch.tokens)
+    return histogram_nats(nothing, batch.next_tokens, frequencies[held_out.pairs.species], mass=1.0)
+
+
 def fit_histogram_mass(held_out: HeldOut, unigram: Unigram, *, grid: list[float]) -> float:
     """The weight of the unigram, in tokens, under which the downstream windows of a split are most likely."""
     prior = unigram.species[held_out.pairs.species]
@@ -60,10 +68,8 @@ def fit_histogram_mass(held_out: HeldOut, unigram: Unigram, *, grid: list[float]
 def next_baselines(held_out: HeldOut, unigram: Unigram, *, histogram_mass: float) -> NextScores:
     """Both baselines on the downstream windows."""
     prior, batch = unigram.species[held_out.pairs.species], held_out.batch
-    nothing = np.full_like(batch.tokens, 0)
     return NextScores(
-        # An empty histogram shrunk to the unigram is the unigram.
-        unigram=histogram_nats(nothing, batch.next_tokens, prior, mass=1.0),
+        unigram=unigram_nats(held_out, unigram.species),
         histogram=histogram_nats(batch.tokens, batch.next_tokens, prior, mass=histogram_mass),
         tokens=(batch.next_tokens >= FIRST_BASE).sum(axis=1).astype(np.float64),
         histogram_mass=histogram_mass,

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 
 from plantgfm.schema import Split
 from plantgfm.sequence import reverse_complement
-from plantgfm.tokenization.encode import encode
+from plantgfm.tokenization.encode import encode, windows
 from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
+
+_WINDOWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,21 +83,73 @@ def likeliest_mass(
     return float(grid[int(np.argmax(likelihood))])
 
 
-def windows_of(pieces: Iterable[np.ndarray], window_bp: int) -> list[np.ndarray]:
-    """Pieces cut into neighbouring windows of this width, as a model is given them; a shorter piece stays whole.
+def count_windows(
+    corpus,
+    split: Split,
+    vocabulary: Vocabulary,
+    *,
+    window_bp: int,
+    both_strands: bool = True,
+    most_bp: int | None = None,
+) -> Int64[np.ndarray, "S V"]:
+    """How often each species' neighbouring windows of a split hold each id with known bases.
 
-    A window ends where no k-mer fits, in single bases, about two of 256 tokens. Counted over whole regions those are
-    5 to 20 times too rare.
+    A window ends where no k-mer fits, in single bases, about two of 255 tokens; in whole regions those are 5 to 20
+    times as rare.
+
+    Args:
+        corpus: with its splits.
+        split: whose regions to cut into windows; what is left over at their ends is not counted.
+        vocabulary: of the tokens.
+        window_bp: width of the windows; tokens beyond one for every 6 bp are cut, as in a batch.
+        both_strands: whether each window is read on both strands.
+        most_bp: of each species, windows spread evenly over the split; None for all.
     """
-    return [
-        piece[start : start + window_bp]
-        for piece in pieces
-        for start in range(0, max(1, len(piece) - window_bp + 1), window_bp)
-    ]
+    regions = corpus.regions
+    counts = np.zeros((len(corpus.species), vocabulary.size), dtype=np.int64)
+    for species in range(len(corpus.species)):
+        mine = (regions.split == int(split)) & (regions.species == species)
+        starts = _window_starts(regions.offset[mine], regions.length_bp[mine], window_bp)
+        if most_bp is not None:
+            starts = starts[:: max(1, -(-starts.size * window_bp // most_bp))]
+        counts[species] = count_at(vocabulary, corpus.bases, starts, window_bp=window_bp, both_strands=both_strands)
+    return counts
+
+
+def count_at(
+    vocabulary: Vocabulary,
+    bases: UInt8[np.ndarray, "P"],
+    starts: Int64[np.ndarray, "B"],
+    *,
+    window_bp: int,
+    both_strands: bool = True,
+) -> Int64[np.ndarray, "V"]:
+    """How often windows that begin at these bases hold each id with known bases."""
+    counts = np.zeros(vocabulary.size, dtype=np.int64)
+    layout = {"width_bp": window_bp, "max_tokens": window_bp // 6 + 1}
+    for first in range(0, starts.size, _WINDOWS_AT_ONCE):
+        rows = starts[first : first + _WINDOWS_AT_ONCE]
+        for reverse in (False, True)[: 2 if both_strands else 1]:
+            tokens = windows(vocabulary, bases, starts=rows, reverse=np.full(rows.size, reverse), **layout)[0]
+            counts += np.bincount(tokens.ravel(), minlength=vocabulary.size)
+    counts[:FIRST_BASE] = 0
+    return counts
+
+
+def _window_starts(offset: np.ndarray, length_bp: np.ndarray, window_bp: int) -> np.ndarray:
+    """Leftmost bases of the whole windows that regions hold side by side."""
+    held = length_bp // window_bp
+    first = np.repeat(offset - window_bp * (np.cumsum(held) - held), held)
+    return first + window_bp * np.arange(held.sum())
 
 
 def fit_unigram(
-    corpus, vocabulary: Vocabulary, *, shrinkages: Sequence[float], window_bp: int | None = None
+    corpus,
+    vocabulary: Vocabulary,
+    *,
+    shrinkages: Sequence[float],
+    window_bp: int | None = None,
+    most_bp: int | None = None,
 ) -> Unigram:
     """Fit on the training split, on both strands; the shrinkage is chosen on the validation split.
 
@@ -106,12 +160,14 @@ def fit_unigram(
         vocabulary: of the tokens.
         shrinkages: tokens that the pooled frequencies may be worth.
         window_bp: count windows of this width, where whole windows will be scored; None counts whole regions.
+        most_bp: of each species that are counted in windows; None for all.
     """
 
     def count(split: Split, *, both_strands: bool) -> Int64[np.ndarray, "S V"]:
-        pieces = [pieces_of(corpus, split, species) for species in range(len(corpus.species))]
         if window_bp is not None:
-            pieces = [windows_of(each, window_bp) for each in pieces]
+            layout = {"window_bp": window_bp, "both_strands": both_strands, "most_bp": most_bp}
+            return count_windows(corpus, split, vocabulary, **layout)
+        pieces = (pieces_of(corpus, split, species) for species in range(len(corpus.species)))
         return np.stack([count_tokens(each, vocabulary, both_strands=both_strands) for each in pieces])
 
     counts = count(Split.TRAIN, both_strands=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.evaluation.held_out import Scorer, prepare
 from plantgfm.evaluation.masked import LN2
-from plantgfm.evaluation.next_region import histogram_nats
+from plantgfm.evaluation.next_region import unigram_nats
 from plantgfm.evaluation.unigram import fit_unigram
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.sampling.config import SamplerConfig
@@ -49,11 +47,9 @@ class ValidationEvaluator:
             seed=config.seed,
         )
         self._scorer = Scorer(network, batch_windows=config.batch_windows)
-        batch, species = self._held_out.batch, self._held_out.pairs.species
         unigram = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages, window_bp=sampler.window_bp)
-        prior = unigram.species[species]
-        self._unigram_nats = histogram_nats(np.zeros_like(batch.tokens), batch.next_tokens, prior, mass=1.0)
-        self._counts = (batch.next_tokens >= FIRST_BASE).any(axis=1)
+        self._unigram_nats = unigram_nats(self._held_out, unigram.species)
+        self._counts = (self._held_out.batch.next_tokens >= FIRST_BASE).any(axis=1)
 
     @property
     def pairs(self) -> EvaluationPairs:

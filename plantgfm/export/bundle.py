@@ -26,7 +26,7 @@ from plantgfm.model.build import Network, build
 from plantgfm.model.config import ModelConfig
 from plantgfm.tokenization.vocabulary import Vocabulary
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _PARTS = ("model.safetensors", "model.json", "vocabulary.json", "lineage.json", "README.md")
 
 

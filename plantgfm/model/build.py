@@ -41,14 +41,36 @@ class Network:
         """Vocabulary size padded to a multiple of 64."""
         return -(-self.vocabulary_size // ROW_MULTIPLE) * ROW_MULTIPLE
 
-    def init(self, key: Array, *, log_unigram: Float[Any, " vocabulary"] | None = None) -> Params:
-        """Fresh parameters; both output biases start at the log unigram where one is given."""
+    def init(
+        self,
+        key: Array,
+        *,
+        log_unigram: Float[Any, " vocabulary"] | None = None,
+        log_profiles: Float[Any, "profiles vocabulary"] | None = None,
+    ) -> Params:
+        """Fresh parameters.
+
+        Args:
+            key: of the random numbers.
+            log_unigram: log frequencies of the tokens, where both heads start; without them tokens are equally likely.
+            log_profiles: log frequencies of each profile of the next-region head; without them the unigram.
+
+        Raises:
+            ValueError: for another number of profiles than the model has.
+        """
         module_key, kmer_key = jax.random.split(key)
         module = Encoder(self.config, self.rows, rngs=nnx.Rngs(params=module_key))
         params = nnx.to_pure_dict(nnx.state(module, nnx.Param))
         if log_unigram is not None:
             bias = jnp.zeros(self.rows, jnp.float32).at[: self.vocabulary_size].set(jnp.asarray(log_unigram))
-            params["masked_head"]["bias"] = params["next_region"]["bias"] = bias
+            params["masked_head"]["bias"] = bias
+        n_profiles, profiles = self.config.n_profiles, log_unigram if log_profiles is None else log_profiles
+        if profiles is not None:
+            profiles = jnp.asarray(profiles).reshape(-1, self.vocabulary_size)
+            if len(profiles) not in (1, n_profiles):
+                raise ValueError(f"model.profiles is {n_profiles}, {len(profiles)} are given: set it to 0 or to that")
+            table = jnp.full((n_profiles, self.rows), NEVER, jnp.float32)
+            params["next_region"]["profiles"] = table.at[:, : self.vocabulary_size].set(profiles)
         if self.features is not None:
             params = embedding.factorise(params, self.features, config=self.config, key=kmer_key)
         return params
@@ -106,7 +128,8 @@ class Network:
         summary = jnp.concatenate([composition, self.pool(states[-1], tokens)], axis=-1)
         state = head(summary, distance_bp)
         odds = head.copied(state, histogram, distance_bp)
-        decoded = jax.nn.log_softmax(self._decode(module, state, head.bias[...]), axis=-1)
+        logits = self._decode(module, state, head.bias[...]) + head.profile(state, histogram, distance_bp)
+        decoded = jax.nn.log_softmax(logits, axis=-1)
         share = histogram / jnp.maximum(jnp.sum(histogram, axis=1, keepdims=True), 1.0)
         copied = jnp.where(share > 0, jnp.log(jnp.where(share > 0, share, 1.0)), NEVER)
         return jnp.logaddexp(jax.nn.log_sigmoid(-odds) + decoded, jax.nn.log_sigmoid(odds) + copied)

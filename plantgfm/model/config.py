@@ -61,6 +61,7 @@ class ModelConfig:
     causal: bool = False
     kmer_features: bool = True  # factorise the embedding over k-mer features when the builder is given them
     kmer_share: float = 0.5  # share of the embedding's initial variance that comes from the features
+    profiles: int = 0  # compositions that the next region is told from; 0: one for each species of the corpus
     init_std: float = 0.02
     compute_type: ComputeType = ComputeType.FLOAT32
     attention: AttentionKind = AttentionKind.AUTO
@@ -75,8 +76,15 @@ class ModelConfig:
             )
         if self.local_attention < 0 or self.local_attention % 2:
             raise ValueError(f"model.local_attention is {self.local_attention}, needs 0 or a positive even number")
+        if self.profiles < 0:
+            raise ValueError(f"model.profiles is {self.profiles}, needs 0 (one for each species) or more")
         if not 0.0 <= self.kmer_share <= 1.0:
             raise ValueError(f"model.kmer_share is {self.kmer_share}, needs a value from 0 to 1")
+
+    @property
+    def n_profiles(self) -> int:
+        """Compositions that the next-region head mixes, 1 where no corpus has given their number."""
+        return max(1, self.profiles)
 
     @property
     def head_width(self) -> int:

@@ -38,7 +38,10 @@ HEAD_SCALE = 0.1
 COPIED_SHARE = 0.018
 """First share of a next-region prediction that is the upstream window's histogram, where no token comes twice."""
 
-HEADS_VERSION = 2
+TRUST = 0.15
+"""First weight of a token as evidence for a profile; independent draws would weigh 1, tokens of a window are none."""
+
+HEADS_VERSION = 3
 """Raised when the parameters of a head change; part of a run's identity, so that no checkpoint of others goes on."""
 
 NEVER = -1e9
@@ -159,12 +162,15 @@ class MaskedHead(nnx.Module):
 
 
 class NextRegionHead(nnx.Module):
-    """What a window says of the one downstream: a state for the tied decoder, and how much to copy from the window.
+    """What a window says of the one downstream: whose it is, how it differs from that, and how much to copy from it.
 
-    Dense, GELU and norm over two summaries of the window (its embedded tokens, which keep their composition, and its
-    final states) and the distance. The prediction is a mixture of the decoder's distribution and of the window's own
-    histogram, the pointer-generator of See et al. 2017 (arXiv:1704.04368); the share that is copied depends on how
-    repetitive the window is and on the distance, and starts at `COPIED_SHARE` of an ordinary one.
+    A state is a dense layer, GELU and norm over two summaries of the window (its embedded tokens, which keep their
+    composition, and its final states) and the distance. The prediction is a mixture of two distributions, the
+    pointer-generator of See et al. 2017 (arXiv:1704.04368): the window's own histogram, whose share depends on how
+    repetitive the window is and on the distance and starts at `COPIED_SHARE`, and the decoder's. The decoder's logits
+    are those of a mixture of fixed profiles (the token frequencies of each species, as counted before training), to
+    which the tied decoder adds what the state says. A profile weighs by how well the window's tokens fit it, as in
+    naive Bayes, each at a power of `TRUST`, and by the state.
     """
 
     def __init__(self, config: ModelConfig, rows: int, *, rngs: nnx.Rngs):
@@ -172,6 +178,9 @@ class NextRegionHead(nnx.Module):
         self.dense = Linear(inputs, config.d_model, std=config.init_std, rngs=rngs)
         self.norm = Norm(config.d_model, config.norm_eps, scale=HEAD_SCALE)
         self.bias = nnx.Param(jnp.zeros((rows,), jnp.float32))
+        self.profiles = nnx.Param(jnp.zeros((config.n_profiles, rows), jnp.float32))
+        self.profile_scale = nnx.Param(jnp.zeros((config.d_model + 2 * N_FREQUENCIES, config.n_profiles), jnp.float32))
+        self.trust_scale = nnx.Param(jnp.full((1,), TRUST, jnp.float32))
         self.copy_scale = nnx.Param(jnp.zeros((config.d_model + 2 + 2 * N_FREQUENCIES,), jnp.float32))
         self.copy_bias = nnx.Param(jnp.full((1,), math.log(COPIED_SHARE / (1.0 - COPIED_SHARE)), jnp.float32))
 
@@ -179,6 +188,22 @@ class NextRegionHead(nnx.Module):
         """What the decoder multiplies with the token vectors; the distance enters by waves over its logarithm."""
         waves = distance_features(distance_bp).astype(summary.dtype)
         return self.norm(jax.nn.gelu(self.dense(jnp.concatenate([summary, waves], axis=-1)), approximate=False))
+
+    def profile(
+        self, state: Float[Array, "B D"], histogram: Float32[Array, "B V"], distance_bp: Int32[Array, " B"]
+    ) -> Float32[Array, "B V"]:
+        """Log probabilities of the mixture of profiles.
+
+        The profiles get no gradient: thousands of small steps on rare tokens cost more than counting them well once.
+        """
+        log_profiles = jax.nn.log_softmax(jax.lax.stop_gradient(self.profiles[...]), axis=1)
+        fit = jnp.einsum("bv,kv->bk", histogram, log_profiles) * self.trust_scale[...].reshape(1, 1)
+        wide = state.astype(jnp.float32) / HEAD_SCALE
+        said = jnp.concatenate([wide, distance_features(distance_bp)], axis=1) @ self.profile_scale[...]
+        weights = jax.nn.log_softmax(fit + said, axis=1)
+        highest = jnp.max(log_profiles, axis=0)
+        shares = jnp.exp(weights) @ jnp.exp(log_profiles - highest[None, :])
+        return jnp.log(shares) + highest[None, :]
 
     def copied(
         self, state: Float[Array, "B D"], histogram: Float32[Array, "B V"], distance_bp: Int32[Array, " B"]

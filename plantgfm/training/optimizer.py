@@ -14,7 +14,7 @@ from optax.contrib import MuonDimensionNumbers
 
 from plantgfm.training.config import OptimizerConfig, OptimizerKind, Schedule
 
-NOT_DECAYED = ("norm", "bias", "scale")
+NOT_DECAYED = ("norm", "bias", "scale", "profile")
 EMBEDDINGS = ("embed", "kmer")
 
 LearningRate = Callable[[jax.Array | int], jax.Array]
@@ -88,8 +88,8 @@ def _is_axes(leaf: Any) -> bool:
 def muon_matrices(params: Any) -> Any:
     """A tree like `params`: the axes of each matrix that Muon updates, None for what AdamW keeps.
 
-    Embeddings, the k-mer projection, norms and biases stay with AdamW. Axes count from the end, so that stacked
-    matrices are turned one by one.
+    Embeddings, the k-mer projection, norms, biases and profiles stay with AdamW. Axes count from the end, so that
+    stacked matrices are turned one by one.
     """
 
     def axes(path: tuple, leaf: jax.Array) -> MuonDimensionNumbers | None:
@@ -143,8 +143,8 @@ def _cosine(n: jax.Array, steps: int, floor: float) -> jax.Array:
 def decay_mask(params: Any, *, decay_embeddings: bool) -> Any:
     """A tree like `params`, True where weight decay applies.
 
-    Norm weights and biases never decay; neither do vectors and scalars. Names decide, since parameters of scanned
-    layers are stacked and their rank says nothing.
+    Norm weights, biases and counted profiles never decay; neither do vectors and scalars. Names decide, since
+    parameters of scanned layers are stacked and their rank says nothing.
     """
     spared = NOT_DECAYED if decay_embeddings else NOT_DECAYED + EMBEDDINGS
 

@@ -13,13 +13,11 @@ from plantgfm.corpus.read import Corpus, open_corpus
 from plantgfm.export.bundle import write_bundle
 from plantgfm.identity import fingerprint, restore
 from plantgfm.model.build import Network
-from plantgfm.sampling.batches import Batches
-from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.checkpoint import restore_params
 from plantgfm.training.run_folder import read_json
 from plantgfm.wiring.data import STORE
-from plantgfm.wiring.training import SETTINGS_FILE, VOCABULARY_FILE, build_network, log_unigram
+from plantgfm.wiring.training import SETTINGS_FILE, VOCABULARY_FILE, build_network, starting_point
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,8 @@ def params_of(run: Run, *, step: int | str | None = None) -> tuple[Any, dict[str
         ValueError: when there is no such checkpoint.
     """
     if step == 0:
-        batches = Batches(
-            build_plan(run.corpus(), run.config.sampler),
-            run.corpus(),
-            vocabulary=run.vocabulary,
-            config=run.config.sampler,
-        )
-        unigram = log_unigram(batches, run.vocabulary)
-        return run.network.init(jax.random.key(run.config.run.seed), log_unigram=unigram), {"step": 0, "metrics": {}}
+        start = starting_point(run.config, run.corpus(), run.vocabulary)
+        return run.network.init(jax.random.key(run.config.run.seed), **start), {"step": 0, "metrics": {}}
     restored = restore_params(run.path, step=step)
     identity = fingerprint(restored.identity)
     return restored.params, {"step": restored.step, "metrics": restored.metrics, "identity": identity}

@@ -62,6 +62,8 @@ def headline_table(result: EvaluationResult) -> Table:
     if "floor_bits_per_base" in result.summary:
         floor = [result.summary[f"floor_bits_per_base{part}"] for part in ("", "_low", "_high")]
         rows.insert(1, ("masked bits per base", "floor of the generator", *floor))
+        gain = [result.summary[f"next_region_gain_over_generator{part}"] for part in ("", "_low", "_high")]
+        rows.append(("next region gain nats per token", "frequencies of the generator", *gain))
     formats = dict.fromkeys(("value", "low", "high"), ".4f")
     note = (
         f"{result.summary['test_windows']:.0f} windows in {result.summary['test_regions']:.0f} regions, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from plantgfm.config import Config, MeshConfig
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.curate import Curation
+from plantgfm.evaluation.unigram import fit_unigram
 from plantgfm.evaluation.watch import ValidationEvaluator
 from plantgfm.formats.paths import user_path
 from plantgfm.identity import plain
@@ -26,7 +27,7 @@ from plantgfm.partition import make_mesh, state_shardings
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.features import N_FEATURES, kmer_features
-from plantgfm.tokenization.vocabulary import N_SPECIAL, Vocabulary
+from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
@@ -37,7 +38,8 @@ from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
 LEDGER_FOLDER = "ledger"
-_UNIGRAM_STEPS = 32
+_COUNTED_BP = 24_000_000
+_RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
 _SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
 
 
@@ -77,13 +79,36 @@ def build_network(config: Config, vocabulary: Vocabulary) -> Network:
     return build(config.model, vocabulary.size, features=features)
 
 
-def log_unigram(batches: Batches, vocabulary: Vocabulary) -> Float32[np.ndarray, "V"]:
-    """Log frequencies of tokens in the first steps of the plan, half a count added to each."""
-    counts = np.full(vocabulary.size, 0.5)
-    for step in range(_UNIGRAM_STEPS):
-        counts += np.bincount(batches.batch(step).tokens.ravel(), minlength=vocabulary.size)
-    counts[:N_SPECIAL] = 0.5
-    return np.log(counts / counts.sum()).astype(np.float32)
+def with_profiles(config: Config, corpus: Corpus) -> Config:
+    """The configuration with a profile of the next-region head for each species, where none is set."""
+    if config.model.profiles:
+        return config
+    return replace(config, model=replace(config.model, profiles=len(corpus.species)))
+
+
+def starting_point(config: Config, corpus: Corpus, vocabulary: Vocabulary) -> dict[str, Float32[np.ndarray, "..."]]:
+    """Log frequencies of the tokens that a network starts from, as arguments of its `init`.
+
+    Windows of the training split are counted, at most 24 Mb of each species.
+
+    Returns:
+        `log_unigram` [V], and `log_profiles` [K, V] of each species, shrunk to the unigram, or of all (K = 1).
+
+    Raises:
+        ValueError: for a number of profiles that is neither 1 nor that of the species.
+    """
+    n_profiles, n_species = config.model.n_profiles, len(corpus.species)
+    if n_profiles not in (1, n_species):
+        raise ValueError(
+            f"model.profiles={n_profiles}, but the corpus has {n_species} species: 0 takes one profile for each, 1 one "
+            "for all"
+        )
+    counting = {"window_bp": config.sampler.window_bp, "most_bp": _COUNTED_BP}
+    unigram = fit_unigram(corpus, vocabulary, shrinkages=config.evaluation.shrinkages, **counting)
+    log_unigram, log_species = (
+        np.log(np.maximum(frequencies, _RAREST)).astype(np.float32) for frequencies in (unigram.pooled, unigram.species)
+    )
+    return {"log_unigram": log_unigram, "log_profiles": log_species if n_profiles > 1 else log_unigram[None]}
 
 
 def run_training(
@@ -109,15 +134,14 @@ def run_training(
     write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
     vocabulary = prepare_vocabulary(config, corpus)
     write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")
+    config = with_profiles(config, corpus)
     network = build_network(config, vocabulary)
     plan = build_plan(corpus, config.sampler)
     batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler)
-    unigram = log_unigram(batches, vocabulary)
     n_species = len(corpus.species)
+    init = partial(network.init, **starting_point(config, corpus, vocabulary))
     run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
-    make_state = partial(
-        state_init, lambda key: network.init(key, log_unigram=unigram), optimizer, seed=config.run.seed
-    )
+    make_state = partial(state_init, init, optimizer, seed=config.run.seed)
     state_sharding, batch_sharding = placement(config.mesh, make_state())
     open_run(run_dir, identity, accept=config.run.accept)
     leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from plantgfm.evaluation.next_region import histogram_nats
-from plantgfm.evaluation.unigram import count_tokens, fit_unigram, likeliest_mass, pieces_of, shrink, windows_of
+from plantgfm.evaluation.unigram import (
+    count_tokens,
+    count_windows,
+    fit_unigram,
+    likeliest_mass,
+    pieces_of,
+    shrink,
+)
 from plantgfm.schema import Split
 from plantgfm.sequence import encode as bases_of
+from plantgfm.sequence import reverse_complement
+from plantgfm.tokenization.encode import encode
 from plantgfm.tokenization.vocabulary import FIRST_BASE, FIRST_SIX, Vocabulary, kmer_code
 
 PLAIN = Vocabulary(np.zeros(0, np.uint16))
@@ -37,25 +46,43 @@ def test_the_likeliest_mass_trusts_counts_that_hold_and_distrusts_noise():
 
 
 def test_the_unigram_is_the_smoothed_share_of_training_tokens(corpus, vocabulary):
-    unigram = fit_unigram(corpus, vocabulary, window_bp=100, shrinkages=[64.0])
-    counts = count_tokens(windows_of(pieces_of(corpus, Split.TRAIN), 100), vocabulary)
+    unigram = fit_unigram(corpus, vocabulary, shrinkages=[64.0])
+    counts = count_tokens(pieces_of(corpus, Split.TRAIN), vocabulary)
     pooled = (counts[FIRST_BASE:] + 1) / (counts.sum() + vocabulary.size - FIRST_BASE)
     np.testing.assert_allclose(unigram.pooled[FIRST_BASE:], pooled)
-    own = count_tokens(windows_of(pieces_of(corpus, Split.TRAIN, 1), 100), vocabulary)
+    own = count_tokens(pieces_of(corpus, Split.TRAIN, 1), vocabulary)
     np.testing.assert_allclose(unigram.species[1], (own + 64 * unigram.pooled) / (own.sum() + 64))
     np.testing.assert_allclose(unigram.species.sum(axis=1), 1.0)
     assert unigram.species.shape == (3, vocabulary.size)
     assert np.isneginf(unigram.log_pooled[:FIRST_BASE]).all() and np.isneginf(unigram.log_species[:, 0]).all()
 
 
-def test_single_bases_are_as_common_as_at_the_ends_of_windows():
-    # 22 bp a window: three 6-mers and four single bases; in the whole piece, 220 bp, four in all.
-    piece = np.random.default_rng(0).integers(0, 4, 229).astype(np.uint8)
-    windows = windows_of([piece, piece[:9]], 22)
-    assert [len(window) for window in windows] == [22] * 10 + [9]
-    counts = count_tokens(windows[:10], PLAIN, both_strands=False)
-    assert counts[FIRST_BASE:FIRST_SIX].sum() == 40 and counts[FIRST_SIX:].sum() == 30
-    assert count_tokens([piece[:220]], PLAIN, both_strands=False)[FIRST_BASE:FIRST_SIX].sum() == 4
+def test_windows_are_counted_as_a_model_is_given_them(corpus, vocabulary, monkeypatch):
+    """With the single bases at their ends, as far as 17 tokens hold a window of 102 bp."""
+    monkeypatch.setattr("plantgfm.evaluation.unigram._WINDOWS_AT_ONCE", 7)
+    for both_strands in (True, False):
+        found = count_windows(corpus, Split.VALIDATION, vocabulary, window_bp=102, both_strands=both_strands)
+        for species in range(3):
+            expected = np.zeros(vocabulary.size, np.int64)
+            for piece in pieces_of(corpus, Split.VALIDATION, species):
+                for start in range(0, len(piece) - 101, 102):
+                    window = np.ascontiguousarray(piece[start : start + 102])
+                    for strand in (window, reverse_complement(window))[: 1 + both_strands]:
+                        expected += np.bincount(encode(vocabulary, strand)[:17], minlength=vocabulary.size)
+            np.testing.assert_array_equal(found[species], expected)
+    whole = fit_unigram(corpus, vocabulary, shrinkages=[64.0])
+    cut = fit_unigram(corpus, vocabulary, shrinkages=[64.0], window_bp=102)
+    single = slice(FIRST_BASE, FIRST_SIX)
+    assert cut.pooled[single].sum() > 3 * whole.pooled[single].sum()
+
+
+def test_a_limit_spreads_the_windows_that_are_counted(corpus, vocabulary):
+    every = count_windows(corpus, Split.TRAIN, vocabulary, window_bp=102, both_strands=False)
+    some = count_windows(corpus, Split.TRAIN, vocabulary, window_bp=102, both_strands=False, most_bp=10_000)
+    share = some.sum(axis=1) / every.sum(axis=1)
+    bases = (corpus.regions.split == int(Split.TRAIN)).astype(int) * corpus.regions.length_bp
+    for species in range(3):
+        assert 0.5 < share[species] * bases[corpus.regions.species == species].sum() / 10_000 <= 1.05
 
 
 def test_pieces_of_a_split_are_disjoint_and_cover_its_regions(corpus):

@@ -113,6 +113,31 @@ def test_the_next_region_is_a_mixture_of_the_decoder_and_the_histogram_of_the_wi
     np.testing.assert_allclose(copied[1], decoded[1], atol=1e-7)
 
 
+def test_the_profile_that_fits_the_window_says_what_comes_next():
+    net = network(profiles=2)
+    tokens = some_tokens()
+    frequencies = np.full((2, V), 1e-3)
+    frequencies[0, np.unique(tokens[0][tokens[0] >= 5])] = 1.0
+    frequencies[1, 5:15] = 1.0
+    frequencies /= frequencies.sum(axis=1, keepdims=True)
+    params = net.init(jax.random.key(0), log_profiles=np.log(frequencies).astype(np.float32))
+    still = {"copy_bias": jnp.array([-40.0]), "norm": {"scale": jnp.zeros(net.config.d_model)}}
+    params["next_region"] |= still  # nothing is copied, and the state says nothing
+
+    def predicted(**head) -> np.ndarray:
+        some = {**params, "next_region": {**params["next_region"], **head}}
+        logits = net.next_region_logits(some, net.states(params, tokens), tokens, jnp.array([0, 10, 10_000]))
+        return np.exp(logits[0, :V])
+
+    np.testing.assert_allclose(predicted(trust_scale=jnp.array([9.0])), frequencies[0], atol=1e-5)
+    np.testing.assert_allclose(predicted(trust_scale=jnp.array([0.0])), frequencies.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(predicted().sum(), 1.0, atol=1e-5)
+    with pytest.raises(ValueError, match="model.profiles is 2, 3 are given"):
+        net.init(jax.random.key(0), log_profiles=np.zeros((3, V), np.float32))
+    with pytest.raises(ValueError, match="model.profiles is -1"):
+        ModelConfig(profiles=-1)
+
+
 def test_padding_changes_nothing_of_the_next_region():
     net = network()
     params = net.init(jax.random.key(0))
@@ -126,8 +151,9 @@ def test_padding_changes_nothing_of_the_next_region():
 
 
 def test_gradients_of_the_next_region_are_finite_and_reach_both_summaries():
-    net = network()
-    params = net.init(jax.random.key(0))
+    net = network(profiles=2)
+    profiles = np.log(np.random.default_rng(0).dirichlet(np.ones(V), 2)).astype(np.float32)
+    params = net.init(jax.random.key(0), log_profiles=profiles)
     tokens = some_tokens().at[1, 1:].set(0)
     states = net.states(params, tokens)
 
@@ -137,6 +163,8 @@ def test_gradients_of_the_next_region_are_finite_and_reach_both_summaries():
     of_params, of_states = jax.grad(loss, argnums=(0, 1))(params, states)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((of_params, of_states)))
     assert np.any(of_params["next_region"]["copy_scale"] != 0)
+    assert np.any(of_params["next_region"]["profile_scale"] != 0) and np.any(of_params["next_region"]["trust_scale"])
+    assert not np.any(of_params["next_region"]["profiles"])  # counted once, and never moved
     assert np.any(of_states[0] != 0)
     assert np.any(of_states[-1] != 0)
 
