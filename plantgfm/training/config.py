@@ -82,6 +82,7 @@ class TrainingConfig:
     best_metric: str = ""  # "": no checkpoint is kept for being best
     best_is_lowest: bool = True
     tensorboard: bool = True
+    power_watts: float = 0.0  # of all devices, for the energy of the throughput report; 0: read where a device tells
 
     def __post_init__(self):
         counts = {
@@ -96,5 +97,7 @@ class TrainingConfig:
                 raise ValueError(f"{name} is {count}, it must be 1 or more")
         if self.evaluate_every_steps < 0:
             raise ValueError(f"evaluate_every_steps is {self.evaluate_every_steps}, it must be 0 or more")
+        if not self.power_watts >= 0:
+            raise ValueError(f"power_watts is {self.power_watts}, it must be 0 (not known) or more")
         if self.best_metric and "/" not in self.best_metric:
             raise ValueError(f"best_metric is {self.best_metric!r}, write it as evaluator/value")

@@ -27,6 +27,7 @@ from plantgfm.training.run_folder import RESULT_FILE, RunStatus, locked, open_ru
 from plantgfm.training.signals import StopRequest, stop_on_signals
 from plantgfm.training.state import TrainState, abstract_state
 from plantgfm.training.step import Metrics
+from plantgfm.training.throughput import THROUGHPUT_FILE, ThroughputReport, Work
 
 
 class NonFiniteLoss(ValueError):
@@ -72,6 +73,7 @@ def train(
     sharding: Any = None,
     accept: Sequence[str] = (),
     cut_bp: Callable[[], int] = lambda: 0,
+    work: Work | None = None,
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = say,
 ) -> Result:
@@ -89,6 +91,7 @@ def train(
         sharding: of the state, as given to `state_init` and `make_step`.
         accept: dotted names of identity keys that may differ from those of the run folder.
         cut_bp: base pairs that the batches so far have cut.
+        work: of one step, for the throughput report; None: no report.
         clock: seconds; only for speed and progress.
         write: where lines for a person go.
 
@@ -104,7 +107,7 @@ def train(
     if open_run(run_dir, identity, accept=accept) is RunStatus.DONE:
         write(f"{run_dir} is done: nothing is left to train")
         return Result(**read_json(run_dir / RESULT_FILE))
-    run = _Run(config, run_dir=run_dir, identity=identity, species=species, clock=clock, write=write)
+    run = _Run(config, run_dir=run_dir, identity=identity, species=species, work=work, clock=clock, write=write)
     run.expect_best_metric(evaluators)
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(run_dir))
@@ -137,9 +140,12 @@ def _next(source: Iterator[Batch], step: int) -> Batch:
 class _Run:
     """One call of `train`: its counters, files and clocks, so that the loop reads as a list of what happens."""
 
-    def __init__(self, config: TrainingConfig, *, run_dir: Path, identity: dict, species: Sequence[str], clock, write):
+    def __init__(
+        self, config: TrainingConfig, *, run_dir: Path, identity: dict, species, work: Work | None, clock, write
+    ):
         self._config, self._run_dir, self._identity, self._species = config, run_dir, identity, species
-        self._clock, self._write = clock, write
+        self._work, self._clock, self._write = work, clock, write
+        self._throughput: ThroughputReport | None = None
         self._pending: Metrics | None = None
         self._loss = math.nan
         self._parts: dict[str, float] = {}
@@ -186,6 +192,15 @@ class _Run:
             self._closing.callback(part.close)
         if self.step:
             self._write(f"going on from step {self.step} of {self._config.steps} in {self._run_dir}")
+        if self._work is not None:
+            self._throughput = ThroughputReport(
+                self._run_dir / THROUGHPUT_FILE,
+                work=self._work,
+                steps=self._config.steps,
+                watts=self._config.power_watts,
+                write=self._write,
+            )
+            self._throughput.begin()
 
     def close(self) -> None:
         """Let go of files and threads; what is being saved is saved first."""
@@ -264,6 +279,9 @@ class _Run:
         row = {"step": self.step, **averages, **measured, "tokens_per_second": self.result.tokens_per_second}
         for sink in self._sinks:
             sink.write(row)
+        if self._throughput is not None:
+            self.result.peak_memory_bytes = peak_memory_bytes()
+            self._throughput.update(self.result)
 
     def _measure_speed(self) -> None:
         """Tokens per second of input and compute, without the first step."""
@@ -300,6 +318,8 @@ class _Run:
         with self.timed("checkpoint"):
             self._checkpoints.wait()
         result.peak_memory_bytes = peak_memory_bytes()
+        if self._throughput is not None:
+            self._throughput.end(result)
         if self.step < self._config.steps:
             result.interrupted = stop.signal
             self._write(f"{stop.signal}: step {self.step} is saved; the same command goes on from there")

@@ -3,6 +3,7 @@
     runs/<name>/run.json        identity, its fingerprint, and the identities it had before
     runs/<name>/checkpoints/    one folder a kept step
     runs/<name>/metrics.jsonl   one line a logged step
+    runs/<name>/throughput.json how fast each call was, and what that makes for the whole
     runs/<name>/result.json     written once, at the end
 
 The same identity continues or is done; another one is refused, naming what differs.

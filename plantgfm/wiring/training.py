@@ -21,7 +21,9 @@ from plantgfm.formats.paths import user_path
 from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
 from plantgfm.model.encoder import HEADS_VERSION
+from plantgfm.model.flops import step_flops
 from plantgfm.objectives.joint import loss
+from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import batch_sharding as sharding_of_batches
 from plantgfm.partition import make_mesh, state_shardings
 from plantgfm.sampling.batches import Batches
@@ -33,6 +35,7 @@ from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
 from plantgfm.training.state import TrainState, state_init
 from plantgfm.training.step import make_step
+from plantgfm.training.throughput import Work
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 
 SETTINGS_FILE = "settings.json"
@@ -41,6 +44,7 @@ LEDGER_FOLDER = "ledger"
 _COUNTED_BP = 24_000_000
 _RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
 _SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
+_SILENT |= {"power_watts"}  # of the run's settings: those that shape no result
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,19 @@ def run_training(
         sharding=state_sharding,
         accept=config.run.accept,
         cut_bp=lambda: batches.cut_bp,
+        work=work_of(config, network),
         write=write,
     )
     return Outcome(run_dir, corpus, curation, vocabulary, network, result)
+
+
+def work_of(config: Config, network: Network) -> Work:
+    """What one optimizer step of a run computes."""
+    sampler = config.sampler
+    tokens, windows = sampler.window_tokens, sampler.batch_windows
+    slots = slot_count(tokens, config.objective.masked_fraction)
+    flops = windows * step_flops(network, tokens=tokens, slots=slots)
+    return Work(flops=flops, tokens=windows * tokens, bp=windows * sampler.window_bp)
 
 
 def placement(config: MeshConfig, init: Callable[[], TrainState]) -> tuple[Any, Any]:
