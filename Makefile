@@ -14,7 +14,7 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/.interop: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6"
+	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6" sentence-transformers==6.2.0
 	touch $@
 
 $(VENV)/.cluster: $(VENV)/.installed

@@ -40,6 +40,17 @@ def small_bundle(path, *, seed: int = 0) -> Bundle:
     return load_bundle(write_small_bundle(path, seed=seed))
 
 
+def lively_bundle(path, **layout) -> Bundle:
+    """A bundle whose parameters are large enough that states and logits differ much between tokens."""
+    vocabulary, config = small_vocabulary(), small_model(**layout)
+    network = build(config, vocabulary.size)
+    params = jax.jit(network.init)(jax.random.key(2))
+    params = jax.tree.map(lambda leaf: leaf * 8 if leaf.ndim == 2 else leaf, params)
+    params["masked_head"]["norm"]["scale"] *= 20
+    parts = {"network": network, "params": params, "model_config": config, "vocabulary": vocabulary}
+    return load_bundle(write_bundle(path, lineage={"step": 1}, **parts))
+
+
 def random_codes(n: int, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 4, n).astype(np.uint8)
 

@@ -8,7 +8,7 @@ import click
 
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
-from plantgfm.cli.model import embed, evaluate, export
+from plantgfm.cli.model import embed, evaluate, export, import_
 from plantgfm.cli.records import compare_corpora, explain
 from plantgfm.cli.results import report, retrieve
 
@@ -37,6 +37,7 @@ for command in (
     vocabulary,
     evaluate,
     export,
+    import_,
     embed,
     retrieve,
     report,

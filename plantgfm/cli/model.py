@@ -1,4 +1,4 @@
-"""Commands on a trained model: evaluate, export, embed."""
+"""Commands on a trained model: evaluate, export, import, embed."""
 
 from __future__ import annotations
 
@@ -47,24 +47,55 @@ def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tup
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
+@click.option("--format", "form", type=click.Choice(["bundle", "huggingface"]), default="bundle", show_default=True)
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
 @click.option("--untrained", is_flag=True, help="The parameters before the first step: a baseline for comparisons.")
-def export(run: Path, out: Path, step: int | str | None, untrained: bool) -> None:
-    """Write a checkpoint as a bundle: parameters, tokenizer, lineage, model card. No pickle.
+def export(run: Path, out: Path, form: str, step: int | str | None, untrained: bool) -> None:
+    """Write a checkpoint as a bundle, or for other software. No pickle, no code.
+
+    \b
+    bundle        parameters, tokenizer, lineage, model card: what the other commands take
+    huggingface   opens in transformers (AutoModelForMaskedLM, AutoTokenizer and others), sentence-transformers and
+                  fill-mask pipelines without remote code; a bundle in place of RUN will do, too
 
     Example: plantgfm export runs/demo --out runs/demo/bundle
     """
-    from plantgfm.wiring.runs import export_run
+    from plantgfm.wiring.exports import export_as
 
     if untrained and step is not None:
         raise click.UsageError("--untrained and --step exclude each other")
-    click.echo(f"{export_run(run, out, step=0 if untrained else step)}")
+    click.echo(f"{export_as(run, out, form=form, step=0 if untrained else step)}")
+
+
+@click.command(name="import")
+@click.argument("folder", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Bundle to write.")
+@click.option("--base", type=PATH, help="Bundle that the model comes from: gives what the folder lacks.")
+def import_(folder: Path, out: Path, base: Path | None) -> None:
+    """Read a folder of Hugging Face's layout back into a bundle.
+
+    One that `plantgfm export --format huggingface` wrote loses nothing. One that was trained further elsewhere and
+    saved by `save_pretrained` (as safetensors) may lack heads: they are taken from --base; without it, the next-region
+    head is untrained, and the lineage says so.
+
+    Example: plantgfm import tuned --out tuned_bundle --base runs/demo/bundle
+    """
+    from plantgfm.wiring.exports import import_bundle
+
+    found = import_bundle(folder, out, base=base)
+    for names, what in ((found.absent, "taken from --base" if base else "untrained"), (found.unplaced, "left behind")):
+        if names:
+            click.echo(f"{what}: {', '.join(names)}")
+    click.echo(f"{out}")
 
 
 @click.command()
 @click.argument("bundle", type=PATH)
 @click.option("--fasta", type=PATH, help="Genome: FASTA, plain, gzip or bgzip.")
 @click.option("--manifest", type=PATH, help="Or a manifest: every file that it lists.")
+@click.option("--bed", type=PATH, help="Only these regions of it, each on its strand.")
+@click.option("--gff3", type=PATH, help="Or only the features of one type, with --feature, each on its strand.")
+@click.option("--feature", help="Type of the features of --gff3, such as gene.")
 @click.option("--out", type=PATH, required=True, help="Parquet file of vectors.")
 @click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
 @click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")

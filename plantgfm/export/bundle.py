@@ -11,7 +11,6 @@ README.md          model card
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from plantgfm.export.card import model_card
+from plantgfm.export.folder import whole_folder
 from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, read_json, restore
 from plantgfm.model.build import Network, build
 from plantgfm.model.config import ModelConfig
@@ -55,7 +55,7 @@ def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
     return flat
 
 
-def unflatten(flat: dict[str, np.ndarray], like: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def unflatten(flat: dict[str, Any], like: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The inverse of `flatten`, with the keys and shapes of `like`.
 
     Raises:
@@ -96,17 +96,8 @@ def write_bundle(
     Raises:
         BundleError: when `out` holds something else.
     """
-    if out.exists() and not (out / "bundle.json").is_file():
-        raise BundleError(f"{out} exists and is no bundle: name another folder or remove it")
-    work = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    with whole_folder(out, mark="bundle.json", what="bundle", error=BundleError) as work:
         _write_parts(work, network, params, model_config=model_config, vocabulary=vocabulary, lineage=lineage)
-        shutil.rmtree(out, ignore_errors=True)
-        work.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return out
 
 

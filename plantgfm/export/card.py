@@ -9,14 +9,14 @@ from plantgfm.tokenization.vocabulary import Vocabulary
 
 _TEMPLATE = """\
 ---
-library_name: plantgfm
+{library}
 license: apache-2.0
 tags: [genomics, plants, masked-language-modeling]
 ---
 
-# plantgfm encoder, {n_parameters:,} parameters
+# plantgfm {kind}, {n_parameters:,} parameters
 
-A {config.n_layers}-layer ModernBERT encoder of width {config.d_model} over a hybrid vocabulary of {vocabulary.size:,}
+A {config.n_layers}-layer ModernBERT {kind} of width {config.d_model} over a hybrid vocabulary of {vocabulary.size:,}
 tokens (all 6-mers, {n_eight:,} chosen 8-mers, single bases, N), pre-trained jointly on masked tokens and on the token
 distribution of a region further downstream.
 
@@ -33,9 +33,7 @@ licences of the input genomes are those that their manifest states.
 
 ## Use
 
-```bash
-plantgfm embed . --fasta genome.fa.gz --out vectors.parquet
-```
+{use}
 
 ## Limits
 
@@ -45,11 +43,67 @@ plantgfm embed . --fasta genome.fa.gz --out vectors.parquet
 """
 
 
+_USE = """\
+```bash
+plantgfm embed . --fasta genome.fa.gz --out vectors.parquet
+```"""
+
+_EXCHANGE_USE = """\
+No remote code. Give plain sequence: lower case reads as upper case, U as T, IUPAC codes as N; a [CLS] comes before.
+
+```python
+from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+
+model, tokenizer = AutoModelForMaskedLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+pipeline("fill-mask", model=".")("ACGTACGGCATT[MASK]ACGATT")
+```
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer(".").encode(["ACGTACGGCATTACGATT"])  # masked mean; [CLS] and [PAD] do not count
+```
+
+`AutoModelForSequenceClassification` starts an untrained classifier on the mean of the states, in which transformers
+counts [CLS]. What was trained elsewhere comes home with `plantgfm import DIR --out BUNDLE`."""
+
+_CAUSAL_USE = """\
+No remote code. Give plain sequence: lower case reads as upper case, U as T, IUPAC codes as N; a [CLS] comes before.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
+```"""
+
+
 def model_card(config: ModelConfig, vocabulary: Vocabulary, lineage: dict[str, Any], *, n_parameters: int) -> str:
-    """Markdown of the card; what the lineage does not state is said to be not stated."""
+    """Markdown of a bundle's card; what the lineage does not state is said to be not stated."""
+    return _card(config, vocabulary, lineage, n_parameters=n_parameters, library="library_name: plantgfm", use=_USE)
+
+
+def exchange_card(config: ModelConfig, vocabulary: Vocabulary, lineage: dict[str, Any], *, n_parameters: int) -> str:
+    """The same for a folder that Hugging Face's libraries open."""
+    task = "text-generation" if config.causal else "fill-mask"
+    return _card(
+        config,
+        vocabulary,
+        lineage,
+        n_parameters=n_parameters,
+        library=f"library_name: transformers\npipeline_tag: {task}",
+        use=_CAUSAL_USE if config.causal else _EXCHANGE_USE,
+    )
+
+
+def _card(
+    config: ModelConfig, vocabulary: Vocabulary, lineage: dict[str, Any], *, n_parameters: int, library: str, use: str
+) -> str:
     metrics = lineage.get("metrics") or {}
     lines = [f"- {name}: {value:.4f}" for name, value in sorted(metrics.items()) if isinstance(value, float)]
     return _TEMPLATE.format(
+        library=library,
+        use=use,
+        kind="decoder" if config.causal else "encoder",
         config=config,
         vocabulary=vocabulary,
         n_eight=len(vocabulary.eight_mers),

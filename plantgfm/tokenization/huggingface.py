@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from plantgfm.tokenization.vocabulary import CLS, FIRST_EIGHT, MASK, SEP, SPECIAL_TOKENS, Vocabulary
+import numpy as np
+
+from plantgfm.sequence import BASES
+from plantgfm.tokenization.vocabulary import CLS, FIRST_EIGHT, MASK, SEP, SPECIAL_TOKENS, Vocabulary, kmer_code
 
 
 def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -115,3 +118,29 @@ def _template() -> dict[str, Any]:
         "pair": [special(CLS), first, special(SEP), second],
         "special_tokens": known,
     }
+
+
+def vocabulary_of(content: dict[str, Any]) -> Vocabulary:
+    """The vocabulary behind a `tokenizer.json`: the inverse of `tokenizer_json`.
+
+    What `save_pretrained` adds (how to truncate and pad) may differ, what makes ids may not.
+
+    Raises:
+        ValueError: for a tokenizer with other tokens, or one that cuts text in another way.
+    """
+    model = content.get("model")
+    ids = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(ids, dict):
+        raise ValueError("it has no table of tokens")
+    eights = sorted(token for token in ids if len(token) == 8 and not set(token) - set(BASES))
+    vocabulary = Vocabulary(np.array([kmer_code(text) for text in eights], np.uint16))
+    expected = tokenizer_json(vocabulary)
+    if ids != expected["model"]["vocab"]:
+        odd = next((token for token in ids if expected["model"]["vocab"].get(token) != ids[token]), None)
+        raise ValueError(f"token {odd!r} is none of ours, or has another id" if odd else "it lacks tokens of ours")
+    if more := [token["content"] for token in content.get("added_tokens", ()) if token["content"] not in ids]:
+        raise ValueError(f"token {more[0]!r} was added: our networks have no row for it")
+    for part in ("normalizer", "pre_tokenizer"):
+        if content.get(part) != expected[part]:
+            raise ValueError(f"its {part} is not the one of our tokenizer: ids would differ")
+    return vocabulary

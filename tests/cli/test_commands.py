@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from plantgfm.cli import commands, main
 from plantgfm.curation.ledger import Ledger
+from plantgfm.export.bundle import load_bundle
 from plantgfm.schema import Decision, Outcome
 from tests.fixtures import write_small_bundle
 
@@ -56,6 +57,11 @@ def wrong_inputs(folder):
         ),
         "no run": (("evaluate", folder), "is no run folder"),
         "no run to export": (("export", folder, "--out", folder / "o"), "is no run folder"),
+        "a step of a bundle": (
+            ("export", bundle, "--format", "huggingface", "--step", 3, "--out", folder / "o"),
+            "is a bundle, which has one step",
+        ),
+        "no model to import": (("import", folder, "--out", folder / "o"), "config.json is missing"),
         "no run to report": (("report", folder), "is no run folder"),
         "no corpus": (("vocabulary", folder, "--out", folder / "o.json"), "is no corpus"),
         "nothing to explain": (("explain", folder / "absent", "chr1"), "absent is no folder"),
@@ -99,6 +105,7 @@ NAMES = (
     "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with", "nothing to compare",
     "no corpora to compare", "a ledger to compare", "negative seed", "no resamples",
     "no share", "neither folder nor share", "folder and share",
+    "a step of a bundle", "no model to import",
     "out is a file", "no worker", "a cluster of none", "no passport", "no passport for a share",
 )  # fmt: skip
 
@@ -123,6 +130,22 @@ def test_wrong_input_is_one_clear_line(wrong, name, monkeypatch, capsys):
     assert code == 2
     assert said in error and "Traceback" not in error
     assert {path.name for path in folder.iterdir()} <= before | {"runs"}
+
+
+def test_a_bundle_goes_to_hugging_face_and_comes_back_the_same(tmp_path):
+    before = load_bundle(write_small_bundle(tmp_path / "bundle")).fingerprint
+    for arguments in (
+        ("export", tmp_path / "bundle", "--format", "huggingface", "--out", tmp_path / "there"),
+        ("import", tmp_path / "there", "--out", tmp_path / "again"),
+    ):
+        result = CliRunner().invoke(commands, [*map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        assert "untrained" not in result.output
+    assert load_bundle(tmp_path / "again").fingerprint == before
+    for name in ("plantgfm.json", "next_region.safetensors"):
+        (tmp_path / "there" / name).unlink()
+    result = CliRunner().invoke(commands, ["import", str(tmp_path / "there"), "--out", str(tmp_path / "lean")])
+    assert "untrained: next_region." in result.output
 
 
 def test_every_command_teaches_with_an_example():

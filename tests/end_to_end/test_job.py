@@ -117,6 +117,9 @@ def test_export_embed_retrieve_report(trained, evaluated):
     invoke("export", run, "--out", run / "untrained", "--untrained")
     assert load_bundle(run / "bundle").lineage["step"] == 240
     assert load_bundle(run / "untrained").lineage["step"] == 0
+    invoke("export", run, "--format", "huggingface", "--out", run / "huggingface")
+    invoke("import", run / "huggingface", "--out", run / "again")
+    assert load_bundle(run / "again").fingerprint == load_bundle(run / "bundle").fingerprint
     vectors = run / "held_out.parquet"
     said = invoke("embed", run / "bundle", "--manifest", world / "held_out.csv", "--out", vectors)
     assert re.search(r"'windows': \d+", said)
