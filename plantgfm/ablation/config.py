@@ -1,0 +1,78 @@
+"""What an experiment folder states before anything runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Metric(Enum):
+    """What may decide a question; each is a ratio of two sums over held-out windows."""
+
+    MASKED = "masked_bits_per_base"  # all hidden intervals
+    MASKED_INSIDE = "masked_bits_per_base_in_repeats"
+    MASKED_OUTSIDE = "masked_bits_per_base_outside_repeats"
+    MASKED_POINTS = "masked_bits_per_base_at_points"  # tokens that hold one hidden base drawn alone
+    MASKED_SPANS = "masked_bits_per_base_in_spans"  # hidden runs of `span_bp`
+    NEXT = "next_region_bits_per_base"
+    NEXT_GAIN = "next_region_gain_bits_per_base"  # over the token frequencies of the species
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller value is the better one."""
+        return self is not Metric.NEXT_GAIN
+
+
+class View(Enum):
+    """What is equal among arms: the base pairs that they have seen, or the tokens."""
+
+    BASES = "bases"
+    TOKENS = "tokens"
+
+
+@dataclass
+class Definition:
+    """`experiment.yaml`: the arms, the budget, and the rule that decides, all stated before running.
+
+    Raises:
+        ValueError: for a definition that can't be run or can't decide anything.
+    """
+
+    question: str = ""
+    base: str = ""  # the arm that each other one is compared with
+    arms: list[str] = field(default_factory=list)  # files beside this one, the base among them
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])  # of parameters, masks and data order
+    overrides: list[str] = field(default_factory=list)  # Hydra's, the same for every arm
+    metric: Metric = Metric.MASKED
+    margin: float = 0.002  # smallest difference that would change a default, in the metric's unit
+    alpha: float = 0.05  # chance of any false "better" or "worse" in the question, over all arms
+    power: float = 0.8  # of the smallest difference that the report says could have been shown
+    views: list[View] = field(default_factory=lambda: [View.BASES])  # the first one decides
+    windows: int = 512  # held-out windows that every arm is scored on
+    hidden_share: float = 0.15  # of their bases, half at single points and half in runs of span_bp
+    span_bp: int = 24
+    resamples: int = 2000
+    not_yet: dict[str, str] = field(default_factory=dict)  # arms that the code can't express: name -> why
+
+    def __post_init__(self):
+        if not self.question.strip():
+            raise ValueError("question is empty: state it in a sentence")
+        if wrong := [arm for arm in self.arms if not re.fullmatch(r"[a-z0-9_]+", arm)]:
+            raise ValueError(f"arm {wrong[0]!r} must be a name of a-z, 0-9 and _")
+        if len(set(self.arms)) != len(self.arms) or len(self.arms) < 2:
+            raise ValueError(f"arms = {self.arms}: name two arms or more, each once")
+        if self.base not in self.arms:
+            raise ValueError(f"base = {self.base!r} is none of the arms {self.arms}")
+        if len(set(self.seeds)) != len(self.seeds) or len(self.seeds) < 2 or min(self.seeds) < 0:
+            raise ValueError(f"seeds = {self.seeds}: two different ones at least, else seeds can't be told from arms")
+        if not self.margin > 0:
+            raise ValueError(f"margin = {self.margin} must be positive: which difference would change a default?")
+        if not (0 < self.alpha < 0.5 and 0.5 <= self.power < 1):
+            raise ValueError(f"alpha = {self.alpha} must lie in (0, 0.5) and power = {self.power} in [0.5, 1)")
+        if not self.views or len(set(self.views)) != len(self.views):
+            raise ValueError(f"views = {[view.value for view in self.views]}: name bases, tokens or both, once")
+        if not 0 < self.hidden_share <= 0.5 or self.span_bp < 8:
+            raise ValueError(f"hidden_share = {self.hidden_share} must lie in (0, 0.5], span_bp = {self.span_bp} be 8+")
+        if self.windows < 1 or self.resamples < 100:
+            raise ValueError(f"windows = {self.windows} must be 1 or more, resamples = {self.resamples} 100 or more")

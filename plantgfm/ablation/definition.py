@@ -1,0 +1,179 @@
+"""An experiment folder: its definition, its arms composed by Hydra, and the check that each differs as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from plantgfm.ablation.config import Definition
+from plantgfm.config import COMPOSITION_ERRORS, Config, explain_composition, register, to_config
+from plantgfm.identity import plain
+from plantgfm.training.run_folder import differences
+
+CODE = Path(__file__).resolve().parents[2]
+CONFIGS = CODE / "configs"
+EXPERIMENTS = CODE / "experiments"
+DEFINITION_FILE = "experiment.yaml"
+README_FILE = "README.md"
+SWEPT = ("run.name", "run.folder", "run.seed", "run.steps", "sampler.seed")
+"""Settings that the sweep gives itself, so that no arm may."""
+_ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question that can be run: every arm composed and checked."""
+
+    name: str
+    folder: Path
+    definition: Definition
+    overrides: tuple[str, ...]  # of the definition, then those of the caller
+    arms: dict[str, Config]
+    changes: dict[str, dict[str, tuple]]  # arm -> dotted setting -> (in the base, in the arm)
+
+    @property
+    def base(self) -> Config:
+        """Settings of the base arm."""
+        return self.arms[self.definition.base]
+
+    def arguments(self, arm: str) -> list[str]:
+        """What `train.py`, called in the code's folder, composes an arm from."""
+        return [*_arguments(self.folder, self.overrides), f"+{self.folder.parent.name}/{self.name}={arm}"]
+
+
+def questions(folder: Path = EXPERIMENTS) -> list[str]:
+    """Names of the experiments in a folder."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{DEFINITION_FILE}"))
+
+
+def read_definition(folder: Path) -> Definition:
+    """What `experiment.yaml` of an experiment folder says.
+
+    Raises:
+        ValueError: when it is missing, or wrong.
+    """
+    path = folder / DEFINITION_FILE
+    if not path.is_file():
+        known = ", ".join(questions(folder.parent)) or "none"
+        raise ValueError(f"{folder} is no experiment ({DEFINITION_FILE} is missing); experiments there: {known}")
+    if not (folder / README_FILE).is_file():
+        raise ValueError(f"{folder} has no {README_FILE}: write question, hypothesis and decision rule before running")
+    try:
+        read = OmegaConf.merge(OmegaConf.structured(Definition), OmegaConf.load(path))
+        return OmegaConf.to_object(read)
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def open_experiment(folder: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment and compose all its arms.
+
+    Args:
+        folder: `experiments/<question>`.
+        overrides: Hydra's, over those of the definition, for every arm.
+
+    Raises:
+        ValueError: for a wrong definition, an arm that can't be composed, or one that differs from the base otherwise
+            than its file says.
+    """
+    folder = folder.resolve()
+    definition = read_definition(folder)
+    files = {path.stem for path in folder.glob("*.yaml")} - {Path(DEFINITION_FILE).stem}
+    if unlike := files.symmetric_difference(definition.arms):
+        raise ValueError(f"{folder}: {sorted(unlike)} must be both an arm of {DEFINITION_FILE} and a file ARM.yaml")
+    every = (*definition.overrides, *overrides)
+    said = {arm: read_arm(folder / f"{arm}.yaml") for arm in definition.arms}
+    given = _arguments(folder, every)
+    shared, *found = compose_settings(given, *([*given, f"+{folder.parent.name}/{folder.name}={arm}"] for arm in said))
+    arms = dict(zip(said, found))
+    for arm, config in arms.items():
+        check_arm(arm, said=said[arm], shared=plain(shared), composed=plain(config))
+    base = plain(arms[definition.base])
+    changes = {arm: differences(base, plain(config)) for arm, config in arms.items()}
+    same = [arm for arm, changed in changes.items() if arm != definition.base and not changed]
+    if same:
+        raise ValueError(
+            f"arm {same[0]} has the very settings of the base {definition.base}: nothing would be compared"
+        )
+    return Experiment(folder.name, folder, definition, every, arms, changes)
+
+
+def read_arm(path: Path) -> dict[str, Any]:
+    """The settings that an arm's file states, by dotted name.
+
+    Raises:
+        ValueError: when the file is no settings, or chooses groups.
+    """
+    text = path.read_text(encoding="utf-8")
+    if "# @package _global_" not in text.splitlines():
+        raise ValueError(f"{path} lacks the line '# @package _global_': its settings would not reach the root")
+    try:
+        said = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    if not isinstance(said, dict) or "defaults" in said:
+        raise ValueError(f"{path} must state settings by name, without a defaults list: an arm is its difference")
+    return dict(_flat(said))
+
+
+def _flat(tree: dict[str, Any], above: str = ""):
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        elif value != {}:
+            yield f"{above}{name}", value
+
+
+def compose_settings(*jobs: Sequence[str]) -> list[Config]:
+    """Typed settings of the main job, for each list of Hydra's arguments.
+
+    Raises:
+        ValueError: in one line, for what Hydra or a check refuses.
+    """
+    register()
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return [to_config(compose("config", overrides=list(arguments))) for arguments in jobs]
+    except COMPOSITION_ERRORS as error:
+        raise ValueError(explain_composition(error)) from error
+
+
+def _arguments(folder: Path, overrides: Sequence[str]) -> list[str]:
+    return [f"hydra.searchpath=[file://{folder.parent.parent}]", *overrides]
+
+
+def check_arm(arm: str, *, said: Mapping[str, Any], shared: dict[str, Any], composed: dict[str, Any]) -> None:
+    """An arm differs from the settings that all arms share in what its file says, and in nothing else.
+
+    Args:
+        arm: its name.
+        said: dotted settings of its file.
+        shared: settings without any arm.
+        composed: settings with it.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    if swept := sorted(set(said) & set(SWEPT)):
+        raise ValueError(f"arm {arm} sets {swept[0]}, which the sweep gives: take it out")
+    found = differences(shared, composed)
+    if unsaid := sorted(set(found) - set(said)):
+        raise ValueError(f"arm {arm} differs from the base in {unsaid[0]}, which its file does not say")
+    flat = dict(_flat(composed))
+    for name, value in said.items():
+        if name not in flat or not _same(flat[name], value):
+            raise ValueError(
+                f"arm {arm} says {name}: {value}, but {flat.get(name, _ABSENT)} is what it gets: an override takes it "
+                "back; leave that out"
+            )
+
+
+def _same(is_now: Any, said: Any) -> bool:
+    return is_now == said or str(is_now).upper() == str(said).upper()

@@ -1,0 +1,23 @@
+"""Experiment folders for tests."""
+
+from pathlib import Path
+
+DEFINITION = """question: Does the rate matter?
+base: usual
+arms: [usual, tiny]
+seeds: [0, 1]
+"""
+USUAL = "# @package _global_\n# as it is\n{}\n"
+TINY = "# @package _global_\n# a rate that learns nothing\noptimizer:\n  peak_learning_rate: 1.0e-9\n"
+
+
+def write_experiment(root: Path, *, definition: str = DEFINITION, readme: bool = True, **arms: str) -> Path:
+    """`root/experiments/rate` with arms `usual` and `tiny`, or those given as texts."""
+    folder = root / "experiments" / "rate"
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text(definition)
+    if readme:
+        (folder / "README.md").write_text("# Rate\n")
+    for name, text in (arms or {"usual": USUAL, "tiny": TINY}).items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder

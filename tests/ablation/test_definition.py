@@ -1,0 +1,106 @@
+"""Experiment folders: those of the code compose, arms differ as they say, wrong ones are refused by name."""
+
+import re
+
+import pytest
+
+from plantgfm.ablation.config import Metric, View
+from plantgfm.ablation.definition import EXPERIMENTS, open_experiment, questions, read_arm, read_definition
+from tests.ablation.folders import DEFINITION, TINY, USUAL, write_experiment
+
+
+def test_the_four_primary_questions_are_there():
+    assert questions() == ["masking", "objective", "stratification", "tokenizer"]
+
+
+@pytest.mark.parametrize("question", questions())
+def test_every_experiment_composes_differs_as_it_says_and_states_itself(question):
+    experiment = open_experiment(EXPERIMENTS / question)
+    assert len(experiment.definition.seeds) >= 3 and not experiment.changes[experiment.definition.base]
+    tokens = experiment.base.run.steps * experiment.base.sampler.batch_windows * experiment.base.sampler.window_tokens
+    assert tokens >= 2_000_000
+    for arm, changes in experiment.changes.items():
+        assert set(changes) <= set(read_arm(experiment.folder / f"{arm}.yaml"))
+    readme = (experiment.folder / "README.md").read_text()
+    words = ("Question.", "Hypothesis.", "Primary metric.", "Arms.", "Seeds.", "Budget.", "Decision rule.")
+    assert all(f"**{word}**" in readme for word in words)
+    assert all(f"`{arm}`" in readme for arm in experiment.definition.arms)
+    assert experiment.definition.question in " ".join(readme.split())
+
+
+def test_an_experiment_composes_on_real_genomes_too():
+    real = ["corpus=manifest", "corpus.path=a/manifest.csv"]
+    assert open_experiment(EXPERIMENTS / "stratification", real).base.corpus.path == "a/manifest.csv"
+
+
+def test_the_tokenizer_question_has_both_views():
+    definition = read_definition(EXPERIMENTS / "tokenizer")
+    assert definition.views == [View.BASES, View.TOKENS] and definition.metric is Metric.MASKED
+
+
+def test_changes_name_the_setting_and_both_values(tmp_path):
+    experiment = open_experiment(write_experiment(tmp_path))
+    assert experiment.changes == {"usual": {}, "tiny": {"optimizer.peak_learning_rate": ("0.002", "1e-09")}}
+    assert experiment.arguments("tiny")[-1] == "+experiments/rate=tiny"
+
+
+def test_overrides_reach_every_arm(tmp_path):
+    experiment = open_experiment(write_experiment(tmp_path), ["run.steps=7"])
+    assert {config.run.steps for config in experiment.arms.values()} == {7}
+
+
+def test_an_override_that_takes_an_arm_back_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"arm tiny says optimizer\.peak_learning_rate: 1e-09, but 0\.5"):
+        open_experiment(write_experiment(tmp_path), ["optimizer.peak_learning_rate=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("tiny", "said"),
+    [
+        (USUAL, "arm tiny has the very settings of the base usual"),
+        (TINY.replace("peak_learning_rate", "peak_rate"), "peak_rate"),
+        (TINY.replace("# @package _global_\n", ""), "lacks the line"),
+        (TINY + "defaults: []\n", "without a defaults list"),
+        (TINY + "run:\n  seed: 3\n", "sets run.seed, which the sweep gives"),
+        (TINY + "model:\n  d_model: 193\n", "model.d_model 193"),
+        (TINY + "model: [", "tiny.yaml"),
+    ],
+)
+def test_a_wrong_arm_is_refused_by_name(tmp_path, tiny, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
+        open_experiment(write_experiment(tmp_path, usual=USUAL, tiny=tiny))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("definition", "said"),
+    [
+        (DEFINITION.replace("usual, tiny", "usual"), "name two arms or more"),
+        (DEFINITION.replace("usual, tiny", "usual, tiny, other"), "['other'] must be both"),
+        (DEFINITION.replace("base: usual", "base: none"), "base = 'none' is none of the arms"),
+        (DEFINITION.replace("[0, 1]", "[0]"), "two different ones at least"),
+        (DEFINITION.replace("[0, 1]", "[]"), "two different ones at least"),
+        (DEFINITION + "metrik: MASKED\n", "metrik"),
+        (DEFINITION + "metric: LOSS\n", "LOSS"),
+        (DEFINITION + "margin: 0\n", "margin = 0"),
+        (DEFINITION + "alpha: 0.7\n", "alpha = 0.7"),
+        (DEFINITION + "views: []\n", "views = []"),
+        (DEFINITION + "hidden_share: 0.9\n", "hidden_share = 0.9"),
+        (DEFINITION + "windows: 0\n", "windows = 0"),
+        (DEFINITION.replace("[usual, tiny]", "[usual, Tiny]"), "arm 'Tiny' must be a name"),
+        (DEFINITION.replace("Does the rate matter?", "''"), "question is empty"),
+        ("arms: [", "experiment.yaml"),
+    ],
+)
+def test_a_wrong_definition_is_refused_by_name(tmp_path, definition, said):
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
+        open_experiment(write_experiment(tmp_path, definition=definition))
+    assert "\n" not in str(refused.value)
+
+
+def test_no_experiment_no_readme(tmp_path):
+    folder = write_experiment(tmp_path, readme=False)
+    with pytest.raises(ValueError, match=r"has no README\.md"):
+        open_experiment(folder)
+    with pytest.raises(ValueError, match=r"experiments there: rate$"):
+        open_experiment(folder.parent / "absent")
