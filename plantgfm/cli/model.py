@@ -47,7 +47,9 @@ def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tup
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
-@click.option("--format", "form", type=click.Choice(["bundle", "huggingface"]), default="bundle", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["bundle", "huggingface", "stablehlo"]), default="bundle", show_default=True
+)
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
 @click.option("--untrained", is_flag=True, help="The parameters before the first step: a baseline for comparisons.")
 def export(run: Path, out: Path, form: str, step: int | str | None, untrained: bool) -> None:
@@ -56,7 +58,10 @@ def export(run: Path, out: Path, form: str, step: int | str | None, untrained: b
     \b
     bundle        parameters, tokenizer, lineage, model card: what the other commands take
     huggingface   opens in transformers (AutoModelForMaskedLM, AutoTokenizer and others), sentence-transformers and
-                  fill-mask pipelines without remote code; a bundle in place of RUN will do, too
+                  fill-mask pipelines without remote code
+    stablehlo     vectors and logits as functions that run with jax alone, on processors, GPUs and TPUs
+
+    A bundle in place of RUN will do, too, but for the format bundle.
 
     Example: plantgfm export runs/demo --out runs/demo/bundle
     """

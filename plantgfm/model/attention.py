@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
+
+Length = Any
+"""Number of tokens: an int, or a symbol while `jax.export` traces a function for all lengths."""
 
 HIDDEN_SCORE = -1e4
 """Added to the score of a key that may not be seen: its weight is zero in float32, and sums of two stay exact."""
@@ -22,9 +25,16 @@ class Pattern(NamedTuple):
     causal: bool = False  # a query sees no later key
 
 
-def rope_table(length: int, *, width: int, theta: float) -> Float32[np.ndarray, "2 L half"]:
-    """Cosine and sine of the rotation of each position: angle = position · theta^(-2k / width)."""
+def rope_table(length: Length, *, width: int, theta: float) -> Float32[np.ndarray | Array, "2 L half"]:
+    """Cosine and sine of the rotation of each position: angle = position · theta^(-2k / width).
+
+    In double precision and a constant; in float32 and computed where the length is a symbol (`jax.export`).
+    """
     frequency = theta ** (-np.arange(0, width, 2, dtype=np.float64) / width)
+    if not isinstance(length, int):
+        position = jnp.arange(length, dtype=jnp.float32)[:, None]
+        angle = position * jnp.asarray(frequency, jnp.float32)[None, :]
+        return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
     angle = np.arange(length, dtype=np.float64)[:, None] * frequency[None, :]
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
@@ -38,18 +48,19 @@ def rotate(x: Float[Array, "... L W"], theta: float, *, back: bool = False) -> F
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
-def position_scores(length: int, pattern: Pattern) -> Float32[np.ndarray, "L L"] | None:
+def position_scores(length: Length, pattern: Pattern) -> Float32[np.ndarray | Array, "L L"] | None:
     """`HIDDEN_SCORE` for each query (row) and key (column) too far apart or too late; None where no pair is.
 
     A sliding encoder layer sees |i - j| <= reach; a sliding decoder layer the token itself and reach - 1 back.
     """
     if not pattern.reach and not pattern.causal:
         return None
-    gap = np.arange(length)[:, None] - np.arange(length)[None, :]
-    seen = gap >= 0 if pattern.causal else np.ones_like(gap, dtype=bool)
+    xnp = np if isinstance(length, int) else jnp  # a constant, unless the length is a symbol
+    gap = xnp.arange(length)[:, None] - xnp.arange(length)[None, :]
+    seen = gap >= 0 if pattern.causal else xnp.ones_like(gap, dtype=bool)
     if pattern.reach:
-        seen &= (gap < pattern.reach) if pattern.causal else (np.abs(gap) <= pattern.reach)
-    return np.where(seen, 0.0, HIDDEN_SCORE).astype(np.float32)
+        seen &= (gap < pattern.reach) if pattern.causal else (xnp.abs(gap) <= pattern.reach)
+    return xnp.where(seen, 0.0, HIDDEN_SCORE).astype(np.float32)
 
 
 def attend(qkv: Float[Array, "B L D3"], visible: Bool[Array, "B L"], pattern: Pattern) -> Float[Array, "B L D"]:

@@ -16,7 +16,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int32
 
-from plantgfm.model.attention import Pattern, attend
+from plantgfm.model.attention import Length, Pattern, attend
 from plantgfm.model.blocked import attend_by_window
 from plantgfm.model.config import PAD, AttentionKind, ComputeType, ModelConfig
 from plantgfm.model.local import attend_locally, block_of
@@ -96,7 +96,7 @@ class Attention(nnx.Module):
         return self.Wo(attend_so(self.Wqkv(x), visible, self.pattern))
 
 
-def way_of(kind: AttentionKind, pattern: Pattern, *, length: int) -> Callable[..., Array]:
+def way_of(kind: AttentionKind, pattern: Pattern, *, length: Length) -> Callable[..., Array]:
     """The function that computes a layer's attention over windows of this many tokens."""
     if kind is AttentionKind.AUTO:
         if pattern.reach and length > 2 * block_of(pattern):
