@@ -109,22 +109,27 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
 @click.option("--batch-windows", type=int, default=32, show_default=True)
 @SET
-def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, overrides, **options) -> None:
-    """Turn a genome into vectors with coordinates.
+def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, bed, gff3, feature, overrides, **options):
+    """Turn a genome, or regions of it, into vectors with coordinates.
 
-    One row a window: sequence, start, end (0-based, half-open), vector. Windows with over 10 % N are left out, and
-    counted. A file that the same bundle, settings and input made is left as it is.
+    One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
+    10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
+    than a window gets several. A file that the same bundle, settings and input made is left as it is; the same command,
+    stopped, goes on where it was.
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """
     from plantgfm.config import settings
     from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
-    from plantgfm.wiring.downstream import embed_files
+    from plantgfm.wiring.downstream import Places, embed_files
 
     if (fasta is None) == (manifest is None):
         raise click.UsageError("give either --fasta or --manifest")
+    places = Places(bed=bed, gff3=gff3, feature=feature)
     named = {"pooling": Pooling(options["pooling"]), "strand": StrandUse(options["strand"])}
     config = settings(EmbeddingConfig(**{**options, **named}), overrides)
-    with progress_bars() as progress:
-        counts = embed_files(bundle, out, fasta=fasta, manifest=manifest, config=config, progress=progress)
+    with progress_bars(unit="bp") as progress:
+        counts = embed_files(
+            bundle, out, fasta=fasta, manifest=manifest, config=config, places=places, progress=progress
+        )
     click.echo(f"{out}: {counts}")

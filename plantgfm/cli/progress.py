@@ -16,8 +16,8 @@ def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
     """A callback (label, done, total) that draws one bar a job; on a pipe it prints lines.
 
     A label "job: thing" belongs to the bar of its job and names what the job is at; a label without a colon is a job of
-    its own. On a pipe, a job is told when it ends, and each of its things when it is done. The unit "B" counts bytes,
-    shown as k, M and G.
+    its own. On a pipe, a job is told when it ends, and each of its things when it is done. The units "B" (bytes)
+    and "bp" (base pairs) are shown as k, M and G.
     """
     bars: dict[str, tqdm] = {}
     told: dict[str, int] = {}
@@ -31,7 +31,7 @@ def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
                 sys.stderr.write(f"{label}: {done}/{total}\n")
             return
         if job not in bars:
-            bars[job] = tqdm(total=total, desc=label, dynamic_ncols=True, unit=unit, unit_scale=unit == "B")
+            bars[job] = tqdm(total=total, desc=label, dynamic_ncols=True, unit=unit, unit_scale=unit in ("B", "bp"))
         bars[job].total = total
         bars[job].set_description(label, refresh=False)
         bars[job].update(done - bars[job].n)

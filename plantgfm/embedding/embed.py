@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import jax
@@ -127,21 +127,26 @@ class Embedder:
         return ids[0][: int(np.sum(ids[0] != PAD))]
 
     def embed_tiles(
-        self, tiles: Iterable[Tile], *, progress: Callable[[int], None] | None = None
+        self, tiles: Iterable[Tile], *, first_block: int = 0, progress: Callable[[int], None] | None = None
     ) -> Iterator[Embedded]:
         """Vectors of windows, block by block in their order; memory does not grow with the input.
 
         Args:
-            tiles: windows, as `tile_records` gives them.
+            tiles: windows, as `tile_records` or `tile_regions` gives them.
+            first_block: blocks before it are passed over: they are on disk already.
             progress: called with the number of base pairs done after every block.
         """
         done_bp, stream, last = 0, iter(tiles), Interval("", 0, 0)
-        while block := list(islice(stream, 8 * self.config.batch_windows)):
-            kept = [tile for tile in block if tile.unknown_fraction <= self.config.max_unknown_fraction]
-            vectors = self.embed([tile.bases for tile in kept])
-            yield Embedded(kept, vectors, len(block) - len(kept))
+        for index in count():
+            if not (block := list(islice(stream, 8 * self.config.batch_windows))):
+                return
+            if index >= first_block:
+                kept = [tile for tile in block if tile.unknown_fraction <= self.config.max_unknown_fraction]
+                vectors = self.embed([tile.bases for tile in kept])
+                yield Embedded(kept, vectors, len(block) - len(kept))
             for tile in block:
-                overlap = last.end - tile.interval.start if tile.interval.sequence == last.sequence else 0
-                done_bp, last = done_bp + tile.interval.length_bp - max(overlap, 0), tile.interval
+                overlap = min(last.end, tile.interval.end) - max(last.start, tile.interval.start)
+                same = tile.interval.sequence == last.sequence
+                done_bp, last = done_bp + tile.interval.length_bp - (max(overlap, 0) if same else 0), tile.interval
             if progress is not None:
                 progress(done_bp)

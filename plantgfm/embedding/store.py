@@ -1,13 +1,19 @@
 """Vectors on disk: Parquet with coordinates, one row a window.
 
-Columns: sequence, start, end (0-based, half-open, bp), partial, unknown_fraction, repeat_fraction, vector (list of D
-float32). What made them (bundle fingerprint, settings) stands in the file's metadata under `plantgfm`.
+Columns: sequence, start, end (0-based, half-open, bp), strand, name (of the region, empty where whole records were
+embedded), partial, unknown_fraction, repeat_fraction, vector (list of D float32). What made them (bundle fingerprint,
+settings) stands in the file's metadata under `plantgfm`.
+
+While a job runs, its blocks lie as one small file each in a folder beside the file to come (`Parts`), from which the
+same job goes on after it was stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,8 @@ from plantgfm.identity import canonical_json, parse_json
 from plantgfm.sequence import Interval
 
 _KEY = b"plantgfm"
+_SKIPPED = b"plantgfm skipped"
+_LATER = ("strand", "name")  # columns that files of older code lack
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ def _schema(width: int, origin: dict[str, Any]) -> pa.Schema:
         ("sequence", pa.string()),
         ("start", pa.int64()),
         ("end", pa.int64()),
+        ("strand", pa.string()),
+        ("name", pa.string()),
         ("partial", pa.bool_()),
         ("unknown_fraction", pa.float32()),
         ("repeat_fraction", pa.float32()),
@@ -54,6 +64,8 @@ def _rows(block: Embedded, schema: pa.Schema, width: int) -> pa.RecordBatch:
         [tile.interval.sequence for tile in tiles],
         [tile.interval.start for tile in tiles],
         [tile.interval.end for tile in tiles],
+        [tile.interval.strand for tile in tiles],
+        [tile.name for tile in tiles],
         [tile.partial for tile in tiles],
         [tile.unknown_fraction for tile in tiles],
         [tile.repeat_fraction for tile in tiles],
@@ -69,20 +81,83 @@ def write_vectors(path: Path, blocks: Iterable[Embedded], *, width: int, origin:
     Raises:
         ValueError: when no window was left to write.
     """
+    schema = _schema(width, origin)
+    return _write(path, ((_rows(block, schema, width), block.skipped) for block in blocks), schema)
+
+
+def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa.Schema) -> dict[str, int]:
+    """Batches of rows, each with the number of windows skipped, into one file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    counts, schema = {"windows": 0, "skipped": 0}, _schema(width, origin)
+    counts = {"windows": 0, "skipped": 0}
     with atomic_binary(path) as stream, pq.ParquetWriter(stream, schema) as writer:
-        for block in blocks:
-            counts["windows"] += len(block.tiles)
-            counts["skipped"] += block.skipped
-            if block.tiles:
-                writer.write_batch(_rows(block, schema, width))
+        for batch, skipped in batches:
+            counts["windows"] += batch.num_rows
+            counts["skipped"] += skipped
+            if batch.num_rows:
+                writer.write_batch(batch)
         if not counts["windows"]:
             raise ValueError(
                 f"no window was left to embed ({counts['skipped']} held too many unknown bases): "
                 "raise embedding.max_unknown_fraction or check the input"
             )
     return counts
+
+
+class Parts:
+    """The blocks of a job that runs, or was stopped, in a folder beside the file that it will write."""
+
+    def __init__(self, path: Path, *, width: int, origin: dict[str, Any]):
+        """Open the folder of `path`; what another job (another origin) left there is removed."""
+        self.path, self.folder = path, path.with_name(f".{path.name}.parts")
+        self._schema, self._width = _schema(width, origin), width
+        if self.folder.exists() and not self._is_of(origin):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.n_done = next(index for index in count() if not self._name(index).is_file())
+
+    def _is_of(self, origin: dict[str, Any]) -> bool:
+        """Whether all parts are of this origin; one that can't be read is of none."""
+        return all(read_origin(part) == origin for part in self.folder.glob("*.parquet"))
+
+    def _name(self, index: int) -> Path:
+        return self.folder / f"{index:08d}.parquet"
+
+    def write(self, blocks: Iterable[Embedded]) -> dict[str, int]:
+        """Write blocks behind those that are there, then all of them as one file; counts of windows.
+
+        Stopped, it leaves its parts for the same job; after an error in the input it leaves nothing.
+
+        Raises:
+            ValueError: when no window was left to write.
+        """
+        try:
+            for index, block in enumerate(blocks, self.n_done):
+                rows = _rows(block, self._schema, self._width)
+                told = {**self._schema.metadata, _SKIPPED: str(block.skipped).encode()}
+                with atomic_binary(self._name(index)) as stream:
+                    pq.write_table(pa.Table.from_batches([rows]).replace_schema_metadata(told), stream)
+            counts = _write(self.path, self._batches(), self._schema)
+        except ValueError:
+            shutil.rmtree(self.folder)
+            raise
+        shutil.rmtree(self.folder)
+        return counts
+
+    def _batches(self) -> Iterator[tuple[pa.RecordBatch, int]]:
+        for index in count():
+            if not self._name(index).is_file():
+                return
+            table = pq.read_table(self._name(index))
+            skipped = int(table.schema.metadata[_SKIPPED])
+            rows = table.replace_schema_metadata(self._schema.metadata).combine_chunks().to_batches()
+            yield (
+                (
+                    rows[0]
+                    if rows
+                    else _rows(Embedded([], np.zeros((0, self._width), np.float32), 0), self._schema, self._width)
+                ),
+                skipped,
+            )
 
 
 def read_origin(path: Path) -> dict[str, Any] | None:
@@ -115,7 +190,8 @@ def read_vectors(path: Path) -> VectorTable:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from error
     try:
         origin = _origin(table.schema.metadata or {})
-        if missing := [name for name in _schema(1, {}).names if name not in table.column_names]:
+        needed = [name for name in _schema(1, {}).names if name not in _LATER]
+        if missing := [name for name in needed if name not in table.column_names]:
             raise ValueError(f"it has no column {missing[0]!r}")
         if not pa.types.is_fixed_size_list(table.schema.field("vector").type):
             raise ValueError(f"its vectors are {table.schema.field('vector').type}, no lists of one size")
@@ -123,7 +199,9 @@ def read_vectors(path: Path) -> VectorTable:
         raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
     vectors = table["vector"].combine_chunks()
     width = table.schema.field("vector").type.list_size
-    rows = zip(table["sequence"].to_pylist(), table["start"].to_pylist(), table["end"].to_pylist())
+    columns = [table[name].to_pylist() for name in ("sequence", "start", "end")]
+    strands = table["strand"].to_pylist() if "strand" in table.column_names else ["."] * len(table)
+    rows = zip(*columns, strands)
     return VectorTable(
         intervals=[Interval(*row) for row in rows],
         vectors=np.asarray(vectors.flatten(), np.float32).reshape(-1, width),

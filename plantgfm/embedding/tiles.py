@@ -18,7 +18,8 @@ class Tile:
 
     interval: Interval  # 0-based, half-open
     bases: UInt8[np.ndarray, "P"]  # code | repeat bit
-    partial: bool  # shorter than the window: the end of a record
+    partial: bool  # shorter than the window: the end of a record or region
+    name: str = ""  # of the region that it belongs to
 
     @property
     def unknown_fraction(self) -> float:
@@ -42,12 +43,16 @@ def tile_record(record: Record, *, window_bp: int, stride_bp: int) -> Iterator[T
 
     No window is made that lies wholly inside the one before it.
     """
-    bases, name = marked_bases(record), record.name
-    for start in range(0, max(record.length_bp, 1), stride_bp):
-        end = min(start + window_bp, record.length_bp)
+    yield from tile_bases(marked_bases(record), window_bp=window_bp, stride_bp=stride_bp, sequence=record.name)
+
+
+def tile_bases(bases: UInt8[np.ndarray, "P"], *, window_bp: int, stride_bp: int, sequence: str = "") -> Iterator[Tile]:
+    """As `tile_record`, over bases that are at hand."""
+    for start in range(0, max(bases.size, 1), stride_bp):
+        end = min(start + window_bp, bases.size)
         if end > start:
-            yield Tile(Interval(name, start, end), bases[start:end], end - start < window_bp)
-        if end == record.length_bp:
+            yield Tile(Interval(sequence, start, end), bases[start:end], end - start < window_bp)
+        if end == bases.size:
             return
 
 

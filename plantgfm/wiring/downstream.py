@@ -10,7 +10,8 @@ import numpy as np
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder, resolve
-from plantgfm.embedding.store import VectorTable, read_origin, read_vectors, write_vectors
+from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
+from plantgfm.embedding.store import Parts, VectorTable, read_origin, read_vectors
 from plantgfm.embedding.tiles import tile_records
 from plantgfm.export.bundle import load_bundle
 from plantgfm.formats.fasta import read_fasta
@@ -32,6 +33,27 @@ NOT_WHITENED = ", not whitened"
 """Behind the name of a method: the same vectors with all-but-the-top alone."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """Which places of the sequences to embed: all, the rows of a BED file, or one type of features of a GFF3 file."""
+
+    bed: Path | None = None
+    gff3: Path | None = None
+    feature: str | None = None
+
+    def __post_init__(self):
+        if self.bed is not None and self.gff3 is not None:
+            raise ValueError("give either --bed or --gff3")
+        if (self.gff3 is None) != (self.feature is None):
+            raise ValueError("--gff3 and --feature go together: the type of the features to embed, such as gene")
+
+    def regions(self, lengths_bp: dict[str, int]) -> list[Region] | None:
+        """The regions; None for whole sequences."""
+        if self.bed is not None:
+            return bed_regions(self.bed, lengths=lengths_bp)
+        return gff3_regions(self.gff3, feature=self.feature, lengths=lengths_bp) if self.gff3 is not None else None
+
+
 def embed_files(
     bundle: Path,
     out: Path,
@@ -39,22 +61,28 @@ def embed_files(
     fasta: Path | None,
     manifest: Path | None,
     config: EmbeddingConfig,
+    places: Places = Places(),
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Embed FASTA files into one file of vectors; counts of windows written and skipped.
+    """Embed FASTA files, or places in them, into one file of vectors; counts of windows written and skipped.
 
-    A file that the same bundle, settings and input made is left as it is (counts then hold "reused").
+    A file that the same bundle, settings and input made is left as it is (counts then hold "reused"); the same job,
+    once stopped, goes on behind the last block that it wrote.
 
     Raises:
         ValueError: for a wrong bundle or setting, malformed input, or when no window was left.
     """
     files = [fasta] if fasta is not None else [row.fasta for row in read_manifest(manifest)]
     embedder = Embedder(load_bundle(bundle), config)
-    total_bp = _checked_lengths(files)
+    lengths_bp = _checked_lengths(files)
+    regions = places.regions(lengths_bp)
+    total_bp = sum(lengths_bp.values()) if regions is None else sum(one.interval.length_bp for one in regions)
+    inputs = [*files, *(path for path in (places.bed, places.gff3) if path is not None)]
     origin = {
         "bundle": embedder.bundle.fingerprint,
         "settings": plain(embedder.config),
-        "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in files],
+        "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in inputs],
+        **({"feature": places.feature} if places.feature else {}),
     }
     if out.exists():
         stored = read_origin(out) if out.is_file() else None
@@ -67,9 +95,12 @@ def embed_files(
         if progress is not None:
             progress("embed (bp)", min(done_bp, total_bp), total_bp)
 
-    config = embedder.config
-    tiles = tile_records(_records(files), window_bp=config.window_bp, stride_bp=config.stride_bp)
-    counts = write_vectors(out, embedder.embed_tiles(tiles, progress=tick), width=embedder.width, origin=origin)
+    sizes = {"window_bp": embedder.config.window_bp, "stride_bp": embedder.config.stride_bp}
+    tiles = (
+        tile_records(_records(files), **sizes) if regions is None else tile_regions(_records(files), regions, **sizes)
+    )
+    parts = Parts(out, width=embedder.width, origin=origin)
+    counts = parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
     if progress is not None:
         progress("embed (bp)", total_bp, total_bp)
     return counts
@@ -80,10 +111,10 @@ def _records(files: list[Path]) -> Iterator[Record]:
         yield from read_fasta(path)
 
 
-def _checked_lengths(files: list[Path]) -> int:
-    """Base pairs in all, after a look at every record: what is malformed is found before the first vector."""
+def _checked_lengths(files: list[Path]) -> dict[str, int]:
+    """Base pairs by sequence, after a look at every record: what is malformed is found before the first vector."""
     owner: dict[str, Path] = {}
-    total_bp = 0
+    lengths_bp: dict[str, int] = {}
     for path in files:
         for record in read_fasta(path):
             if record.name in owner:
@@ -92,8 +123,8 @@ def _checked_lengths(files: list[Path]) -> int:
                     "ambiguous; embed the files one by one"
                 )
             owner[record.name] = path
-            total_bp += record.length_bp
-    return total_bp
+            lengths_bp[record.name] = record.length_bp
+    return lengths_bp
 
 
 @dataclass(frozen=True)

@@ -77,3 +77,24 @@ def test_windows_rich_in_unknown_bases_are_left_out_and_counted(bundle):
 def test_unset_window_and_stride_follow_the_model(bundle):
     embedder = Embedder(bundle, EmbeddingConfig())
     assert (embedder.config.window_bp, embedder.config.stride_bp) == (378, 189)
+
+
+def test_nothing_is_compiled_again_after_each_length_was_met(bundle):
+    embedder = Embedder(bundle, EmbeddingConfig(batch_windows=4))
+    embedder.embed([random_codes(n, seed=n) for n in (300, 60)])  # one of 64 tokens, as both fit
+    warm = embedder._vectors._cache_size()
+    for n in (6, 37, 120, 301, 361):
+        embedder.embed([random_codes(n, seed=n)] * 3)
+    assert embedder._vectors._cache_size() == warm == 1
+    embedder.embed([random_codes(600)])
+    assert embedder._vectors._cache_size() == 2
+
+
+def test_blocks_that_are_on_disk_are_passed_over(bundle):
+    embedder = Embedder(bundle, EmbeddingConfig(window_bp=30, stride_bp=30, batch_windows=1))
+    tiles = list(tile_record(record("r", random_codes(600)), window_bp=30, stride_bp=30))
+    whole, done = list(embedder.embed_tiles(tiles)), []
+    rest = list(embedder.embed_tiles(tiles, first_block=1, progress=done.append))
+    assert [len(block.tiles) for block in whole] == [8, 8, 4] and len(rest) == 2
+    np.testing.assert_array_equal(rest[0].vectors, whole[1].vectors)
+    assert done == [240, 480, 600]

@@ -1,12 +1,15 @@
 """Vectors on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from plantgfm.embedding.embed import Embedded
-from plantgfm.embedding.store import read_origin, read_vectors, write_vectors
+from plantgfm.embedding.store import Parts, read_origin, read_vectors, write_vectors
 from plantgfm.embedding.tiles import tile_record
+from plantgfm.sequence import Interval
 from tests.fixtures import random_codes, record
 
 ORIGIN = {"bundle": "abc", "settings": {"layer": -1}}
@@ -42,6 +45,68 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="no window was left"):
         write_vectors(tmp_path / "v.parquet", iter(()), width=4, origin=ORIGIN)
     assert not list(tmp_path.iterdir())
+
+
+def stopped_after(n):
+    for index, block in enumerate(blocks()):
+        if index == n:
+            raise KeyboardInterrupt
+        yield block
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_a_job_goes_on_behind_the_block_where_it_was_stopped(tmp_path, n):
+    path = tmp_path / "v.parquet"
+    whole = tmp_path / "whole.parquet"
+    write_vectors(whole, blocks(), width=4, origin=ORIGIN)
+    with pytest.raises(KeyboardInterrupt):
+        Parts(path, width=4, origin=ORIGIN).write(stopped_after(n))
+    assert not path.exists()
+    parts = Parts(path, width=4, origin=ORIGIN)
+    assert parts.n_done == n
+    assert parts.write(list(blocks())[n:]) == {"windows": 3, "skipped": 3}
+    assert path.read_bytes() == whole.read_bytes()
+    assert {one.name for one in tmp_path.iterdir()} == {"v.parquet", "whole.parquet"}
+
+
+def test_parts_of_another_job_or_damaged_ones_are_not_gone_on_with(tmp_path):
+    path = tmp_path / "v.parquet"
+    for spoil in (
+        lambda folder: None,
+        lambda folder: (folder / "00000001.parquet").write_bytes(b"PAR1"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            Parts(path, width=4, origin=ORIGIN).write(stopped_after(2))
+        (folder,) = tmp_path.iterdir()
+        spoil(folder)
+        other = ORIGIN if (folder / "00000001.parquet").stat().st_size == 4 else {**ORIGIN, "bundle": "another"}
+        assert Parts(path, width=4, origin=other).n_done == 0
+        assert not list(folder.iterdir())
+
+
+def test_after_an_error_in_the_input_nothing_stays(tmp_path):
+    def damaged():
+        yield from blocks()
+        raise ValueError("line 9: no base")
+
+    for wrong in (damaged(), iter(())):
+        with pytest.raises(ValueError, match="no base|no window was left"):
+            Parts(tmp_path / "v.parquet", width=4, origin=ORIGIN).write(wrong)
+        assert not list(tmp_path.iterdir())
+
+
+def test_strands_and_names_of_regions_are_kept_and_older_files_still_open(tmp_path):
+    path = tmp_path / "v.parquet"
+    tile = replace(
+        next(tile_record(record("chr1", random_codes(10)), window_bp=10, stride_bp=10)),
+        interval=Interval("chr1", 0, 10, "-"),
+        name="gene1",
+    )
+    write_vectors(path, [Embedded([tile], np.ones((1, 4), np.float32), 0)], width=4, origin=ORIGIN)
+    table = pq.read_table(path)
+    assert table["name"].to_pylist() == ["gene1"] and read_vectors(path).intervals[0].strand == "-"
+    pq.write_table(table.drop_columns(["strand", "name"]), path)
+    assert read_vectors(path).intervals == [Interval("chr1", 0, 10)]
 
 
 def test_other_files_are_refused(tmp_path):

@@ -9,9 +9,12 @@ from click.testing import CliRunner
 
 from plantgfm.cli import commands
 from plantgfm.embedding.config import EmbeddingConfig
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.store import read_vectors
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.wiring.downstream import RetrievalInputs, embed_files, retrieve_files
+from plantgfm.sequence import Interval, reverse_complement
+from plantgfm.wiring.downstream import Places, RetrievalInputs, embed_files, retrieve_files
 from tests.fixtures import random_codes, record, write_small_bundle
 
 
@@ -38,6 +41,56 @@ def test_the_same_input_is_not_embedded_twice_and_other_input_is(bundle, tmp_pat
     assert embed(bundle, tmp_path / "v.parquet", fasta=tmp_path / "a.fa") == {"reused": 1}
     write_fasta(tmp_path / "a.fa", [record("chr1", random_codes(600, seed=1))])
     assert embed(bundle, tmp_path / "v.parquet", fasta=tmp_path / "a.fa")["windows"] == 9
+
+
+def test_regions_are_embedded_on_their_strand_under_their_names(bundle, tmp_path):
+    codes = random_codes(600)
+    write_fasta(tmp_path / "a.fa", [record("chr1", codes)])
+    write_fasta(tmp_path / "minus.fa", [record("gene1", reverse_complement(codes[60:160]))])
+    (tmp_path / "r.bed").write_text("chr1\t60\t160\tgene1\t0\t-\n")
+    (tmp_path / "a.gff3").write_text("chr1\tx\tgene\t61\t160\t.\t-\t.\tID=gene1\n")
+    asked = {"bed": Places(bed=tmp_path / "r.bed"), "gff3": Places(gff3=tmp_path / "a.gff3", feature="gene")}
+    expected = tmp_path / "minus.parquet"
+    embed(bundle, expected, fasta=tmp_path / "minus.fa")
+    for name, places in asked.items():
+        out = tmp_path / f"{name}.parquet"
+        assert embed(bundle, out, fasta=tmp_path / "a.fa", places=places) == {"windows": 1, "skipped": 0}
+        found = read_vectors(out)
+        assert found.intervals == [Interval("chr1", 60, 160, "-")]
+        np.testing.assert_allclose(found.vectors, read_vectors(expected).vectors, rtol=0, atol=1e-5)
+        assert embed(bundle, out, fasta=tmp_path / "a.fa", places=places) == {"reused": 1}
+    (tmp_path / "r.bed").write_text("chr1\t60\t161\tgene1\t0\t-\n")
+    assert embed(bundle, tmp_path / "bed.parquet", fasta=tmp_path / "a.fa", places=asked["bed"])["windows"] == 1
+
+
+def test_places_that_contradict_each_other_are_refused():
+    for wrong, said in (
+        ({"bed": Path("a"), "gff3": Path("b"), "feature": "gene"}, "either --bed or --gff3"),
+        ({"gff3": Path("b")}, "--gff3 and --feature go together"),
+        ({"feature": "gene"}, "--gff3 and --feature go together"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Places(**wrong)
+
+
+def test_a_stopped_job_goes_on_and_gives_the_same_file(bundle, tmp_path, monkeypatch):
+    write_fasta(tmp_path / "a.fa", [record("chr1", random_codes(3_000))])
+    embed(bundle, tmp_path / "whole.parquet", fasta=tmp_path / "a.fa")
+    blocks = []
+
+    def stop(label, done, total):
+        blocks.append(done)
+        if len(blocks) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(bundle, tmp_path / "v.parquet", fasta=tmp_path / "a.fa", progress=stop)
+    calls, before = [], Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", lambda self, rows: calls.append(len(rows)) or before(self, rows))
+    counts = embed(bundle, tmp_path / "v.parquet", fasta=tmp_path / "a.fa")
+    assert counts == {"windows": 49, "skipped": 0} and calls == [17]  # 32 of 49 were there
+    assert (tmp_path / "v.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_one_name_in_two_files_is_refused_before_the_first_vector(bundle, tmp_path):
