@@ -17,6 +17,7 @@ _FACE = frozenset(
         "evaluate_run",
         "export_run",
         "load_bundle",
+        "open_encoder",
         "open_run_folder",
         "read_fasta",
         "read_manifest",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.encoders import open_encoder
 from plantgfm.embedding.store import read_vectors, write_vectors
 from plantgfm.export.bundle import Bundle, load_bundle
 from plantgfm.formats.fasta import read_fasta, write_fasta
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_run",
     "export_run",
     "load_bundle",
+    "open_encoder",
     "open_run_folder",
     "read_fasta",
     "read_manifest",

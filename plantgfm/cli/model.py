@@ -108,9 +108,15 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
 @click.option("--batch-windows", type=int, default=32, show_default=True)
+@click.option("--remote-code", is_flag=True, help="Run the Python code that another model's folder holds.")
 @SET
-def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, bed, gff3, feature, overrides, **options):
+def embed(
+    bundle, fasta: Path | None, manifest: Path | None, out, bed, gff3, feature, remote_code, overrides, **options
+):
     """Turn a genome, or regions of it, into vectors with coordinates.
+
+    BUNDLE is a bundle, or the folder of another model: ESM-format ones (AgroNT, Nucleotide Transformer v1) run in JAX,
+    others that transformers opens in PyTorch, with --window-bp.
 
     One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
@@ -130,6 +136,13 @@ def embed(bundle: Path, fasta: Path | None, manifest: Path | None, out: Path, be
     config = settings(EmbeddingConfig(**{**options, **named}), overrides)
     with progress_bars(unit="bp") as progress:
         counts = embed_files(
-            bundle, out, fasta=fasta, manifest=manifest, config=config, places=places, progress=progress
+            bundle,
+            out,
+            fasta=fasta,
+            manifest=manifest,
+            config=config,
+            places=places,
+            remote_code=remote_code,
+            progress=progress,
         )
     click.echo(f"{out}: {counts}")

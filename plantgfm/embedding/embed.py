@@ -1,23 +1,19 @@
-"""Bundle and sequences to vectors."""
+"""Models and sequences to vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
-from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+from plantgfm.embedding.config import EmbeddingConfig, StrandUse
+from plantgfm.embedding.encoders import BundleEncoder, Encoder
 from plantgfm.embedding.tiles import Tile
 from plantgfm.export.bundle import Bundle
 from plantgfm.sequence import Interval
-from plantgfm.tokenization.encode import windows
-from plantgfm.tokenization.vocabulary import CLS, PAD
 
 _LENGTH_STEP_TOKENS = 64  # lengths are rounded up to this, so that few programs are compiled
 
@@ -31,56 +27,39 @@ class Embedded:
     skipped: int
 
 
-def resolve(config: EmbeddingConfig, bundle: Bundle) -> EmbeddingConfig:
+def resolve(config: EmbeddingConfig, encoder: Encoder) -> EmbeddingConfig:
     """Fill the defaults that depend on the model.
 
     Raises:
-        ValueError: when the layer does not exist or the stride leaves gaps.
+        ValueError: when the layer does not exist, the stride leaves gaps, or the model has no window of its own.
     """
-    n_layers = bundle.model_config.n_layers
+    n_layers = encoder.n_layers
     if not -1 <= config.layer <= n_layers:
         raise ValueError(
             f"embedding.layer={config.layer} does not exist: this model has -1 (final norm), 0 to {n_layers}"
         )
-    window_bp = config.window_bp or 6 * (bundle.model_config.max_tokens - 1)
+    window_bp = config.window_bp or encoder.window_bp
+    if not window_bp:
+        raise ValueError("this model does not tell how long its windows are: give embedding.window_bp (--window-bp)")
     stride_bp = config.stride_bp or max(window_bp // 2, 1)
     if stride_bp > window_bp:
         raise ValueError(f"embedding.stride_bp={stride_bp} leaves gaps between windows of {window_bp} bp: lower it")
     return replace(config, window_bp=window_bp, stride_bp=stride_bp)
 
 
-def pool(states: Float[Array, "B L D"], tokens: Int32[Array, "B L"], *, pooling: Pooling) -> Float[Array, "B D"]:
-    """One vector a window from its token states; [PAD] never counts, [CLS] only for `Pooling.CLS`."""
-    if pooling is Pooling.CLS:
-        return states[:, 0]
-    counted = ((tokens != PAD) & (tokens != CLS))[..., None]
-    if pooling is Pooling.MAX:
-        return jnp.max(jnp.where(counted, states, -jnp.inf), axis=1)
-    return jnp.sum(jnp.where(counted, states, 0.0), axis=1) / jnp.maximum(jnp.sum(counted, axis=1), 1)
-
-
 class Embedder:
-    """A compiled bundle: sequences in, vectors out."""
+    """A compiled model: sequences in, vectors out."""
 
-    def __init__(self, bundle: Bundle, config: EmbeddingConfig):
+    def __init__(self, model: Bundle | Encoder, config: EmbeddingConfig):
         """Compile lazily, once per padded length."""
-        self.bundle = bundle
-        self.config = resolve(config, bundle)
-        self._params = jax.tree.map(jnp.asarray, bundle.params)
-        self._vectors = jax.jit(self._forward)
+        self.encoder: Encoder = BundleEncoder(model) if isinstance(model, Bundle) else model
+        self.config = resolve(config, self.encoder)
+        self.cut_tokens = 0  # beyond the longest window that the model can read
 
     @property
     def width(self) -> int:
         """Number of dimensions of a vector."""
-        return self.bundle.model_config.d_model
-
-    def _forward(self, params: dict[str, Any], tokens: Int32[Array, "B L"]) -> Float[Array, "B D"]:
-        layer = self.config.layer
-        if layer < 0:
-            states = self.bundle.network.hidden(params, tokens)
-        else:
-            states = self.bundle.network.hidden(params, tokens, layers=True)[layer]
-        return pool(states.astype(jnp.float32), tokens, pooling=self.config.pooling)
+        return self.encoder.width
 
     def embed(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Float32[np.ndarray, "B D"]:
         """Vectors of base-code sequences, [B, D]; the strand is that of the settings.
@@ -109,22 +88,19 @@ class Embedder:
         rows = [self._tokens(bases, reverse) for bases in sequences]
         longest = max(row.size for row in rows)
         length = -(-longest // _LENGTH_STEP_TOKENS) * _LENGTH_STEP_TOKENS
-        tokens = np.full((self.config.batch_windows, length), PAD, np.int32)
-        tokens[:, 0] = CLS  # rows that fill the batch attend to something
+        length = min(length, self.encoder.max_tokens or length)
+        tokens = np.full((self.config.batch_windows, length), self.encoder.pad, np.int32)
+        tokens[:, 0] = self.encoder.first  # rows that fill the batch attend to something
         for i, row in enumerate(rows):
             tokens[i, : row.size] = row
-        return np.asarray(self._vectors(self._params, tokens))[: len(rows)]
+        vectors = self.encoder.vectors(tokens, layer=self.config.layer, pooling=self.config.pooling)
+        return vectors[: len(rows)]
 
     def _tokens(self, bases: UInt8[np.ndarray, "P"], reverse: bool) -> Int32[np.ndarray, "L"]:
-        ids, _, _ = windows(
-            self.bundle.vocabulary,
-            np.ascontiguousarray(bases),
-            starts=np.zeros(1, np.int64),
-            reverse=np.array([reverse]),
-            width_bp=int(bases.size),
-            max_tokens=int(bases.size) + 1,
-        )
-        return ids[0][: int(np.sum(ids[0] != PAD))]
+        ids = self.encoder.encode(bases, reverse=reverse)
+        limit = self.encoder.max_tokens or ids.size
+        self.cut_tokens += max(ids.size - limit, 0)
+        return ids[:limit]
 
     def embed_tiles(
         self, tiles: Iterable[Tile], *, first_block: int = 0, progress: Callable[[int], None] | None = None

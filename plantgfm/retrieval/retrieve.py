@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from plantgfm.embedding.config import StrandUse
 from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.encoders import Encoder
 from plantgfm.embedding.store import VectorTable
-from plantgfm.export.bundle import Bundle
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
 from plantgfm.retrieval.config import RetrievalConfig
@@ -70,13 +70,13 @@ class Retrieval:
             pq.write_table(pa.Table.from_pylist(rows), stream)
 
 
-def check_origin(targets: VectorTable, bundle: Bundle) -> None:
+def check_origin(targets: VectorTable, encoder: Encoder) -> None:
     """Refuse target vectors that another model made, or that are not of the forward strand.
 
     Raises:
         ValueError: naming both fingerprints, or the strand.
     """
-    made_by, here = targets.origin.get("bundle"), bundle.fingerprint
+    made_by, here = targets.origin.get("bundle"), encoder.fingerprint
     if made_by != here:
         raise ValueError(
             f"the target vectors were made by bundle {made_by}, this is bundle {here}: embed the target again"
@@ -120,7 +120,7 @@ def retrieve(
     """
     if not queries:
         raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
-    check_origin(targets, embedder.bundle)
+    check_origin(targets, embedder.encoder)
     _check_settings(targets, embedder)
     vectors = embed_queries(embedder, queries)
     scores = score_queries(vectors, targets.vectors, config)

@@ -10,10 +10,10 @@ import numpy as np
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder, resolve
+from plantgfm.embedding.encoders import open_encoder
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
 from plantgfm.embedding.store import Parts, VectorTable, read_origin, read_vectors
 from plantgfm.embedding.tiles import tile_records
-from plantgfm.export.bundle import load_bundle
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.formats.streams import text_lines
@@ -62,24 +62,26 @@ def embed_files(
     manifest: Path | None,
     config: EmbeddingConfig,
     places: Places = Places(),
+    remote_code: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Embed FASTA files, or places in them, into one file of vectors; counts of windows written and skipped.
 
     A file that the same bundle, settings and input made is left as it is (counts then hold "reused"); the same job,
-    once stopped, goes on behind the last block that it wrote.
+    once stopped, goes on behind the last block that it wrote. In place of a bundle, a folder of another model will do;
+    its own Python code runs only with `remote_code`.
 
     Raises:
         ValueError: for a wrong bundle or setting, malformed input, or when no window was left.
     """
     files = [fasta] if fasta is not None else [row.fasta for row in read_manifest(manifest)]
-    embedder = Embedder(load_bundle(bundle), config)
+    embedder = Embedder(open_encoder(bundle, remote_code=remote_code), config)
     lengths_bp = _checked_lengths(files)
     regions = places.regions(lengths_bp)
     total_bp = sum(lengths_bp.values()) if regions is None else sum(one.interval.length_bp for one in regions)
     inputs = [*files, *(path for path in (places.bed, places.gff3) if path is not None)]
     origin = {
-        "bundle": embedder.bundle.fingerprint,
+        "bundle": embedder.encoder.fingerprint,
         "settings": plain(embedder.config),
         "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in inputs],
         **({"feature": places.feature} if places.feature else {}),
@@ -103,7 +105,7 @@ def embed_files(
     counts = parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
     if progress is not None:
         progress("embed (bp)", total_bp, total_bp)
-    return counts
+    return counts | ({"cut_tokens": embedder.cut_tokens} if embedder.cut_tokens else {})
 
 
 def _records(files: list[Path]) -> Iterator[Record]:
@@ -166,7 +168,7 @@ def retrieve_files(
         ValueError: for wrong or malformed input.
     """
     targets = read_vectors(inputs.vectors)
-    opened = load_bundle(bundle)
+    opened = open_encoder(bundle)
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
     queries = _queries(inputs, window_bp=embedder.config.window_bp, flank_bp=config.flank_bp)
@@ -201,7 +203,7 @@ def _check_evaluation(
     if inputs.target:
         _check_tiles({record.name: record.length_bp for record in _records(list(inputs.target))}, targets)
     if inputs.untrained is not None:
-        resolve(config, load_bundle(inputs.untrained))
+        resolve(config, open_encoder(inputs.untrained))
 
 
 def _check_tiles(lengths_bp: dict[str, int], targets: VectorTable) -> None:
@@ -251,7 +253,7 @@ def _baselines(
         "11-mer containment": containment_scores(queries, tiles, k=11),
     }
     if inputs.untrained is not None:
-        untrained = Embedder(load_bundle(inputs.untrained), replace(embedder.config))
+        untrained = Embedder(open_encoder(inputs.untrained), replace(embedder.config))
         vectors = untrained.embed(tiles)
         asked = embed_queries(untrained, queries)
         methods["untrained model"] = score_queries(asked, vectors, config).best

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
-from plantgfm.embedding.embed import Embedder, pool
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.encoders import BundleEncoder, pool_counted
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.sequence import encode, reverse_complement
 from tests.fixtures import random_codes, record, small_bundle
@@ -20,10 +21,17 @@ def bundle(tmp_path_factory):
 
 def test_pooling_by_hand_leaves_out_cls_and_pad():
     states = jnp.array([[[100.0], [1.0], [3.0], [50.0]]])
-    tokens = jnp.array([[1, 9, 10, 0]])
-    assert pool(states, tokens, pooling=Pooling.MEAN)[0, 0] == 2.0
-    assert pool(states, tokens, pooling=Pooling.MAX)[0, 0] == 3.0
-    assert pool(states, tokens, pooling=Pooling.CLS)[0, 0] == 100.0
+    counted = jnp.array([[False, True, True, False]])
+    assert pool_counted(states, counted, pooling=Pooling.MEAN)[0, 0] == 2.0
+    assert pool_counted(states, counted, pooling=Pooling.MAX)[0, 0] == 3.0
+    assert pool_counted(states, counted, pooling=Pooling.CLS)[0, 0] == 100.0
+
+
+def test_the_mean_leaves_out_cls_and_pad(bundle):
+    tokens = jnp.array([[1, 9, 10, 11, 0, 0]], jnp.int32)
+    states = bundle.network.hidden(bundle.params, tokens)
+    found = BundleEncoder(bundle).vectors(np.asarray(tokens), layer=-1, pooling=Pooling.MEAN)
+    np.testing.assert_allclose(found[0], np.mean(states[0, 1:4], axis=0), rtol=0, atol=1e-5)
 
 
 def test_a_vector_does_not_depend_on_its_company_or_padding(bundle):
@@ -82,12 +90,12 @@ def test_unset_window_and_stride_follow_the_model(bundle):
 def test_nothing_is_compiled_again_after_each_length_was_met(bundle):
     embedder = Embedder(bundle, EmbeddingConfig(batch_windows=4))
     embedder.embed([random_codes(n, seed=n) for n in (300, 60)])  # one of 64 tokens, as both fit
-    warm = embedder._vectors._cache_size()
+    warm = embedder.encoder.compiled._cache_size()
     for n in (6, 37, 120, 301, 361):
         embedder.embed([random_codes(n, seed=n)] * 3)
-    assert embedder._vectors._cache_size() == warm == 1
+    assert embedder.encoder.compiled._cache_size() == warm == 1
     embedder.embed([random_codes(600)])
-    assert embedder._vectors._cache_size() == 2
+    assert embedder.encoder.compiled._cache_size() == 2
 
 
 def test_blocks_that_are_on_disk_are_passed_over(bundle):

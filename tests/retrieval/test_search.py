@@ -75,7 +75,7 @@ def test_vectors_of_another_model_or_pooling_are_refused(searched, tmp_path):
     other = Embedder(small_bundle(tmp_path / "other", seed=9), EmbeddingConfig())
     with pytest.raises(ValueError, match="made by bundle"):
         retrieve(other, queries, targets, config=RetrievalConfig())
-    layer = Embedder(embedder.bundle, EmbeddingConfig(layer=1))
+    layer = Embedder(embedder.encoder, EmbeddingConfig(layer=1))
     with pytest.raises(ValueError, match="layer=-1, the queries 1"):
         retrieve(layer, queries, targets, config=RetrievalConfig())
     both = replace(targets, origin={**targets.origin, "settings": {**targets.origin["settings"], "strand": "both"}})

@@ -1,0 +1,62 @@
+"""Other people's models behind the one interface."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.encoders import BundleEncoder, EsmEncoder, open_encoder
+from plantgfm.export.bundle import BundleError
+from plantgfm.model import esm
+from plantgfm.sequence import encode, reverse_complement
+from tests.export.test_esm import write_esm
+from tests.fixtures import random_codes, write_small_bundle
+
+CODES = encode("ACGTGTACNTGCACGGANCGACTAGTCTGA")
+
+
+@pytest.fixture(scope="module")
+def agro(tmp_path_factory):
+    return open_encoder(write_esm(tmp_path_factory.mktemp("encoders") / "agro"))
+
+
+def test_a_folder_opens_as_what_it_is(agro, tmp_path):
+    assert isinstance(agro, EsmEncoder) and (agro.width, agro.n_layers, agro.max_tokens) == (24, 2, 32)
+    assert isinstance(open_encoder(write_small_bundle(tmp_path / "b")), BundleEncoder)
+    with pytest.raises(BundleError, match="is no bundle"):
+        open_encoder(tmp_path / "absent")
+
+
+def test_an_esm_vector_is_the_mean_of_its_states_without_cls_and_padding(agro):
+    tokens = agro.encode(CODES, reverse=False)
+    states = esm.states(agro.model.params, jnp.asarray(tokens[None]), config=agro.model.config)
+    for layer, state in ((-1, states[-1]), (1, states[1])):
+        found = Embedder(agro, EmbeddingConfig(layer=layer)).embed([CODES, random_codes(60)])
+        np.testing.assert_allclose(found[0], np.mean(state[0, 1:], axis=0), rtol=0, atol=1e-4)
+    first = Embedder(agro, EmbeddingConfig(pooling=Pooling.CLS)).embed([CODES])[0]
+    np.testing.assert_allclose(first, states[-1][0, 0], rtol=0, atol=1e-4)
+
+
+def test_strands_of_an_esm_model_are_those_of_the_sequence(agro):
+    forward, reverse = (Embedder(agro, EmbeddingConfig(strand=use)) for use in (StrandUse.FORWARD, StrandUse.REVERSE))
+    np.testing.assert_allclose(reverse.embed([CODES]), forward.embed([reverse_complement(CODES)]), rtol=0, atol=1e-5)
+
+
+def test_what_a_model_has_no_position_for_is_cut_and_counted(agro):
+    embedder = Embedder(agro, EmbeddingConfig())
+    assert embedder.config.window_bp == 6 * 31
+    codes = random_codes(186)
+    whole = embedder.embed([codes])
+    assert embedder.cut_tokens == 0
+    np.testing.assert_allclose(embedder.embed([np.concatenate([codes, codes[:60]])]), whole, rtol=0, atol=1e-4)
+    assert embedder.cut_tokens == 10
+
+
+def test_a_model_of_another_kind_needs_transformers(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(BundleError, match=r"is no bundle, and other models need pip install 'plantgfm\[interop\]'"):
+        open_encoder(tmp_path)
