@@ -38,7 +38,7 @@ _IGNORED = -100
 
 def run() -> list[dict[str, object]]:
     """Rows (name, value, unit, bar): tokens a second of each step, and ours as a multiple of theirs."""
-    vocabulary = _vocabulary()
+    vocabulary = eight_mers()
     steps = {"ours": _our_step(_SIZE, vocabulary)}
     if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
         steps["PyTorch, defaults"] = _torch_step(_SIZE, vocabulary, sparse=False)
@@ -55,7 +55,7 @@ def run() -> list[dict[str, object]]:
 
 def our_step() -> Callable[[], None]:
     """Our step at the size and batch of the comparison, ready to be called."""
-    return _our_step(_SIZE, _vocabulary())
+    return _our_step(_SIZE, eight_mers())
 
 
 def _row(name: str, value: float, unit: str, bar: float | None) -> dict[str, object]:
@@ -74,7 +74,7 @@ def _quickest(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
     return best
 
 
-def _vocabulary() -> Vocabulary:
+def eight_mers() -> Vocabulary:
     """4,096 8-mers, as by default; which ones does not matter here."""
     codes = np.random.default_rng(0).permutation(4**8)
     pairs = np.stack([codes, reverse_complement_codes(codes, 8)], axis=1)
