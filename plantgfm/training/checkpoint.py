@@ -13,7 +13,7 @@ import contextlib
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ _ITEMS = ("params", "opt_state", "position")
 
 class DamagedCheckpoint(ValueError):
     """A checkpoint that can't be read back as it was written."""
+
+
+class CheckpointFailed(OSError):
+    """A checkpoint that could not be written: a full disk, a folder that went away."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,26 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one run: saved asynchronously, the last few and the best one kept."""
+    """The checkpoints of one run: saved asynchronously, the last few and the best one kept.
 
-    def __init__(self, run_dir: Path, *, keep_last: int, best_metric: str = "", best_is_lowest: bool = True):
-        self._run_dir = run_dir
+    With `regular_steps`, the last one whose step is a multiple of it is kept, too, for `roll_back`.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        keep_last: int,
+        best_metric: str = "",
+        best_is_lowest: bool = True,
+        regular_steps: int = 0,
+    ):
+        self._run_dir, self._regular_steps = run_dir, regular_steps
+        self._failed = False
         self._best_metric, self._best_is_lowest = best_metric, best_is_lowest
         self._scores = _scores(run_dir)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=_LastAndBest(keep_last, self._scores),
+            preservation_policy=_LastAndBest(keep_last, self._scores, regular_steps),
             cleanup_tmp_directories=True,  # what a kill left half-written
         )
         self._manager = ocp.CheckpointManager(folder_of(run_dir).absolute(), options=options, item_names=_ITEMS)
@@ -104,7 +120,8 @@ class Checkpoints:
         )
         if (score := _score(position)) is not None:
             self._scores[step] = score
-        self._manager.save(step, args=items)
+        with self._telling():
+            self._manager.save(step, args=items)
 
     # Where a run goes on from, the first that there is:
     #   1. the newest checkpoint of this run's own folder that reads back as it was written;
@@ -119,7 +136,7 @@ class Checkpoints:
                 records that it once had those.
             DamagedCheckpoint: when checkpoints are there and none can be read.
         """
-        restored = _newest_whole(self._run_dir, lambda step: _read(self._run_dir, step, abstract=abstract))
+        restored = self._newest(steps_of(self._run_dir), abstract)
         if restored is not None:
             if restored.identity not in known_identities(self._run_dir):
                 where = folder_of(self._run_dir) / str(restored.step)
@@ -131,14 +148,59 @@ class Checkpoints:
                 self._manager.reload()
         return restored
 
+    def roll_back(self, abstract: TrainState) -> Restored | None:
+        """The newest regular checkpoint that is whole, or None for a fresh state; what was saved after it is deleted.
+
+        Only regular ones count: those that a signal or a good score left depend on more than the steps before.
+        """
+        self.wait()
+        restored = self._newest([s for s in steps_of(self._run_dir) if s % self._regular_steps == 0], abstract)
+        for step in steps_of(self._run_dir):
+            if restored is None or step > restored.step:
+                shutil.rmtree(folder_of(self._run_dir) / str(step))
+                self._scores.pop(step, None)
+        self._manager.reload()
+        return restored
+
+    def _newest(self, steps: Sequence[int], abstract: TrainState) -> Restored | None:
+        return _newest_whole(self._run_dir, lambda step: _read(self._run_dir, step, abstract=abstract), steps=steps)
+
     def wait(self) -> None:
-        """Return when all that was saved is on disk; errors of the writing thread are raised here."""
-        self._manager.wait_until_finished()
-        self._manager.check_for_errors()
+        """Return when all that was saved is on disk.
+
+        Raises:
+            CheckpointFailed: when it could not be written.
+        """
+        with self._telling():
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def check(self) -> None:
+        """Without waiting: whether what is being written has failed by now.
+
+        Raises:
+            CheckpointFailed: when it has.
+        """
+        with self._telling():
+            self._manager.check_for_errors()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax and tensorstore raise what they like for a disk that is full
+            self._failed = True
+            reason = " ".join(str(error).split())
+            reason = f"{reason[:100]} ... {reason[-200:]}" if len(reason) > 320 else reason
+            raise CheckpointFailed(
+                f"a checkpoint could not be written to {folder_of(self._run_dir)} ({type(error).__name__}: {reason}); "
+                f"those of steps {steps_of(self._run_dir)} are whole: make room, then the same command goes on"
+            ) from error
 
     def close(self) -> None:
-        """Wait, and let go of the threads."""
-        self._manager.close()
+        """Wait, and let go of the threads; a failure that was told is not told again."""
+        with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
+            self._manager.close()
 
 
 def folder_of(run_dir: Path) -> Path:
@@ -167,7 +229,7 @@ def restore_params(run_dir: Path, *, step: int | str | None = None) -> Restored:
     if not steps:
         raise ValueError(f"{folder_of(run_dir)} holds no checkpoint: train first, or name the folder of a run")
     if step is None:
-        restored = _newest_whole(run_dir, lambda number: _read(run_dir, number))
+        restored = _newest_whole(run_dir, lambda number: _read(run_dir, number), steps=steps)
         assert restored is not None  # there are steps, and damage raises
         return restored
     number = best_step(run_dir) if step == BEST else step
@@ -208,20 +270,21 @@ def _score(position: dict[str, Any]) -> float | None:
 
 @dataclass(frozen=True)
 class _LastAndBest:
-    """Which checkpoints Orbax keeps: the last few, and the best one."""
+    """Which checkpoints Orbax keeps: the last few, the best one, and the last regular one where there are such."""
 
     keep_last: int
     scores: dict[int, float]  # grows with every checkpoint that is saved
+    regular_steps: int
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
         scored = {step: self.scores[step] for step in steps if step in self.scores}
-        kept = {*steps[-self.keep_last :], *([_best(scored)] if scored else [])}
+        regular = [step for step in steps if self.regular_steps and step % self.regular_steps == 0]
+        kept = {*steps[-self.keep_last :], *regular[-1:], *([_best(scored)] if scored else [])}
         return [step in kept for step in steps]
 
 
-def _newest_whole(run_dir: Path, read: Callable[[int], Restored]) -> Restored | None:
-    steps = steps_of(run_dir)
+def _newest_whole(run_dir: Path, read: Callable[[int], Restored], *, steps: Sequence[int]) -> Restored | None:
     for step in reversed(steps):
         try:
             return read(step)
@@ -229,7 +292,7 @@ def _newest_whole(run_dir: Path, read: Callable[[int], Restored]) -> Restored | 
             warnings.warn(f"{error}; falling back to the checkpoint before it", RuntimeWarning, stacklevel=3)
     if steps:
         raise DamagedCheckpoint(
-            f"none of the checkpoints {steps} of {run_dir} can be read: restore one from a backup, "
+            f"none of the checkpoints {list(steps)} of {run_dir} can be read: restore one from a backup, "
             "or start anew under another run name"
         )
     return None

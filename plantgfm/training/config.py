@@ -22,6 +22,14 @@ class OptimizerKind(Enum):
     MUON = "muon"  # orthogonalised momentum for matrices of layers and heads, AdamW (with Nesterov) for the rest
 
 
+class OnBadStep(Enum):
+    """What a run does about a step whose loss or gradient is not finite, or whose loss spikes."""
+
+    STOP = "stop"  # with an error; the last checkpoint stays good
+    SKIP = "skip"  # parameters and optimizer state stay what they were, the data goes on
+    ROLL_BACK = "roll_back"  # to the last checkpoint, and on from there with the data behind the bad step
+
+
 @dataclass
 class OptimizerConfig:
     """AdamW, or Muon beside it, with warm-up, decay and clipping by the global norm.
@@ -82,6 +90,12 @@ class TrainingConfig:
     best_metric: str = ""  # "": no checkpoint is kept for being best
     best_is_lowest: bool = True
     tensorboard: bool = True
+    on_bad_step: OnBadStep = OnBadStep.STOP
+    spike_deviations: float = (
+        0.0  # a loss so many standard deviations above its mean is bad, too; 0: none is; 6 is wary
+    )
+    spike_window_steps: int = 100  # good steps behind that mean and deviation; before there are so many, nothing spikes
+    max_bad_steps: int = 10  # that a run may skip or roll back from; one more stops it
     power_watts: float = 0.0  # of all devices, for the energy of the throughput report; 0: read where a device tells
 
     def __post_init__(self):
@@ -91,12 +105,16 @@ class TrainingConfig:
             "log_every_steps": self.log_every_steps,
             "checkpoint_every_steps": self.checkpoint_every_steps,
             "keep_last": self.keep_last,
+            "spike_window_steps": self.spike_window_steps,
+            "max_bad_steps": self.max_bad_steps,
         }
         for name, count in counts.items():
             if count < 1:
                 raise ValueError(f"{name} is {count}, it must be 1 or more")
         if self.evaluate_every_steps < 0:
             raise ValueError(f"evaluate_every_steps is {self.evaluate_every_steps}, it must be 0 or more")
+        if not self.spike_deviations >= 0:
+            raise ValueError(f"spike_deviations is {self.spike_deviations}, it must be 0 (no spike is bad) or more")
         if not self.power_watts >= 0:
             raise ValueError(f"power_watts is {self.power_watts}, it must be 0 (not known) or more")
         if self.best_metric and "/" not in self.best_metric:

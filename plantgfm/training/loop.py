@@ -19,19 +19,22 @@ from typing import Any, Protocol
 import jax
 
 from plantgfm.schema import Batch
-from plantgfm.training.checkpoint import Checkpoints
-from plantgfm.training.config import TrainingConfig
+from plantgfm.training.bad_steps import BadStep, judge
+from plantgfm.training.checkpoint import Checkpoints, Restored
+from plantgfm.training.config import OnBadStep, TrainingConfig
 from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard, nats_per_token
 from plantgfm.training.progress import Progress, say
 from plantgfm.training.run_folder import RESULT_FILE, RunStatus, locked, open_run, read_json, write_json
 from plantgfm.training.signals import StopRequest, stop_on_signals
+from plantgfm.training.source import Source
 from plantgfm.training.state import TrainState, abstract_state
 from plantgfm.training.step import Metrics
 from plantgfm.training.throughput import THROUGHPUT_FILE, ThroughputReport, Work
 
 
-class NonFiniteLoss(ValueError):
-    """A step whose loss or gradient is not a number: the run stops, and its last checkpoint stays good."""
+def _fresh() -> dict[str, Any]:
+    """What a checkpoint keeps for the loop, before the first step."""
+    return {"averages": {}, "metrics": {}, "evaluations": {}, "ahead": 0, "bad_steps": []}
 
 
 class Evaluator(Protocol):
@@ -58,6 +61,7 @@ class Result:
     peak_memory_bytes: int = 0  # resident set of this process
     metrics: dict[str, float] = field(default_factory=dict)  # the last logged averages
     evaluations: dict[str, float] = field(default_factory=dict)  # the last value of each evaluator
+    bad_steps: list[dict[str, Any]] = field(default_factory=list)  # of all calls: step, loss, why, what was done
 
 
 def train(
@@ -102,7 +106,9 @@ def train(
         RunMismatch: when the folder belongs to a run with other settings.
         RunBusy: when another process trains in it.
         DamagedCheckpoint: when it holds checkpoints and none can be read.
-        NonFiniteLoss: at a step whose loss or gradient is not finite.
+        CheckpointFailed: when one can't be written, told at the next logged step; those before stay whole.
+        BadStep: at a step whose loss or gradient is not finite, or whose loss spikes, where the policy is to stop, and
+            after `config.max_bad_steps` under another.
     """
     if open_run(run_dir, identity, accept=accept) is RunStatus.DONE:
         write(f"{run_dir} is done: nothing is left to train")
@@ -115,26 +121,25 @@ def train(
         stack.callback(run.close)
         with run.timed("start"):
             state = run.start(init, sharding=sharding)
-        source = batches(run.step)
-        stack.callback(getattr(source, "close", lambda: None))  # a generator may hold threads
+        source = stack.enter_context(Source(batches, run.data_step))
         while run.step < config.steps and not stop:
-            with run.timed("input"):
-                batch = _next(source, run.step)
-            with run.timed("compute"):
-                state, metrics = step(state, batch)
-                run.count(metrics, tokens=int(batch.tokens.size))
-            measured = run.evaluate(evaluators, state.params)
-            run.log(measured)
-            run.save_if_due(state, measured)
+            try:
+                with run.timed("input"), run.saving(state):
+                    batch = source.next()
+                with run.timed("compute"):
+                    state, metrics = step(state, batch)
+                    run.count(metrics, tokens=int(batch.tokens.size))
+                measured = run.evaluate(evaluators, state.params)
+                run.log(measured)
+                run.save_if_due(state, measured)
+                if stop:
+                    run.settle()
+            except BadStep as bad:
+                state = None  # two states may not fit
+                state = run.roll_back(bad, init, sharding=sharding)
+                source.go_to(run.data_step)
         run.result.cut_bp = cut_bp()
         return run.finish(state, stop)
-
-
-def _next(source: Iterator[Batch], step: int) -> Batch:
-    try:
-        return next(source)
-    except StopIteration:
-        raise ValueError(f"the batches ended before step {step}: they must go on for as long as asked") from None
 
 
 class _Run:
@@ -151,9 +156,15 @@ class _Run:
         self._parts: dict[str, float] = {}
         self._cold: tuple[float, int] | None = None  # seconds and tokens up to the first step, which compiles
         self._saved_step = 0
-        self._closing = contextlib.ExitStack()
+        self._closing, self._files = contextlib.ExitStack(), contextlib.ExitStack()
+        self._ahead = 0  # steps that the data is ahead of the parameters, by rolling back
         self.step = 0
         self.result = Result(step=0, resumed_from=0)
+
+    @property
+    def data_step(self) -> int:
+        """The step of the plan that the next batch is of."""
+        return self.step + self._ahead
 
     def expect_best_metric(self, evaluators: Sequence[Evaluator]) -> None:
         """Refuse a best metric that no evaluator can give."""
@@ -169,15 +180,66 @@ class _Run:
             keep_last=config.keep_last,
             best_metric=config.best_metric,
             best_is_lowest=config.best_is_lowest,
+            regular_steps=config.checkpoint_every_steps if config.on_bad_step is OnBadStep.ROLL_BACK else 0,
         )
         self._closing.callback(self._checkpoints.close)
         restored = self._checkpoints.restore(abstract_state(init, sharding=sharding), identity=self._identity)
-        extra = restored.position["extra"] if restored else {"averages": {}, "metrics": {}, "evaluations": {}}
-        self.step = self._saved_step = restored.step if restored else 0
-        self.result = Result(self.step, self.step, metrics=extra["metrics"], evaluations=extra["evaluations"])
-        self._averages = Averages(extra["averages"])
+        extra = self._stand_at(restored)
+        self._ahead = extra["ahead"]
+        self.result = Result(
+            self.step,
+            self.step,
+            metrics=extra["metrics"],
+            evaluations=extra["evaluations"],
+            bad_steps=extra["bad_steps"],
+        )
         self._open_files()
+        if self.step and self._sinks:
+            self._write(f"going on from step {self.step} of {self._config.steps} in {self._run_dir}")
+        self._open_report()
         return restored.state if restored else init()
+
+    def _stand_at(self, restored: Restored | None) -> dict[str, Any]:
+        """Take up the step and the averages of a checkpoint, or of none; what else it keeps for the loop."""
+        extra = {**_fresh(), **(restored.position["extra"] if restored else {})}
+        self.step = self._saved_step = restored.step if restored else 0
+        self._averages = Averages(extra["averages"])
+        return extra
+
+    def roll_back(self, bad: BadStep, init: Callable[[], TrainState], *, sharding: Any) -> TrainState:
+        """The state of the newest regular checkpoint, with files and data position set for it, after a bad step.
+
+        What follows is decided by the bad step alone, so that a kill before the next checkpoint changes nothing: the
+        run comes here again.
+
+        Raises:
+            BadStep: where the policy is another one, or too many steps were bad.
+        """
+        if self._config.on_bad_step is not OnBadStep.ROLL_BACK:
+            raise bad
+        at, self._pending = self.step, None
+        with self.timed("start"):
+            restored = self._checkpoints.roll_back(abstract_state(init, sharding=sharding))
+            self._stand_at(restored)
+            self._ahead += at - self.step
+            self.result.step = self.step
+            self._files.close()
+            self._open_files()
+            self._note(at, bad, f"rolled back to step {self.step}, the data goes on behind it")
+            return restored.state if restored else init()
+
+    def _note(self, step: int, bad: BadStep, done: str) -> None:
+        """Keep and tell what was done about a bad step.
+
+        Raises:
+            BadStep: when there were too many.
+        """
+        loss = self._loss if math.isfinite(self._loss) else None
+        self.result.bad_steps.append({"step": step, "loss": loss, "why": type(bad).__name__, "done": done})
+        if len(self.result.bad_steps) > self._config.max_bad_steps:
+            raise type(bad)(f"{bad}; run.max_bad_steps {self._config.max_bad_steps} are used up") from bad
+        if jax.process_index() == 0:
+            self._write(f"{str(bad).split(';')[0]}: {done}")
 
     def _open_files(self) -> None:
         self._sinks: list[MetricsFile | TensorBoard] = []
@@ -189,10 +251,10 @@ class _Run:
             self._sinks.append(TensorBoard(self._run_dir / TENSORBOARD, step=self.step))
         self._progress = Progress(start=self.step, steps=self._config.steps, clock=self._clock, write=self._write)
         for part in (*self._sinks, self._progress):
-            self._closing.callback(part.close)
-        if self.step:
-            self._write(f"going on from step {self.step} of {self._config.steps} in {self._run_dir}")
-        if self._work is not None:
+            self._files.callback(part.close)
+
+    def _open_report(self) -> None:
+        if self._work is not None and jax.process_index() == 0:
             self._throughput = ThroughputReport(
                 self._run_dir / THROUGHPUT_FILE,
                 work=self._work,
@@ -204,6 +266,7 @@ class _Run:
 
     def close(self) -> None:
         """Let go of files and threads; what is being saved is saved first."""
+        self._files.close()
         self._closing.close()
 
     @contextlib.contextmanager
@@ -227,21 +290,37 @@ class _Run:
         """Wait for the metrics of the last step.
 
         Raises:
-            NonFiniteLoss: when they show that the step went wrong.
+            BadStep: when they show that the step went wrong, and the policy is not to skip it.
         """
         if self._pending is None:
             return
         metrics, self._pending = jax.device_get(self._pending), None
         self._loss = float(metrics["loss"])
-        if not (math.isfinite(self._loss) and math.isfinite(metrics["gradient_norm"])):
-            raise NonFiniteLoss(
-                f"step {self.step} has loss {self._loss} and gradient norm {float(metrics['gradient_norm'])}; the last "
-                f"good checkpoint is of step {self._saved_step}. Lower optimizer.peak_learning_rate (and "
-                "optimizer.muon_learning_rate, where that is the kind), raise "
-                "optimizer.warmup_steps, or lower optimizer.clip_norm, under another run name"
-            )
-        self._parts = nats_per_token(metrics)
-        self._averages.add(metrics)
+        bad = judge(metrics, step=self.step, saved=self._saved_step, deviations=self._config.spike_deviations)
+        if bad is None:
+            self._parts = nats_per_token(metrics)
+            self._averages.add({name: value for name, value in metrics.items() if name != "verdict"})
+        elif self._config.on_bad_step is OnBadStep.SKIP:
+            self._note(self.step, bad, "skipped")
+        else:
+            raise bad
+
+    @contextlib.contextmanager
+    def saving(self, state: TrainState) -> Iterator[None]:
+        """Save the state where the block fails, and say so: batches that end early cost no step that was done."""
+        try:
+            yield
+        except Exception:
+            if self.step > self._saved_step:
+                self._save(state, {})
+                self._checkpoints.wait()
+            self._write(f"no batch for step {self.step + 1}; step {self.step} is saved, the same command goes on there")
+            raise
+
+    def settle(self) -> None:
+        """Wait for the last step, so that a bad one is known before the loop ends."""
+        with self.timed("compute"):
+            self._drain()
 
     def _is_due(self, every_steps: int) -> bool:
         return self.step >= self._config.steps or (every_steps > 0 and self.step % every_steps == 0)
@@ -273,6 +352,7 @@ class _Run:
             self._progress.show(self.step, loss=self._loss, parts=self._parts, tokens_per_second=speed, line=due)
         if not (due or measured):
             return
+        self._checkpoints.check()
         if due:
             self.result.metrics = self._averages.take(self._species)
         averages = self.result.metrics if due else {}
@@ -305,7 +385,9 @@ class _Run:
             extra = {
                 "averages": self._averages.save(),
                 "metrics": self.result.metrics,
-                "evaluations": self.result.evaluations,
+                "evaluations": dict(self.result.evaluations),
+                "ahead": self._ahead,
+                "bad_steps": list(self.result.bad_steps),
             }
             self._checkpoints.save(state, identity=self._identity, metrics=measured, extra=extra)
         self._saved_step = self.step

@@ -26,6 +26,7 @@ class Optimizer:
 
     transformation: optax.GradientTransformation
     learning_rate: LearningRate
+    guards: bool = False  # the transformation judges steps, as `bad_steps.guarded` has it
 
 
 def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:

@@ -26,6 +26,7 @@ from plantgfm.identity import read_json as read_object
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
 LOCK_FILE = ".lock"
+CLAIM_FILE = ".claim"
 _ABSENT = "absent"
 
 
@@ -67,14 +68,24 @@ def open_run(run_dir: Path, identity: dict[str, Any], *, accept: Sequence[str] =
         if run_dir.is_dir() and any(item.name[0] != "." and item.suffix != ".part" for item in run_dir.iterdir()):
             raise ValueError(f"{run_dir} holds files but no {RUN_FILE}: it is no run folder; choose another run name")
         run_dir.mkdir(parents=True, exist_ok=True)
-        _write_run(path, identity, lineage=[])
-        return RunStatus.NEW
+        if _claim(path, identity):
+            return RunStatus.NEW
     known = _read_run(path)
     changed = require_same(known["identity"], identity, accept=accept, where=run_dir)
     if changed:
         _write_run(path, identity, lineage=[*known["lineage"], known["identity"]])
         (run_dir / RESULT_FILE).unlink(missing_ok=True)
     return RunStatus.DONE if (run_dir / RESULT_FILE).is_file() else RunStatus.CONTINUE
+
+
+def _claim(path: Path, identity: dict) -> bool:
+    """Write the `run.json` of a new run, unless another process was quicker."""
+    with (path.parent / CLAIM_FILE).open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # held for the time of this write; `locked` is for the whole training
+        if path.is_file():
+            return False
+        _write_run(path, identity, lineage=[])
+        return True
 
 
 def _write_run(path: Path, identity: dict, *, lineage: list) -> None:

@@ -16,7 +16,8 @@ from plantgfm.training.optimizer import Optimizer
 from plantgfm.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
-"""Values of one step: `loss`, `gradient_norm`, `learning_rate`, and the sums and counts of the objectives."""
+"""Values of one step: `loss`, `gradient_norm`, `learning_rate`, the sums and counts of the objectives, and with a
+guarded optimizer `verdict`, of `bad_steps`."""
 
 LossFunction = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
 """(params, batch, key) → (loss to follow downhill, sums and counts to report)."""
@@ -51,9 +52,13 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = stream_key(seed, state.step, "mask")
         gradient, metrics = _gradient(loss_fn, state.params, batch, key=key, micro_batches=micro_batches)
-        updates, opt_state = optimizer.transformation.update(gradient, state.opt_state, state.params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
-        metrics["learning_rate"] = optimizer.learning_rate(state.step)
+        judged = {"loss": metrics["loss"], "gradient_norm": metrics["gradient_norm"]} if optimizer.guards else {}
+        updates, opt_state = optimizer.transformation.update(gradient, state.opt_state, state.params, **judged)
+        taken = state.step  # by the schedule, which skipped steps do not move
+        if optimizer.guards:
+            metrics["verdict"], taken = opt_state.verdict, taken - opt_state.bad
+        metrics["learning_rate"] = optimizer.learning_rate(taken)
         return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1), metrics
 
     shardings = {}

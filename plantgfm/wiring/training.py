@@ -30,6 +30,7 @@ from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.features import N_FEATURES, kmer_features
 from plantgfm.tokenization.vocabulary import Vocabulary
+from plantgfm.training.bad_steps import guarded
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
@@ -131,7 +132,7 @@ def run_training(
     Raises:
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
-    optimizer = build_optimizer(config.optimizer, config.run.steps)
+    optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
     corpus, curation = prepare_corpus(config, progress=progress, write=write)
     for key in curation.repaired:
         write(f"what the store held of {key} was damaged, and was made again")

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plantgfm.training.bad_steps import NonFiniteLoss
 from plantgfm.training.checkpoint import folder_of, restore_params, steps_of
 from plantgfm.training.config import OptimizerKind
-from plantgfm.training.loop import NonFiniteLoss, peak_memory_bytes
+from plantgfm.training.loop import peak_memory_bytes
 from plantgfm.training.metrics import read_metrics
 from plantgfm.training.run_folder import RunBusy, RunMismatch, locked, open_run
 

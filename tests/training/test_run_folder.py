@@ -1,4 +1,5 @@
 import enum
+import fcntl
 import json
 import subprocess
 import sys
@@ -104,3 +105,18 @@ def test_json_is_written_whole_and_read_with_its_path(tmp_path):
     path.write_text("{")
     with pytest.raises(ValueError, match="x.json is no JSON"):
         read_json(path)
+
+
+def test_of_two_processes_that_claim_a_folder_at_once_one_wins(tmp_path, monkeypatch):
+    run, flock = tmp_path / "run", fcntl.flock
+
+    def late(stream, how):  # the other one is done between our look and our claim
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert open_run(run, changed(seed=99)) is RunStatus.NEW
+        flock(stream, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(RunMismatch, match="seed: 99 there, 1 here"):
+        open_run(run, changed(seed=1))
+    assert open_run(run, changed(seed=99)) is RunStatus.CONTINUE
+    assert [item.name for item in run.iterdir() if not item.name.startswith(".")] == ["run.json"]
