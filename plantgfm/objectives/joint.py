@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float32
 
 from plantgfm.objectives.config import ObjectiveConfig
-from plantgfm.objectives.losses import Sums, masked_loss, next_region_loss, slot_nats, species_sums
+from plantgfm.objectives.losses import Sums, masked_loss, next_region_loss, slot_nats, species_sums, z_loss
 from plantgfm.objectives.masking import draw_masks
 
 
@@ -22,7 +22,7 @@ def loss(
     evaluate: bool = False,
     n_species: int = 0,
 ) -> tuple[Float32[Array, ""], Sums]:
-    """Joint loss of a batch: masked loss + next_region_weight · next-region loss.
+    """Joint loss of a batch: masked loss + next_region_weight · next-region loss + z_loss_weight · z-loss.
 
     The next region is predicted from the masked pass of the upstream window, and its tokens are targets only.
 
@@ -54,6 +54,8 @@ def loss(
     )
     # Without a weight the next region is scored, and costs no backward pass.
     total = masked + config.next_region_weight * following if config.next_region_weight else masked
+    if config.z_loss_weight:
+        total = total + config.z_loss_weight * z_loss(logits, masks.slot_valid)
     return total, {**sums, **next_sums}
 
 

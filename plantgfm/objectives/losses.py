@@ -70,6 +70,13 @@ def masked_loss(
     return sums["masked_weighted_nats"] / jnp.maximum(sums["masked_weight"], 1e-6), sums
 
 
+def z_loss(logits: Float[Array, "B M V"], slot_valid: Bool[Array, "B M"]) -> Float32[Array, ""]:
+    """Mean square of the log normaliser over the used slots (PaLM, arXiv:2204.02311, section 5)."""
+    used = slot_valid.astype(jnp.float32)
+    squares = jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)) * used
+    return jnp.sum(squares) / jnp.maximum(jnp.sum(used), 1.0)
+
+
 def next_region_nats(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L"]) -> Float32[Array, " B"]:
     """Cross-entropy, in nats per token, of each window's predicted distribution against the tokens it holds.
 

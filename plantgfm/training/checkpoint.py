@@ -4,6 +4,7 @@ A step's folder appears by a rename when everything in it is on disk, so a check
 
     checkpoints/<step>/params      parameters; readable with nothing known about the optimizer
     checkpoints/<step>/opt_state   optimizer state
+    checkpoints/<step>/average     exponential average of the parameters, where the run keeps one
     checkpoints/<step>/position    JSON: step, identity, checksums, metrics, and what the loop wants to find again
 """
 
@@ -30,7 +31,7 @@ from plantgfm.training.state import TrainState
 CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged_checkpoints"
 BEST = "best"
-_ITEMS = ("params", "opt_state", "position")
+_ITEMS = ("params", "opt_state", "average", "position")
 
 
 class DamagedCheckpoint(ValueError):
@@ -103,6 +104,9 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        trees = {"params": state.params, "opt_state": state.opt_state}
+        if state.average is not None:
+            trees["average"] = state.average
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         position = {
             "step": step,
@@ -111,11 +115,10 @@ class Checkpoints:
             "extra": extra or {},
             "best_metric": self._best_metric,
             "best_is_lowest": self._best_is_lowest,
-            "checksums": {"params": checksums(state.params), "opt_state": checksums(state.opt_state)},
+            "checksums": {name: checksums(tree) for name, tree in trees.items()},
         }
         items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            opt_state=ocp.args.StandardSave(state.opt_state),
+            **{name: ocp.args.StandardSave(tree) for name, tree in trees.items()},
             position=ocp.args.JsonSave(position),
         )
         if (score := _score(position)) is not None:
@@ -217,6 +220,8 @@ def steps_of(run_dir: Path) -> list[int]:
 def restore_params(run_dir: Path, *, step: int | str | None = None) -> Restored:
     """Parameters of a checkpoint on the default device, read with nothing known about model or optimizer.
 
+    Where the run keeps an average of its parameters, these are the average.
+
     Args:
         run_dir: the folder of a run.
         step: a step that has a checkpoint, "best" by the run's metric, or None for the newest one that is whole.
@@ -315,9 +320,15 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
             f"checkpoint {folder} holds the parameters of another model, or of another version of the code: go on with "
             "the one that trained it, or start anew under another run name"
         )
-    params = _read_tree(folder / "params", abstract.params if abstract else None, sums["params"])
     if abstract is None:
-        return Restored(step, TrainState(params, None, None), position)
+        served = "average" if "average" in sums else "params"
+        return Restored(step, TrainState(_read_tree(folder / served, None, sums[served]), None, None), position)
+    if (abstract.average is not None) != ("average" in sums):
+        raise RunMismatch(
+            f"checkpoint {folder} was written with another optimizer.average_decay: set it back, or start anew under "
+            "another run name"
+        )
+    params = _read_tree(folder / "params", abstract.params, sums["params"])
     if _names(abstract.opt_state) != sums["opt_state"].keys():
         raise RunMismatch(
             f"checkpoint {folder} holds the state of another optimizer: go on with the one that it was trained with, "
@@ -325,7 +336,10 @@ def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Re
         )
     opt_state = _read_tree(folder / "opt_state", abstract.opt_state, sums["opt_state"])
     counter = jax.device_put(np.int32(step), abstract.step.sharding)
-    return Restored(step, TrainState(params, opt_state, counter), position)
+    average = None
+    if abstract.average is not None:
+        average = _read_tree(folder / "average", abstract.average, sums["average"])
+    return Restored(step, TrainState(params, opt_state, counter, average), position)
 
 
 def _names(tree: Any) -> set[str]:

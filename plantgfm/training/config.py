@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -47,6 +47,8 @@ class OptimizerConfig:
     floor_fraction: float = 0.05  # learning rate at the last step, as a share of the peak; `wsd` and `cosine`
     weight_decay: float = 0.1  # never on norms and biases; under `muon` on the matrices, times their own rate
     decay_embeddings: bool = False
+    never_decay: list[str] = field(default_factory=list)  # parts of parameter names that are spared beside these
+    average_decay: float = 0.0  # of the exponential average of the parameters that is evaluated and exported; 0: none
     b1: float = 0.9
     b2: float = 0.98
     epsilon: float = 1e-8
@@ -68,6 +70,10 @@ class OptimizerConfig:
             raise ValueError(f"floor_fraction is {self.floor_fraction}, it must lie in [0, 1]")
         if not (self.clip_norm >= 0 and self.weight_decay >= 0):
             raise ValueError(f"clip_norm {self.clip_norm} and weight_decay {self.weight_decay} must be 0 or more")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay is {self.average_decay}, it must lie in [0, 1): 0.999 is usual, 0 is none")
+        if not all(self.never_decay):
+            raise ValueError("never_decay names a parameter by no letters, which would spare all: name some part of it")
         if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
             raise ValueError(f"b1 {self.b1} and b2 {self.b2} must lie in [0, 1)")
 

@@ -129,7 +129,7 @@ def train(
                 with run.timed("compute"):
                     state, metrics = step(state, batch)
                     run.count(metrics, tokens=int(batch.tokens.size))
-                measured = run.evaluate(evaluators, state.params)
+                measured = run.evaluate(evaluators, state.served)
                 run.log(measured)
                 run.save_if_due(state, measured)
                 if stop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class Optimizer:
 
     transformation: optax.GradientTransformation
     learning_rate: LearningRate
+    average_decay: float = 0.0  # of the exponential average of the parameters; 0: none is kept
     guards: bool = False  # the transformation judges steps, as `bad_steps.guarded` has it
 
 
@@ -38,7 +39,23 @@ def build_optimizer(config: OptimizerConfig, steps: int) -> Optimizer:
     learning_rate = build_schedule(config, steps)
     rule = {OptimizerKind.ADAMW: _adamw, OptimizerKind.MUON: _muon}[config.kind]
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return Optimizer(optax.chain(clip, rule(config, learning_rate)), learning_rate)
+    transformation = _knowing_names(optax.chain(clip, rule(config, learning_rate)), config.never_decay)
+    return Optimizer(transformation, learning_rate, config.average_decay)
+
+
+def _knowing_names(transformation: optax.GradientTransformation, words: Sequence[str]) -> optax.GradientTransformation:
+    """The same transformation, whose start refuses a word that is part of no parameter's name."""
+
+    def init(params: Any) -> Any:
+        names = [jax.tree_util.keystr(path).lower() for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        for word in words:
+            if not any(word.lower() in name for name in names):
+                raise ValueError(
+                    f"optimizer.never_decay has {word!r}, which is part of no name: there are {names[:20]}"
+                )
+        return transformation.init(params)
+
+    return optax.GradientTransformation(init, transformation.update) if words else transformation
 
 
 def _adamw(config: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
@@ -48,13 +65,13 @@ def _adamw(config: OptimizerConfig, learning_rate: LearningRate) -> optax.Gradie
         b2=config.b2,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
-        mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings),
+        mask=lambda params: decay_mask(params, decay_embeddings=config.decay_embeddings, never=config.never_decay),
     )
 
 
 def _muon(config: OptimizerConfig, learning_rate: LearningRate) -> optax.GradientTransformation:
     def mask(params: Any) -> Any:
-        return decay_mask(params, decay_embeddings=config.decay_embeddings)
+        return decay_mask(params, decay_embeddings=config.decay_embeddings, never=config.never_decay)
 
     def labels(params: Any) -> Any:
         return jax.tree.map(
@@ -141,13 +158,13 @@ def _cosine(n: jax.Array, steps: int, floor: float) -> jax.Array:
     return floor + (1.0 - floor) * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
 
 
-def decay_mask(params: Any, *, decay_embeddings: bool) -> Any:
+def decay_mask(params: Any, *, decay_embeddings: bool, never: Sequence[str] = ()) -> Any:
     """A tree like `params`, True where weight decay applies.
 
     Norm weights, biases and counted profiles never decay; neither do vectors and scalars. Names decide, since
-    parameters of scanned layers are stacked and their rank says nothing.
+    parameters of scanned layers are stacked and their rank says nothing; what has one of `never` in its name is spared.
     """
-    spared = NOT_DECAYED if decay_embeddings else NOT_DECAYED + EMBEDDINGS
+    spared = (NOT_DECAYED if decay_embeddings else NOT_DECAYED + EMBEDDINGS) + tuple(word.lower() for word in never)
 
     def decays(path: tuple, leaf: jax.Array) -> bool:
         name = jax.tree_util.keystr(path).lower()

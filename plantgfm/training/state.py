@@ -12,11 +12,17 @@ from plantgfm.training.optimizer import Optimizer
 
 
 class TrainState(NamedTuple):
-    """Parameters, optimizer state and the number of steps done, which is also the position in the data."""
+    """Parameters, optimizer state, the number of steps done, and an average of the parameters where one is kept."""
 
     params: Any  # nested dict of arrays
     opt_state: Any
     step: jax.Array  # int32 scalar
+    average: Any = None  # exponential average of the parameters, where one is kept
+
+    @property
+    def served(self) -> Any:
+        """The parameters that are evaluated and exported: the average where one is kept."""
+        return self.params if self.average is None else self.average
 
 
 def state_init(
@@ -33,7 +39,8 @@ def state_init(
 
     def init() -> TrainState:
         params = init_params(jax.random.key(seed))
-        return TrainState(params, optimizer.transformation.init(params), jnp.zeros((), jnp.int32))
+        average = params if optimizer.average_decay else None
+        return TrainState(params, optimizer.transformation.init(params), jnp.zeros((), jnp.int32), average)
 
     # Restored arrays are bound to their device; fresh ones have to be, or the step would be compiled again for them.
     return jax.jit(init, out_shardings=_device() if sharding is None else sharding)

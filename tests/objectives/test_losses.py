@@ -2,7 +2,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from plantgfm.objectives.losses import hits, masked_loss, next_region_loss, next_region_nats, slot_nats, species_sums
+from plantgfm.objectives.losses import (
+    hits,
+    masked_loss,
+    next_region_loss,
+    next_region_nats,
+    slot_nats,
+    species_sums,
+    z_loss,
+)
 
 
 def case(batch=3, slots=4, vocabulary=12):
@@ -82,3 +90,12 @@ def test_a_hit_is_the_likeliest_token_and_a_tie_is_none():
     best = jnp.argmax(logits, axis=-1).astype(jnp.int32)
     assert hits(logits, best).all()
     assert not hits(jnp.zeros_like(logits), targets).any()
+
+
+def test_the_z_loss_is_the_mean_squared_log_normaliser_of_used_slots():
+    logits, _, valid, _ = case()
+    squares = np.log(np.sum(np.exp(np.asarray(logits, np.float64)), axis=-1)) ** 2
+    np.testing.assert_allclose(z_loss(logits, valid), squares[np.asarray(valid)].mean(), rtol=1e-5)
+    np.testing.assert_allclose(z_loss(jax.nn.log_softmax(logits), valid), 0.0, atol=1e-10)
+    away = jax.grad(lambda x: z_loss(x, valid))(logits)
+    assert np.all(np.sum(away, axis=-1)[np.asarray(valid)] > 0) and not np.any(np.asarray(away)[~np.asarray(valid)])

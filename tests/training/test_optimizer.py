@@ -74,6 +74,25 @@ def test_only_matrices_decay_even_where_layers_are_stacked():
     assert decayed(decay_embeddings=True) == matrices | {"['embeddings']['table']"}
 
 
+def test_what_is_named_never_decays_and_a_name_of_nothing_is_refused():
+    assert decayed(decay_embeddings=True, never=["Wo", "table"]) == {"['head']['dense']['kernel']"}
+    for kind in OptimizerKind:
+        named = build_optimizer(OptimizerConfig(kind, never_decay=["dense"], warmup_steps=1), 10)
+        named.transformation.init(PARAMS)
+        wrong = build_optimizer(OptimizerConfig(kind, never_decay=["dense", "dennse"], warmup_steps=1), 10)
+        with pytest.raises(ValueError, match="'dennse', which is part of no name"):
+            wrong.transformation.init(PARAMS)
+
+
+def test_what_is_named_keeps_its_value_where_there_is_no_gradient():
+    config = OptimizerConfig(peak_learning_rate=0.1, warmup_steps=0, weight_decay=0.5, never_decay=["dense"])
+    rule = build_optimizer(config, 10).transformation
+    still = jax.tree.map(jnp.zeros_like, PARAMS)
+    updates, _ = rule.update(still, rule.init(PARAMS), PARAMS)
+    assert not np.any(updates["head"]["dense"]["kernel"])
+    np.testing.assert_allclose(updates["layers"]["attn"]["Wo"]["kernel"], -0.05, rtol=1e-5)
+
+
 def one_update(gradient, **settings):
     plain = {"peak_learning_rate": 0.1, "warmup_steps": 0, "schedule": Schedule.CONSTANT, "epsilon": 0.0}
     config = OptimizerConfig(**plain | settings)
