@@ -10,7 +10,7 @@ from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_
 from plantgfm.cli.records import compare_corpora, explain
-from plantgfm.cli.results import report, retrieve
+from plantgfm.cli.results import report, retrieve, runs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -24,7 +24,7 @@ def commands() -> None:
                        plantgfm embed runs/mine/bundle --fasta genome.fa.gz --out vectors.parquet
                        plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
-    The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report
+    The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
     """
 
 
@@ -41,6 +41,7 @@ for command in (
     embed,
     retrieve,
     report,
+    runs,
 ):
     commands.add_command(command)
 

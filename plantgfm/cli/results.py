@@ -46,6 +46,21 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
 
 
 @click.command()
+@click.argument("folder", type=PATH, default="runs")
+def runs(folder: Path) -> None:
+    """List the runs of a folder: state, step, best metric, corpus and the corpora before it, why one stopped.
+
+    Running is what a process holds now; finished what has its result; failed what an error ended; stopped what a
+    signal or a kill ended. The same command goes on with what is stopped or failed.
+
+    Example: plantgfm runs runs
+    """
+    from plantgfm.wiring.run_list import list_runs, runs_table
+
+    click.echo(runs_table(list_runs(folder)).to_text())
+
+
+@click.command()
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, help="HTML file; RUN/report.html by default.")
 def report(run: Path, out: Path | None) -> None:

@@ -255,6 +255,16 @@ def best_step(run_dir: Path) -> int:
     return _best(scores)
 
 
+def best_metric_of(run_dir: Path) -> tuple[str, float, int] | None:
+    """The best metric of a run, its value and the step that it was measured at; None where none was measured yet."""
+    scores = _scores(run_dir)
+    if not scores:
+        return None
+    step = _best(scores)
+    position = _read_position(run_dir, step)
+    return position["best_metric"], position["metrics"][position["best_metric"]], step
+
+
 def _best(scores: dict[int, float]) -> int:
     return min(scores, key=lambda step: (scores[step], step))
 

@@ -24,7 +24,16 @@ from plantgfm.training.checkpoint import Checkpoints, Restored
 from plantgfm.training.config import OnBadStep, TrainingConfig
 from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard, nats_per_token
 from plantgfm.training.progress import Progress, say
-from plantgfm.training.run_folder import RESULT_FILE, RunStatus, locked, open_run, read_json, write_json
+from plantgfm.training.run_folder import (
+    RESULT_FILE,
+    RunStatus,
+    keeping_the_end,
+    locked,
+    note_end,
+    open_run,
+    read_json,
+    write_json,
+)
 from plantgfm.training.signals import StopRequest, stop_on_signals
 from plantgfm.training.source import Source
 from plantgfm.training.state import TrainState, abstract_state
@@ -117,6 +126,7 @@ def train(
     run.expect_best_metric(evaluators)
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(run_dir))
+        stack.enter_context(keeping_the_end(run_dir))
         stop = stack.enter_context(stop_on_signals())
         stack.callback(run.close)
         with run.timed("start"):
@@ -404,6 +414,8 @@ class _Run:
             self._throughput.end(result)
         if self.step < self._config.steps:
             result.interrupted = stop.signal
+            if jax.process_index() == 0:
+                note_end(self._run_dir, stop.signal, failed=False)
             self._write(f"{stop.signal}: step {self.step} is saved; the same command goes on from there")
         elif jax.process_index() == 0:
             write_json(self._run_dir / RESULT_FILE, result)

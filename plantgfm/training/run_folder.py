@@ -4,6 +4,7 @@
     runs/<name>/checkpoints/    one folder a kept step
     runs/<name>/metrics.jsonl   one line a logged step
     runs/<name>/throughput.json how fast each call was, and what that makes for the whole
+    runs/<name>/ended.json      why the last call ended early: a signal, or an error; gone once a call goes on
     runs/<name>/result.json     written once, at the end
 
 The same identity continues or is done; another one is refused, naming what differs.
@@ -25,6 +26,7 @@ from plantgfm.identity import read_json as read_object
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
+ENDED_FILE = "ended.json"
 LOCK_FILE = ".lock"
 CLAIM_FILE = ".claim"
 _ABSENT = "absent"
@@ -151,6 +153,37 @@ def locked(run_dir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise RunBusy(f"another process trains in {run_dir}: wait for it, or choose another run name") from error
         yield
+
+
+def is_held(run_dir: Path) -> bool:
+    """Whether some process trains in a run folder now; nothing is changed by asking."""
+    path = run_dir / LOCK_FILE
+    if not path.is_file():
+        return False
+    with path.open("r") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def keeping_the_end(run_dir: Path) -> Iterator[None]:
+    """Leave a note of the error that ends the block, if one does; an older note goes when the block begins."""
+    path = run_dir / ENDED_FILE
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk may be the error
+            note_end(run_dir, f"{type(error).__name__}: {error}", failed=not isinstance(error, KeyboardInterrupt))
+        raise
+
+
+def note_end(run_dir: Path, why: str, *, failed: bool) -> None:
+    """Leave a note of why a call ended before its last step."""
+    write_json(run_dir / ENDED_FILE, {"why": why, "failed": failed})
 
 
 def _read_run(path: Path) -> dict[str, Any]:
