@@ -26,7 +26,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 8
+JOIN_VERSION = 9
 
 Progress = Callable[[str, int, int], None]
 

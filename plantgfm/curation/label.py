@@ -23,7 +23,7 @@ from plantgfm.schema import Assembly, Outcome
 from plantgfm.sketch import identity_of_containment
 
 STAGE = "label"
-_MOST_COMPARED = 100_000  # hashes of two genomes: their identity is then known to 0.0001
+MOST_COMPARED = 100_000  # hashes of two genomes: their identity is then known to 0.0001
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class AssemblyVerdict:
     evidence: str
 
 
-def containment(a: UInt64[np.ndarray, "n"], b: UInt64[np.ndarray, "m"]) -> tuple[float, int]:
+def containment(
+    a: UInt64[np.ndarray, "n"], b: UInt64[np.ndarray, "m"], *, most: int = MOST_COMPARED
+) -> tuple[float, int]:
     """Share of the smaller of two sorted hash sets that lies in the other, and the number of shared hashes.
 
-    Of a large set the smallest hashes are looked up, a fair sample, and counted: two genomes cost milliseconds.
+    Of a large set the `most` smallest hashes are looked up, a fair sample, and counted: two genomes cost milliseconds.
     """
     smaller, larger = sorted((a, b), key=len)
-    asked = smaller[:_MOST_COMPARED]
+    asked = smaller[:most]
     at = np.searchsorted(larger, asked)
     shared = int(np.count_nonzero(larger[np.minimum(at, larger.size - 1)] == asked)) if larger.size else 0
     return shared / max(1, asked.size), shared

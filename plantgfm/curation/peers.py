@@ -2,13 +2,14 @@
 
 No reference is needed, only other assemblies of the same input and their labels. Two signs are taken, both of shared
 FracMinHash hashes and none of composition: a record lies in assemblies of another compartment than its own label; or it
-shares nothing with any of at least five other species of its stated compartment, where these do share with each other
-(cultivars of one species share everything, which says nothing of others).
+shares nothing with any of at least five other species of its stated compartment, where it should: a whole assembly as
+much as unrelated species share with each other, a record as much as the rest of its assembly shares with them. What
+cultivars and sister species share is far more and says nothing: each has genes and repeats of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt64
@@ -16,6 +17,7 @@ from jaxtyping import UInt64
 from plantgfm.curation.config import ContaminationConfig
 from plantgfm.curation.contamination import STAGE
 from plantgfm.curation.facts import Verdict
+from plantgfm.curation.label import containment
 from plantgfm.curation.references import HashIndex
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import distinct
@@ -27,6 +29,10 @@ MAX_HASHES = 20_000_000
 _ORGANELLES = (Compartment.PLASTID, Compartment.MITOCHONDRION)
 _PEER_QUANTILE = 0.25  # of what peers share: a few strangers among them do not hide each other
 _CHANCE_QUANTILE = 0.999
+_KIN_SHARE = 0.05  # of hashes: genomes of 87 % identity and more share what no stranger would
+_KIN_HASHES = 20_000  # that are compared for it
+_KIN_SHARED = 10  # at least, of such hashes
+_OWN_SHARE = 0.01  # of a record's hashes, in other records of its assembly: repeats of a genome are no strangers in it
 
 Records = dict[str, UInt64[np.ndarray, "hashes"]]
 
@@ -39,8 +45,8 @@ def compare_compartments(
     A record is rejected where at least `min_organelle_fraction` of its hashes lie in assemblies labelled as another
     compartment, an organelle, and less than half of these in others of its own label, if that is an organelle. And it
     is rejected where it shares none with any other assembly of its compartment, of at least five other species: no more
-    than chance gives (or than `max_peer_fraction` of what species share with others), where as many hashes of them
-    share at least `min_expected_shared`.
+    than chance gives (or than `max_peer_fraction` of what is expected), where at least `min_expected_shared` are
+    expected.
 
     Args:
         records: hashes by record name, for each assembly.
@@ -105,18 +111,40 @@ class _Peers:
 
     label: Compartment
     number: int  # of assemblies
-    species: int
+    strangers: int  # species, kin counted as one
     common: UInt64[np.ndarray, "hashes"]  # held by at least two assemblies, sorted
     total: int  # distinct hashes of all
     space: float  # number of hashes that there could be
-    rate: float  # lower quartile over species of the share of hashes that another species holds
+    held: UInt64[np.ndarray, "hashes"]  # by at least two strangers, sorted
+    rate: float  # lower quartile over strangers of the share of hashes that another one holds
 
-    def judge(self, name: str, hashes: np.ndarray, what: str, config: ContaminationConfig) -> list[Verdict]:
-        """Whether hashes of one assembly are in no other, where as many hashes of other species would share some."""
-        expected = self.rate * hashes.size
+    def judge_assembly(self, records: Records, config: ContaminationConfig) -> list[Verdict]:
+        """A verdict on each record where the whole assembly shares none; else on the records that share none."""
+        whole = distinct(list(records.values()))
+        of = "its assembly's" if len(records) > 1 else "its"
+        expected = self.rate * whole.size, f"what {self.strangers} unrelated species share"
+        if found := self._judge("", whole, of, expected, config):
+            return [replace(found[0], record=name) for name in records]
+        if len(records) == 1:
+            return []
+        shared = {name: _overlap(part, self.held) for name, part in records.items()}
+        repeated = _held_twice(list(records.values()))[0]
+        verdicts = []
+        for name, part in records.items():
+            rest = sum(shared.values()) - shared[name], sum(one.size for one in records.values()) - part.size
+            source = f"what the rest of its assembly shares with {self.strangers - 1} unrelated species"
+            expected = part.size * rest[0] / max(1, rest[1]), source
+            if _overlap(part, repeated) <= _OWN_SHARE * part.size:
+                verdicts += self._judge(name, part, "its", expected, config)
+        return verdicts
+
+    def _judge(
+        self, name: str, hashes: np.ndarray, what: str, expectation: tuple[float, str], config: ContaminationConfig
+    ) -> list[Verdict]:
+        expected, source = expectation
         if expected < config.min_expected_shared:
             return []
-        shared = int(np.intersect1d(hashes, self.common, assume_unique=True).size)
+        shared = _overlap(hashes, self.common)
         from scipy.stats import poisson  # a second of import, and few runs come here
 
         chance = hashes.size * self.total / self.space
@@ -126,7 +154,7 @@ class _Peers:
         told = "none" if shared == 0 else f"{shared:,}"
         text = (
             f"{told} of {what} {hashes.size:,} hashes {'lies' if shared < 2 else 'lie'} in any of {self.number - 1} "
-            f"others labelled {self.label.value}; {expected:,.0f} are expected from what {self.species} species share, "
+            f"others labelled {self.label.value}; {expected:,.0f} are expected from {source}, "
             f"{chance:.1f} by chance, and up to {allowed} count as none"
         )
         return [Verdict(name, Outcome.REJECTED, STAGE, f"fits_no_other_{self.label.value}", text)]
@@ -140,26 +168,34 @@ def _fit_none(
     thin = [{name: part[part <= bound] for name, part in one.items()} for one in records]
     whole = [distinct(list(one.values())) for one in thin]
     common, total = _held_twice(whole)
-    by_species = [distinct([w for w, own in zip(whole, species) if own == name]) for name in sorted(set(species))]
-    held, _ = _held_twice(by_species)
-    shares = [np.intersect1d(one, held, assume_unique=True).size / max(1, one.size) for one in by_species]
-    rate = float(np.quantile(shares, _PEER_QUANTILE))
+    strangers = [distinct([w for w, own in zip(whole, species) if own == name]) for name in sorted(set(species))]
+    if label is Compartment.NUCLEAR:  # organelles are alike by nature, however far apart their plants are
+        strangers = _join_kin(strangers)
+    if len(strangers) <= MIN_PEERS:
+        return [[] for _ in records]
+    held, _ = _held_twice(strangers)
+    rate = float(np.quantile([_overlap(one, held) / max(1, one.size) for one in strangers], _PEER_QUANTILE))
     space = 4.0**config.k / 2 / (config.scaled * step)
-    peers = _Peers(label, len(records), len(by_species), common, total, space, rate)
-    verdicts = []
-    for one, hashes in zip(thin, whole):
-        if len(one) > 1 and (found := peers.judge("", hashes, "its assembly's", config)):
-            verdicts.append([Verdict(name, *_rest(found[0])) for name in one])
-        else:
-            verdicts.append([v for name, part in one.items() for v in peers.judge(name, part, "its", config)])
-    return verdicts
+    peers = _Peers(label, len(records), len(strangers), common, total, space, held, rate)
+    return [peers.judge_assembly(one, config) for one in thin]
+
+
+def _join_kin(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[UInt64[np.ndarray, "hashes"]]:
+    """The sets, those that share as much as related genomes do joined into one."""
+    head = list(range(len(sets)))
+    for i, one in enumerate(sets):
+        for j in range(i):
+            share, shared = containment(one, sets[j], most=_KIN_HASHES)
+            if head[i] != head[j] and share >= _KIN_SHARE and shared >= _KIN_SHARED:
+                head = [head[j] if of == head[i] else of for of in head]
+    return [distinct([one for one, of in zip(sets, head) if of == number]) for number in sorted(set(head))]
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.intersect1d(a, b, assume_unique=True).size)
 
 
 def _held_twice(sets: list[np.ndarray]) -> tuple[np.ndarray, int]:
     """Hashes that at least two of the sets hold, and the number of distinct hashes of all."""
     unique, count = np.unique(np.concatenate(sets), return_counts=True)
     return unique[count > 1], int(unique.size)
-
-
-def _rest(verdict: Verdict) -> tuple[Outcome, str, str, str]:
-    return verdict.outcome, verdict.stage, verdict.reason, verdict.evidence

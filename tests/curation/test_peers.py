@@ -50,12 +50,14 @@ def test_a_microbe_among_plants_shares_none_where_plants_share_some():
     assert found[:6] == [[]] * 6 and [v.reason for v in found[6]] == [NONE]
     text = found[6][0].evidence
     assert text.startswith(f"none of its {stray['m'].size:,} hashes lies in any of 6 others labelled nuclear; ")
-    assert "are expected from what 7 species share" in text and "0.0 by chance" in text
+    assert "are expected from what 7 unrelated species share" in text and "0.0 by chance" in text
 
 
 def test_a_microbe_inside_a_plant_assembly_is_found_and_the_plant_stays():
     mixed = {**PLANTS[5], "m": hashed(MICROBE)}
-    assert reasons([*PLANTS[:5], mixed], [NUCLEAR] * 6) == [{}, {}, {}, {}, {}, {"m": NONE}]
+    found = compare([*PLANTS[:5], mixed], [NUCLEAR] * 6)
+    assert [{v.record: v.reason for v in one} for one in found] == [{}, {}, {}, {}, {}, {"m": NONE}]
+    assert "from what the rest of its assembly shares with 5 unrelated species" in found[5][0].evidence
 
 
 def test_a_microbe_in_contigs_too_small_to_judge_is_judged_as_a_whole():
@@ -81,6 +83,25 @@ def test_cultivars_of_one_species_say_nothing_of_another():
     many = [*cultivars, *cultivars, *cultivars]
     names = [*["Planta communis"] * 18, *names[6:]]
     assert reasons([*many, unique, *others], [NUCLEAR] * 24, species=names) == [{}] * 24
+
+
+def test_sister_species_say_nothing_of_a_plant_without_any():
+    """Seven nightshades beside a maize, which shares no more with them than plants do: next to nothing of a piece."""
+    nightshade, maize = random_codes(60_000, 540), random_codes(60_000, 541)
+    sisters = [{"chr1": hashed(mutated(nightshade, 0.95, i))} for i in range(7)]
+    assert reasons([*sisters, {"chr1": hashed(maize)}], [NUCLEAR] * 8) == [{}] * 8
+    assert reasons([*sisters, *PLANTS, {"chr1": hashed(maize)}], [NUCLEAR] * 14)[13] == {"chr1": NONE}
+    mixed = {**sisters[0], "own": hashed(random_codes(9_000, 542))}
+    assert reasons([mixed, *sisters[1:]], [NUCLEAR] * 7) == [{}] * 7, "what a sister lacks is no stranger"
+
+
+def test_repeats_of_a_genome_alone_are_no_strangers_in_it():
+    """Scaffolds of a family that no other species has, beside a chromosome that shares as much as plants do."""
+    family = random_codes(60_000, 550)
+    mine = {**PLANTS[0], **{f"u{i}": hashed(mutated(family, 0.97, 60 + i)) for i in range(3)}}
+    assert reasons([mine, *PLANTS[1:]], [NUCLEAR] * 6) == [{}] * 6
+    lone = {**PLANTS[0], "u0": hashed(family)}
+    assert reasons([lone, *PLANTS[1:]], [NUCLEAR] * 6) == [{"u0": NONE}, *[{}] * 5]
 
 
 def test_a_few_strangers_do_not_hide_each_other():

@@ -223,3 +223,19 @@ def test_synonyms_are_one_species_for_duplicates(folder):
     assert {end for (where, _), end in ends.items() if where == "old"} == {ACCEPTED} and not flags(found)
     looser = {s.gained_records for s in found.ledger.steps if s.setting == "duplicates.species_identity"}
     assert looser == {0}, "no bar across species was asked"
+
+
+def test_a_few_genes_shared_with_a_sister_do_not_name_a_genome(folder):
+    """A name of which no other sequence is at hand may well be right."""
+    g, sister = genome(27), genome(28)
+    sister[0][1_000:1_400] = g[0][1_000:1_400]
+    rows = [
+        write_assembly(folder, "true", named(g, "chr"), species="Zzz vera"),
+        write_assembly(folder, "false", named(changed(g, 0.999), "f"), species="Aaa soror"),
+        write_assembly(folder, "sister", named(sister, "s"), species="Aaa soror"),
+    ]
+    found = run(folder, rows)
+    assert {end for (where, _), end in finals(found).items() if where != "false"} == {ACCEPTED}
+    assert {end for (where, _), end in finals(found).items() if where == "false"} == {
+        ("duplicates", "same_sequence_two_species")
+    }
