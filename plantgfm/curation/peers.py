@@ -125,7 +125,7 @@ class _Peers:
         expected = self.rate * whole.size, f"what {self.strangers} unrelated species share"
         if found := self._judge("", whole, of, expected, config):
             return [replace(found[0], record=name) for name in records]
-        if len(records) == 1:
+        if len(records) < 2:
             return []
         shared = {name: _overlap(part, self.held) for name, part in records.items()}
         repeated = _held_twice(list(records.values()))[0]
@@ -169,6 +169,7 @@ def _fit_none(
     whole = [distinct(list(one.values())) for one in thin]
     common, total = _held_twice(whole)
     strangers = [distinct([w for w, own in zip(whole, species) if own == name]) for name in sorted(set(species))]
+    strangers = [one for one in strangers if one.size]
     if label is Compartment.NUCLEAR:  # organelles are alike by nature, however far apart their plants are
         strangers = _join_kin(strangers)
     if len(strangers) <= MIN_PEERS:

@@ -46,10 +46,10 @@ def reasons(*args, **more):
 
 def test_a_microbe_among_plants_shares_none_where_plants_share_some():
     stray = {"m": hashed(MICROBE)}
-    found = compare([*PLANTS, stray], [NUCLEAR] * 7)
-    assert found[:6] == [[]] * 6 and [v.reason for v in found[6]] == [NONE]
+    found = compare([*PLANTS, stray, {}], [NUCLEAR] * 8)  # of the last one other stages left nothing
+    assert found[:6] == [[]] * 6 and found[7] == [] and [v.reason for v in found[6]] == [NONE]
     text = found[6][0].evidence
-    assert text.startswith(f"none of its {stray['m'].size:,} hashes lies in any of 6 others labelled nuclear; ")
+    assert text.startswith(f"none of its {stray['m'].size:,} hashes lies in any of 7 others labelled nuclear; ")
     assert "are expected from what 7 unrelated species share" in text and "0.0 by chance" in text
 
 
