@@ -92,21 +92,48 @@ class RunConfig(TrainingConfig):
     workers: int = 1  # of curation: processes, Dask workers, or SLURM jobs
     cluster: str = ""  # of Dask: "" this machine, "slurm", or the address of a scheduler
     accept: list[str] = field(default_factory=list)  # settings that a resumed run may change, by dotted name
+    hosts: str = "none"  # "auto" (SLURM, Kubernetes, TPU pods), or HOST:PORT/INDEX/COUNT: of process 0, own number, all
+    hosts_wait_s: float = 43_200.0  # that a process waits for what another does, such as curation
 
     def __post_init__(self):
         super().__post_init__()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ValueError(f"run.name={self.name!r} must be a plain folder name")
         check_executor(self.executor, workers=self.workers, cluster=self.cluster)
+        if not self.hosts_wait_s > 0:
+            raise ValueError(f"run.hosts_wait_s={self.hosts_wait_s} must be above 0")
+
+
+class MeshLayout(Enum):
+    """Who says how the devices are laid out."""
+
+    STATED = "stated"  # data, fsdp and tensor
+    AUTO = "auto"  # the layout of least communication that fits the devices at hand; it is printed
 
 
 @dataclass
 class MeshConfig:
-    """Devices along each axis of the mesh; one device leaves all at 1."""
+    """Devices along each axis of the mesh; one device leaves all at 1.
 
+    There is no `context` axis: a window has to fit the device that it lies on.
+    """
+
+    layout: MeshLayout = MeshLayout.STATED
     data: int = 1  # copies of the parameters; 0: as many as the devices that the other axes leave
     fsdp: int = 1  # parts that parameters and batch are split into
     tensor: int = 1  # parts that the work within a layer is split into
+    device_memory_gb: float = 0.0  # of one device, in 10^9 bytes; 0: what the device itself states, where it does
+
+    def __post_init__(self):
+        if self.data < 0 or self.fsdp < 1 or self.tensor < 1:
+            raise ValueError(
+                f"mesh.data={self.data}, mesh.fsdp={self.fsdp}, mesh.tensor={self.tensor}: the first must be 0 or "
+                "more, the others 1 or more"
+            )
+        if self.layout is MeshLayout.AUTO and (self.data, self.fsdp, self.tensor) != (1, 1, 1):
+            raise ValueError("mesh=auto chooses data, fsdp and tensor itself: leave them out, or leave mesh=auto out")
+        if not self.device_memory_gb >= 0:
+            raise ValueError(f"mesh.device_memory_gb={self.device_memory_gb} must be 0 or more")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("data", "fsdp", "tensor")
@@ -27,6 +27,7 @@ MODEL_RULES: Rules = (
     (r"embeddings/table$", P(("tensor", "fsdp"))),
     (r"(Wqkv|Wi|dense)/kernel$", P("fsdp", "tensor")),
     (r"Wo/kernel$", P("tensor", "fsdp")),
+    (r"next_region/profiles$", P(None, ("tensor", "fsdp"))),
     (r"kmer/projection$", P()),
     (r"(scale|bias)$", P()),
 )
@@ -34,7 +35,7 @@ MODEL_RULES: Rules = (
 
 
 def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of data · fsdp · tensor devices.
+    """A mesh of data · fsdp · tensor devices, process by process, so that each host's windows are one run of rows.
 
     Args:
         data: number of copies of the parameters; 0 takes all devices that the other two leave.
@@ -45,7 +46,7 @@ def make_mesh(*, data: int = 1, fsdp: int = 1, tensor: int = 1, devices: Sequenc
     Raises:
         ValueError: when there are not that many devices.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda each: (each.process_index, each.id))
     data = data or len(devices) // (fsdp * tensor)
     sizes = (data, fsdp, tensor)
     if min(sizes) < 1 or math.prod(sizes) > len(devices):
@@ -88,7 +89,7 @@ def match_rules(rules: Rules, tree: Any) -> Any:
     return specs
 
 
-def param_shardings(mesh: Mesh, rules: Rules, tree: Any) -> Any:
+def param_shardings(mesh: Mesh | AbstractMesh, rules: Rules, tree: Any) -> Any:
     """`NamedSharding` of every leaf by its rule; an axis that does not divide a dimension is left out there."""
     specs = match_rules(rules, tree)
     return jax.tree.map(
@@ -98,24 +99,55 @@ def param_shardings(mesh: Mesh, rules: Rules, tree: Any) -> Any:
     )
 
 
-def state_shardings(mesh: Mesh, state: Any) -> Any:
+def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:
     """`NamedSharding` of a training state: parameters and their moments by the rules, counters on every device.
 
     Args:
-        mesh: the devices.
+        mesh: the devices, or their number along each axis.
         state: arrays or shapes, with `params` among its fields; moments carry the names of their parameters.
     """
     return param_shardings(mesh, (*model_rules(state.params), (r".", P())), state)
 
 
-def fitting(mesh: Mesh, spec: P, shape: tuple[int, ...]) -> P:
+def shard_bytes(shardings: Any, tree: Any) -> int:
+    """Bytes that one device holds of a tree of arrays or shapes, from their shardings alone."""
+    sizes = jax.tree.map(
+        lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize, tree, shardings
+    )
+    return sum(jax.tree.leaves(sizes))
+
+
+def fitting(mesh: Mesh | AbstractMesh, spec: P, shape: tuple[int, ...]) -> P:
     """The specification without the axes whose size does not divide their dimension."""
     return P(*(axes if size % _parts(mesh, axes) == 0 else None for axes, size in zip(spec, shape)))
 
 
-def _parts(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
+def _parts(mesh: Mesh | AbstractMesh, axes: str | tuple[str, ...] | None) -> int:
     names = (axes,) if isinstance(axes, str) else axes or ()
     return math.prod(mesh.shape[name] for name in names)
+
+
+def abstract_mesh(*, data: int, fsdp: int, tensor: int) -> AbstractMesh:
+    """A mesh without devices: what shardings and sizes can be worked out from."""
+    return AbstractMesh((data, fsdp, tensor), AXES)
+
+
+def rows_of_process(mesh: Mesh, index: int) -> tuple[int, int]:
+    """Which share of the windows a process holds, as (share, shares): hosts that hold the same windows share a number.
+
+    Raises:
+        ValueError: when its devices hold part of a share, so that no equal shares exist.
+    """
+    of_process = np.array([device.process_index for device in mesh.devices.ravel()])
+    parts = np.arange(of_process.size) // mesh.shape["tensor"]
+    mine = np.unique(parts[of_process == index])
+    n_parts = of_process.size // mesh.shape["tensor"]
+    if not mine.size or n_parts % mine.size or mine[0] % mine.size or np.ptp(mine) + 1 != mine.size:
+        raise ValueError(
+            f"process {index} holds parts {mine.tolist()} of the {n_parts} that windows are split into: choose a "
+            "mesh.tensor that divides the devices of a host, or is a multiple of them"
+        )
+    return int(mine[0]) // mine.size, n_parts // mine.size
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -126,3 +158,9 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same value on every device."""
     return NamedSharding(mesh, P())
+
+
+def mesh_of(tree: Any) -> Mesh | None:
+    """The mesh that the arrays of a tree lie on, None where they lie on one device or on the host."""
+    first = getattr(jax.tree.leaves(tree)[0], "sharding", None)
+    return first.mesh if isinstance(first, NamedSharding) and first.num_devices > 1 else None

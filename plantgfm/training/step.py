@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 from plantgfm.objectives.masking import stream_key
+from plantgfm.partition import replicated
 from plantgfm.schema import Batch
 from plantgfm.training.optimizer import Optimizer
 from plantgfm.training.state import TrainState
@@ -67,7 +71,9 @@ def make_step(
 
     shardings = {}
     if state_sharding is not None or batch_sharding is not None:
-        shardings = {"in_shardings": (state_sharding, batch_sharding), "out_shardings": (state_sharding, None)}
+        # Metrics are whole on every device, so that every process of several can read them.
+        metrics = replicated(batch_sharding.mesh) if isinstance(batch_sharding, NamedSharding) else None
+        shardings = {"in_shardings": (state_sharding, batch_sharding), "out_shardings": (state_sharding, metrics)}
     return jax.jit(step, donate_argnums=0, **shardings)
 
 
@@ -78,6 +84,24 @@ def _averaged(average: Any, params: Any, *, step: jax.Array, decay: float) -> An
     """
     share = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: old + share.astype(old.dtype) * (new - old), average, params)
+
+
+def place_batches(batches: Iterator[Batch], sharding: NamedSharding, *, shares: int) -> Iterator[Batch]:
+    """Batches on the devices of a mesh, each process giving its share of the windows.
+
+    Args:
+        batches: this process's, from `Batches.iterate`; closed with what is returned.
+        sharding: of the whole batch.
+        shares: how many processes give windows that differ.
+    """
+
+    def place(column: np.ndarray) -> jax.Array:
+        whole = (column.shape[0] * shares, *column.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, column, whole)
+
+    with contextlib.closing(batches):
+        for batch in batches:
+            yield jax.tree.map(place, batch)
 
 
 def _gradient(
