@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float64, Int32
 
 from plantgfm.evaluation.positions import Positions, find_positions
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.losses import hits, next_region_nats, slot_nats
 from plantgfm.objectives.masking import draw_masks, stream_key
+from plantgfm.partition import mesh_of, replicated
 from plantgfm.sampling.batches import make_batch
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.evaluation_windows import EvaluationPairs, evaluation_pairs
@@ -85,13 +87,15 @@ class Scorer:
 
     def __init__(self, network: Any, *, batch_windows: int):
         self._batch_windows = batch_windows
-        self._step = jax.jit(_score_step, static_argnums=0)
         self._network = network
+        self._fold, self._step = network.fold, jax.jit(_score_step, static_argnums=0)
+        self._mesh: Mesh | None = None
 
     def __call__(self, params: Any, held_out: HeldOut, *, progress: Progress | None = None) -> ModelScores:
         """Score every window; the last batch is filled up with its last window, which is not counted twice."""
         n, size = len(held_out.pairs), self._batch_windows
-        params = self._network.fold(params)
+        self._compile_for(mesh_of(params))
+        params = self._fold(params)
         batch, found = held_out.batch, []
         for start in range(0, n, size):
             rows = np.minimum(np.arange(start, start + size), n - 1)
@@ -102,6 +106,13 @@ class Scorer:
         nats, correct, following = (np.concatenate([np.asarray(each) for each in part])[:n] for part in zip(*found))
         at = (held_out.positions.window, held_out.positions.slot)
         return ModelScores(nats[at].astype(np.float64), correct[at].astype(np.float64), following.astype(np.float64))
+
+    def _compile_for(self, mesh: Mesh | None) -> None:
+        """On a mesh, what is found has to be whole on every device, as no process reads those of another."""
+        if mesh is not None and mesh != self._mesh:
+            self._mesh = mesh
+            self._fold = jax.jit(self._network.fold)
+            self._step = jax.jit(_score_step, static_argnums=0, out_shardings=replicated(mesh))
 
 
 def _score_step(

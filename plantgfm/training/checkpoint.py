@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from plantgfm.identity import plain, read_json
 from plantgfm.training.checksum import checksums
@@ -145,8 +146,10 @@ class Checkpoints:
                 where = folder_of(self._run_dir) / str(restored.step)
                 require_same(restored.identity, identity, where=where)
             damaged = [step for step in steps_of(self._run_dir) if step > restored.step]
-            for step in damaged:
+            for step in damaged if jax.process_index() == 0 else ():
                 _set_aside(self._run_dir, step)
+            if damaged and jax.process_count() > 1:
+                multihost_utils.sync_global_devices("damaged checkpoints are set aside")
             if damaged:
                 self._manager.reload()
         return restored
@@ -371,22 +374,34 @@ def _read_position(run_dir: Path, step: int) -> dict[str, Any]:
 
 
 def _read_tree(folder: Path, abstract: Any, sums: dict[str, int]) -> Any:
-    handler = ocp.StandardCheckpointHandler()
+    alone = abstract is None  # a reader of parameters only, which other processes of a run know nothing of
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    handler = ocp.StandardCheckpointHandler(**({"multiprocessing_options": options} if alone else {}))
     try:
-        if abstract is None:
+        if alone:
             abstract = _abstract_of(handler.metadata(folder.absolute()))
         tree = handler.restore(folder.absolute(), args=ocp.args.StandardRestore(abstract))
     except Exception as error:  # Orbax raises bare `Exception` for an array that is cut short
+        if not alone:
+            _on_all_processes(False)
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged ({reason})") from error
     finally:
         handler.close()
+    if not (alone or _on_all_processes(True)):
+        raise DamagedCheckpoint(f"checkpoint {folder} is damaged: another process can't read it")
     wrong = [path for path, value in checksums(tree).items() if sums.get(path) != value]
     if wrong:
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: checksums differ at {', '.join(wrong[:5])}")
     return tree
 
 
+def _on_all_processes(here: bool) -> bool:
+    """Whether something holds on every process of a run; all of them ask."""
+    return here if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(here)).all())
+
+
 def _abstract_of(metadata: Any) -> Any:
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), metadata.tree)

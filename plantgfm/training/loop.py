@@ -22,6 +22,7 @@ from plantgfm.schema import Batch
 from plantgfm.training.bad_steps import BadStep, judge
 from plantgfm.training.checkpoint import Checkpoints, Restored
 from plantgfm.training.config import OnBadStep, TrainingConfig
+from plantgfm.training.hosts import ALONE, Hosts
 from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard, nats_per_token
 from plantgfm.training.progress import Progress, say
 from plantgfm.training.run_folder import (
@@ -34,7 +35,7 @@ from plantgfm.training.run_folder import (
     read_json,
     write_json,
 )
-from plantgfm.training.signals import StopRequest, stop_on_signals
+from plantgfm.training.signals import SharedStop, StopRequest, stop_on_signals
 from plantgfm.training.source import Source
 from plantgfm.training.state import TrainState, abstract_state
 from plantgfm.training.step import Metrics
@@ -87,6 +88,7 @@ def train(
     accept: Sequence[str] = (),
     cut_bp: Callable[[], int] = lambda: 0,
     work: Work | None = None,
+    hosts: Hosts = ALONE,
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = say,
 ) -> Result:
@@ -103,8 +105,9 @@ def train(
         species: names, in the order of the species index, for the losses per species.
         sharding: of the state, as given to `state_init` and `make_step`.
         accept: dotted names of identity keys that may differ from those of the run folder.
-        cut_bp: base pairs that the batches so far have cut.
         work: of one step, for the throughput report; None: no report.
+        cut_bp: base pairs that the batches so far have cut, on this host.
+        hosts: the processes that train together; all call this with the same arguments, but their own batches.
         clock: seconds; only for speed and progress.
         write: where lines for a person go.
 
@@ -119,15 +122,17 @@ def train(
         BadStep: at a step whose loss or gradient is not finite, or whose loss spikes, where the policy is to stop, and
             after `config.max_bad_steps` under another.
     """
-    if open_run(run_dir, identity, accept=accept) is RunStatus.DONE:
+    status = hosts.lead("opening the run folder", lambda: open_run(run_dir, identity, accept=accept).value)
+    if RunStatus(status) is RunStatus.DONE:
         write(f"{run_dir} is done: nothing is left to train")
         return Result(**read_json(run_dir / RESULT_FILE))
     run = _Run(config, run_dir=run_dir, identity=identity, species=species, work=work, clock=clock, write=write)
     run.expect_best_metric(evaluators)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(run_dir))
+        hosts.lead("the run folder", lambda: stack.enter_context(locked(run_dir)))
         stack.enter_context(keeping_the_end(run_dir))
         stop = stack.enter_context(stop_on_signals())
+        stop = stop if hosts.count == 1 else SharedStop(stop)
         stack.callback(run.close)
         with run.timed("start"):
             state = run.start(init, sharding=sharding)
@@ -142,13 +147,13 @@ def train(
                 measured = run.evaluate(evaluators, state.served)
                 run.log(measured)
                 run.save_if_due(state, measured)
-                if stop:
+                if stop.look():
                     run.settle()
             except BadStep as bad:
                 state = None  # two states may not fit
                 state = run.roll_back(bad, init, sharding=sharding)
                 source.go_to(run.data_step)
-        run.result.cut_bp = cut_bp()
+        run.result.cut_bp = sum(hosts.agree("what was cut", lambda: int(cut_bp())))
         return run.finish(state, stop)
 
 

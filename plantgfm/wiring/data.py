@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,15 @@ from plantgfm.tokenization.choose import CHOICE_VERSION, build_vocabulary
 from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.sample import Stratum
 from plantgfm.tokenization.vocabulary import Vocabulary
+from plantgfm.training.hosts import Hosts
 from plantgfm.wiring.executors import open_executor
 from plantgfm.wiring.lineage import last_corpus, write_changes
 
 Progress = Callable[[str, int, int], None]
 
 STORE = ".store"
+_SIGN = ".hosts-"
+_SEEN_S = 60.0  # until a file that one host made is seen by the others: network file systems keep old listings
 
 
 @dataclass(frozen=True)
@@ -135,3 +140,85 @@ def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
     vocabulary, _ = build_on(corpus, config.tokenizer)
     vocabulary.save(path)
     return vocabulary
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run trains on."""
+
+    corpus: Corpus
+    vocabulary: Vocabulary
+    curation: Curation | None  # None on every process but the first, which curates
+
+
+def prepare_together(
+    config: Config,
+    hosts: Hosts,
+    *,
+    progress: Progress | None = None,
+    write: Callable[[str], None],
+) -> Prepared:
+    """Curate and build the vocabulary on process 0, while the others wait; then all open what it left in the store.
+
+    Raises:
+        ValueError: when a process has other settings, or sees another folder than the first.
+    """
+    _check_settings(config, hosts)
+    made: list[Prepared] = []
+    sign = store_of(config) / f"{_SIGN}{uuid.uuid4().hex}"
+
+    def curate_here() -> dict[str, str]:
+        corpus, curation = prepare_corpus(config, progress=progress, write=write)
+        for key in curation.repaired:
+            write(f"what the store held of {key} was damaged, and was made again")
+        write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
+        vocabulary = prepare_vocabulary(config, corpus)
+        write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")
+        made.append(Prepared(corpus, vocabulary, curation))
+        if hosts.count > 1:
+            sign.touch()
+        told = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint}
+        return {**told, "folder": corpus.path.name, "sign": sign.name, "store": str(sign.parent.absolute())}
+
+    told = hosts.lead("the corpus", curate_here)
+
+    def see() -> None:
+        if not made:
+            made.append(_open_theirs(config, told))
+
+    try:
+        hosts.agree("the shared folder", see)
+    finally:
+        if hosts.index == 0:
+            sign.unlink(missing_ok=True)
+    return made[0]
+
+
+def _check_settings(config: Config, hosts: Hosts) -> None:
+    settings = plain(config)
+    settings["run"].pop("hosts")  # names the process
+    found = hosts.agree("its settings", lambda: fingerprint(settings))
+    if odd := [index for index, each in enumerate(found) if each != found[0]]:
+        raise ValueError(f"processes {odd} have other settings than process 0: start all with the same arguments")
+
+
+def _open_theirs(config: Config, told: dict[str, str]) -> Prepared:
+    """What process 0 prepared, read where this process sees it."""
+    store = store_of(config)
+    deadline = time.monotonic() + _SEEN_S
+    while not (store / told["sign"]).is_file():
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"{store.absolute()} is not the folder that process 0 writes to as {told['store']}: let run.folder="
+                f"{config.run.folder} lie on a file system that all hosts share"
+            )
+        time.sleep(0.1)
+    corpus = open_corpus(store / "corpora" / told["folder"])
+    vocabulary = prepare_vocabulary(config, corpus)
+    for name, mine in (("corpus", corpus.fingerprint), ("vocabulary", vocabulary.fingerprint)):
+        if mine != told[name]:
+            raise ValueError(
+                f"the {name} in {store.absolute()} has fingerprint {mine} here and {told[name]} on process 0: let "
+                "run.folder lie on a file system that all hosts share"
+            )
+    return Prepared(corpus, vocabulary, None)

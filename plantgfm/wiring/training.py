@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float32
 
-from plantgfm.config import Config, MeshConfig
+from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.curate import Curation
 from plantgfm.evaluation.unigram import fit_unigram
@@ -24,20 +25,22 @@ from plantgfm.model.encoder import HEADS_VERSION
 from plantgfm.model.flops import step_flops
 from plantgfm.objectives.joint import loss
 from plantgfm.objectives.masking import slot_count
+from plantgfm.partition import AXES, rows_of_process, state_shardings
 from plantgfm.partition import batch_sharding as sharding_of_batches
-from plantgfm.partition import make_mesh, state_shardings
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.features import N_FEATURES, kmer_features
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.bad_steps import guarded
+from plantgfm.training.hosts import ALONE, Hosts
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
 from plantgfm.training.state import TrainState, state_init
-from plantgfm.training.step import make_step
+from plantgfm.training.step import make_step, place_batches
 from plantgfm.training.throughput import Work
-from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
+from plantgfm.wiring.data import Prepared, prepare_together
+from plantgfm.wiring.mesh import place
 
 SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -45,7 +48,7 @@ LEDGER_FOLDER = "ledger"
 _COUNTED_BP = 24_000_000
 _RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
 _SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
-_SILENT |= {"power_watts"}  # of the run's settings: those that shape no result
+_SILENT |= {"power_watts", "hosts", "hosts_wait_s"}  # of the run's settings: those that shape no result
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Outcome:
 
     run_dir: Path
     corpus: Corpus
-    curation: Curation
+    curation: Curation | None  # of the process that curated
     vocabulary: Vocabulary
     network: Network
     result: Result
@@ -67,13 +70,15 @@ def run_dir_of(config: Config) -> Path:
 
 def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> dict[str, Any]:
     """Every setting that shapes the result of a run; where it lies and what it prints are left out."""
-    rooms = ("sampler", "model", "objective", "optimizer", "mesh")
+    rooms = ("sampler", "model", "objective", "optimizer")
+    axes = {axis: getattr(config.mesh, axis) for axis in AXES}
     return {
         "corpus": corpus.fingerprint,
         "heads": HEADS_VERSION,
         "kmer_features": N_FEATURES if config.model.kmer_features else 0,
         "vocabulary": vocabulary.fingerprint,
         "run": {key: value for key, value in plain(config.run).items() if key not in _SILENT},
+        "mesh": axes,
         **{room: plain(getattr(config, room)) for room in rooms},
     }
 
@@ -119,6 +124,7 @@ def starting_point(config: Config, corpus: Corpus, vocabulary: Vocabulary) -> di
 def run_training(
     config: Config,
     *,
+    hosts: Hosts = ALONE,
     progress: Callable[[str, int, int], None] | None = None,
     write: Callable[[str], None],
 ) -> Outcome:
@@ -126,6 +132,7 @@ def run_training(
 
     Args:
         config: all settings.
+        hosts: the processes that do so together, from `join_hosts`.
         progress: of the long parts before training.
         write: where lines for a person go.
 
@@ -133,23 +140,23 @@ def run_training(
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
-    corpus, curation = prepare_corpus(config, progress=progress, write=write)
-    for key in curation.repaired:
-        write(f"what the store held of {key} was damaged, and was made again")
-    write(f"corpus {corpus.fingerprint}: {len(corpus.species)} species, {corpus.bases.size:,} bp")
-    vocabulary = prepare_vocabulary(config, corpus)
-    write(f"vocabulary {vocabulary.fingerprint}: {vocabulary.size:,} tokens")
+    prepared = prepare_together(config, hosts, progress=progress, write=write)
+    corpus, vocabulary = prepared.corpus, prepared.vocabulary
     config = with_profiles(config, corpus)
     network = build_network(config, vocabulary)
     plan = build_plan(corpus, config.sampler)
-    batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler)
     n_species = len(corpus.species)
+    # Counted on the corpus, not on this host's windows: the same on every host.
     init = partial(network.init, **starting_point(config, corpus, vocabulary))
-    run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
     make_state = partial(state_init, init, optimizer, seed=config.run.seed)
-    state_sharding, batch_sharding = placement(config.mesh, make_state())
-    open_run(run_dir, identity, accept=config.run.accept)
-    leave_notes(run_dir, config, corpus=corpus, curation=curation, vocabulary=vocabulary)
+    shapes = jax.eval_shape(make_state())
+    resolved, mesh = place(config, network, shapes, write=write)
+    config = replace(config, mesh=resolved)
+    state_sharding, batch_sharding = shardings_on(mesh, shapes)
+    run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
+    share, shares = rows_of_process(mesh, jax.process_index())
+    batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler, host=share, hosts=shares)
+    hosts.lead("the run folder", lambda: claim(run_dir, config, identity=identity, prepared=prepared))
     validation = watcher(config, network, corpus=corpus, vocabulary=vocabulary)
     write(f"validation: {validation.pairs.describe()}")
     result = train(
@@ -162,7 +169,9 @@ def run_training(
             state_sharding=state_sharding,
             batch_sharding=batch_sharding,
         ),
-        batches=batches.iterate,
+        batches=batches.iterate
+        if batch_sharding is None
+        else lambda start: place_batches(batches.iterate(start), batch_sharding, shares=shares),
         config=config.run,
         run_dir=run_dir,
         identity=identity,
@@ -172,9 +181,10 @@ def run_training(
         accept=config.run.accept,
         cut_bp=lambda: batches.cut_bp,
         work=work_of(config, network),
+        hosts=hosts,
         write=write,
     )
-    return Outcome(run_dir, corpus, curation, vocabulary, network, result)
+    return Outcome(run_dir, corpus, prepared.curation, vocabulary, network, result)
 
 
 def work_of(config: Config, network: Network) -> Work:
@@ -186,16 +196,9 @@ def work_of(config: Config, network: Network) -> Work:
     return Work(flops=flops, tokens=windows * tokens, bp=windows * sampler.window_bp)
 
 
-def placement(config: MeshConfig, init: Callable[[], TrainState]) -> tuple[Any, Any]:
-    """Shardings of the state and of the batch on the configured mesh; (None, None) for one device.
-
-    Raises:
-        ValueError: when there are fewer devices than the mesh asks for.
-    """
-    mesh = make_mesh(data=config.data, fsdp=config.fsdp, tensor=config.tensor)
-    if mesh.size == 1:
-        return None, None
-    return state_shardings(mesh, jax.eval_shape(init)), sharding_of_batches(mesh)
+def shardings_on(mesh: Mesh, state: TrainState) -> tuple[Any, Any]:
+    """Shardings of the state and of the batch; (None, None) on one device, where nothing has to be placed."""
+    return (None, None) if mesh.size == 1 else (state_shardings(mesh, state), sharding_of_batches(mesh))
 
 
 def watcher(config: Config, network: Network, *, corpus: Corpus, vocabulary: Vocabulary) -> ValidationEvaluator:
@@ -211,8 +214,12 @@ def watcher(config: Config, network: Network, *, corpus: Corpus, vocabulary: Voc
     )
 
 
-def leave_notes(run_dir: Path, config: Config, *, corpus: Corpus, curation: Curation, vocabulary: Vocabulary) -> None:
-    """Write beside the run what later commands need: settings, vocabulary, ledger, place of the corpus."""
-    write_json(run_dir / SETTINGS_FILE, {"config": plain(config), "corpus": str(corpus.path.resolve())})
-    vocabulary.save(run_dir / VOCABULARY_FILE)
-    curation.write(run_dir / LEDGER_FOLDER)
+def claim(run_dir: Path, config: Config, *, identity: dict[str, Any], prepared: Prepared) -> None:
+    """Open the run folder, and leave beside the run what later commands need.
+
+    These are settings, vocabulary, ledger and the place of the corpus.
+    """
+    open_run(run_dir, identity, accept=config.run.accept)
+    write_json(run_dir / SETTINGS_FILE, {"config": plain(config), "corpus": str(prepared.corpus.path.resolve())})
+    prepared.vocabulary.save(run_dir / VOCABULARY_FILE)
+    prepared.curation.write(run_dir / LEDGER_FOLDER)

@@ -6,7 +6,8 @@ import pytest
 
 from plantgfm.formats.manifest import write_manifest
 from plantgfm.tokenization.choose import CHOICE_VERSION
-from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary, store_of
+from plantgfm.training.hosts import Hosts
+from plantgfm.wiring.data import prepare_corpus, prepare_together, prepare_vocabulary, store_of
 from plantgfm.wiring.vocabulary import stored_report
 from tests.curation.small import make_world
 from tests.wiring.runs import manifest_config
@@ -82,3 +83,40 @@ def test_a_damaged_corpus_is_written_again_and_that_is_told(prepared, harm, said
     assert (again.bases == bases).all()
     assert len(told) == 1 and "written again" in told[0] and said in told[0]
     assert prepare_corpus(config, write=told.append)[0].fingerprint == corpus.fingerprint and len(told) == 1
+
+
+class SecondOfTwo(Hosts):
+    """Process 1 of two, the first of which tells what it is given."""
+
+    def lead(self, name, make):
+        return self.__dict__["told"]
+
+    def agree(self, name, check):
+        mine = check()
+        return [self.__dict__.get("settings", mine), mine]
+
+
+def second(**told):
+    hosts = SecondOfTwo(1, 2, 1.0)
+    hosts.__dict__.update(told)
+    return hosts
+
+
+def test_other_processes_open_what_the_first_prepared(prepared, monkeypatch):
+    config, corpus = prepared
+    config.tokenizer.eight_mers, config.tokenizer.sample_bp = 32, 20_000
+    vocabulary = prepare_vocabulary(config, corpus)
+    monkeypatch.setattr("plantgfm.wiring.data.prepare_corpus", lambda *args, **more: pytest.fail("curates, too"))
+    monkeypatch.setattr("plantgfm.wiring.data._SEEN_S", 0.0)
+    sign = store_of(config) / ".hosts-x"
+    told = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "folder": corpus.path.name}
+    told |= {"sign": sign.name, "store": "/there/.store"}
+    with pytest.raises(ValueError, match="is not the folder that process 0 writes to as /there/.store: let "):
+        prepare_together(config, second(told=told), write=print)
+    sign.touch()
+    found = prepare_together(config, second(told=told), write=print)
+    assert found.corpus.fingerprint == corpus.fingerprint and found.vocabulary == vocabulary and found.curation is None
+    with pytest.raises(ValueError, match="the corpus in .* has fingerprint .* and other on process 0"):
+        prepare_together(config, second(told={**told, "corpus": "other"}), write=print)
+    with pytest.raises(ValueError, match=r"processes \[1\] have other settings than process 0"):
+        prepare_together(config, second(told=told, settings="other"), write=print)
