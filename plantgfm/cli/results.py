@@ -17,6 +17,9 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--genes", type=PATH, help="File of gene ids, one a line; without it all genes of --annotation.")
 @click.option("--genome", type=PATH, help="Or a genome whose genes are the queries: FASTA.")
 @click.option("--annotation", type=PATH, help="GFF3 of that genome.")
+@click.option("--part", type=click.Choice(["gene", "cds", "promoter"]), default="gene", show_default=True)
+@click.option("--upstream-bp", type=int, default=2000, show_default=True, help="Promoter: before the gene's start.")
+@click.option("--downstream-bp", type=int, default=300, show_default=True, help="Promoter: from the start on.")
 @click.option("--vectors", type=PATH, required=True, help="Target, as `plantgfm embed` wrote it with this bundle.")
 @click.option("--out", type=PATH, required=True, help="Folder for hits.tsv and hits.parquet.")
 @click.option("--top-k", type=int, default=50, show_default=True, help="Hits per query.")
@@ -32,15 +35,18 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
     """
     from plantgfm.config import settings
-    from plantgfm.retrieval.config import RetrievalConfig
+    from plantgfm.retrieval.config import QueryPart, RetrievalConfig
     from plantgfm.wiring.downstream import RetrievalInputs, retrieve_files
     from plantgfm.wiring.tables import retrieval_table
 
-    named = {name: options.pop(name) for name in ("top_k", "components", "whiten")}
+    named = {name: options.pop(name) for name in ("top_k", "components", "whiten", "upstream_bp", "downstream_bp")}
+    named["query_part"] = QueryPart(options.pop("part"))
     config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:
         found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config, progress=progress)
     click.echo(f"{out / 'hits.tsv'}: {len(found.hits)} hits of {len(found.queries)} queries")
+    for note in found.notes():
+        click.echo(note)
     if evaluation is not None:
         click.echo(retrieval_table(evaluation).to_text())
 

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum
+
+
+class QueryPart(Enum):
+    """What of a gene is the query: all of it, its longest coding sequence, or the surroundings of its start."""
+
+    GENE = "gene"
+    CDS = "cds"
+    PROMOTER = "promoter"
 
 
 @dataclass
@@ -14,7 +23,11 @@ class RetrievalConfig:
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
-    flank_bp: int = 0  # added on both sides of a gene that is cut out as a query
+    query_part: QueryPart = QueryPart.GENE  # of genes that are cut out as queries
+    flank_bp: int = 0  # added on both sides of a whole gene
+    upstream_bp: int = 2000  # of a promoter, before the start of transcription, on the strand of the gene
+    downstream_bp: int = 300  # of a promoter, from the start of transcription on
+    max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
@@ -24,11 +37,25 @@ class RetrievalConfig:
             raise ValueError(
                 f"retrieval.ridge={self.ridge} needs to be above 0 and finite; --no-whiten leaves whitening out"
             )
-        for name in ("top_k", "permutations", "resamples"):
+        for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
         if self.components < 0:
             raise ValueError(f"retrieval.components={self.components} is negative: 0 removes only the mean")
+        for name in ("upstream_bp", "downstream_bp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"retrieval.{name}={getattr(self, name)} is negative: 0 leaves that side out")
+        if self.upstream_bp + self.downstream_bp == 0:
+            raise ValueError("retrieval.upstream_bp=0 and downstream_bp=0 leave no promoter: raise one")
+        if self.query_part is not QueryPart.PROMOTER and (self.upstream_bp, self.downstream_bp) != (2000, 300):
+            raise ValueError(
+                f"retrieval.upstream_bp={self.upstream_bp} and downstream_bp={self.downstream_bp} are of promoters, "
+                f"query_part is {self.query_part.value}: ask for promoters"
+            )
+        if self.flank_bp and self.query_part is not QueryPart.GENE:
+            raise ValueError(
+                f"retrieval.flank_bp={self.flank_bp} widens whole genes, query_part is {self.query_part.value}: give 0"
+            )
         if self.flank_bp < 0:
             raise ValueError(f"retrieval.flank_bp={self.flank_bp} is negative: 0 cuts the gene alone")
         if self.seed < 0:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,8 @@ from jaxtyping import UInt8
 
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.formats.fasta import read_fasta
-from plantgfm.formats.gff3 import read_gff3
 from plantgfm.schema import Record
-from plantgfm.sequence import UNKNOWN, reverse_complement
+from plantgfm.sequence import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,14 @@ class Query:
     """A sequence to look for, cut into windows no longer than the target's."""
 
     name: str
-    length_bp: int
+    length_bp: int  # as given; the windows of a trimmed query end before it
     windows: list[UInt8[np.ndarray, "_"]]  # base codes
+    starts: tuple[int, ...] = (0,)  # of each window in the query, bp
+    trimmed_bp: int = 0  # left out at the end, so that the query keeps to its budget of tokens
+
+    def span_of(self, window: int) -> tuple[int, int]:
+        """Start and end of a window in the query, half-open, bp."""
+        return self.starts[window], self.starts[window] + self.windows[window].size
 
 
 def query_of(record: Record, *, window_bp: int) -> Query:
@@ -33,8 +38,9 @@ def query_of(record: Record, *, window_bp: int) -> Query:
     """
     if not np.any(record.codes != UNKNOWN):
         raise ValueError(f"query {record.name} holds no known base (A, C, G, T): remove it")
-    tiles = tile_record(record, window_bp=window_bp, stride_bp=max(window_bp // 2, 1))
-    return Query(record.name, record.length_bp, [tile.bases & 7 for tile in tiles])
+    tiles = list(tile_record(record, window_bp=window_bp, stride_bp=max(window_bp // 2, 1)))
+    starts = tuple(tile.interval.start for tile in tiles)
+    return Query(record.name, record.length_bp, [tile.bases & 7 for tile in tiles], starts)
 
 
 def fasta_queries(path: Path, *, window_bp: int) -> list[Query]:
@@ -42,32 +48,27 @@ def fasta_queries(path: Path, *, window_bp: int) -> list[Query]:
     return [query_of(record, window_bp=window_bp) for record in read_fasta(path)]
 
 
-def cut_genes(
-    genome: Path, annotation: Path, *, gene_ids: Iterable[str] | None = None, flank_bp: int = 0
-) -> list[Record]:
-    """Genes of an annotated genome, on their own strand, with flanks, in the order asked for; all of them for None.
+def within_budget(query: Query, tokens_of: Callable[[UInt8[np.ndarray, "_"]], int], *, max_tokens: int) -> Query:
+    """The query without the windows at its end that lie past `max_tokens` tokens, counted over its windows.
+
+    What the windows no longer cover is told by `trimmed_bp`.
+
+    Args:
+        query: in windows.
+        tokens_of: how many tokens the model makes of a window.
+        max_tokens: over all windows.
 
     Raises:
-        ValueError: for an id that no `gene` of the annotation has, a sequence that the genome lacks, or coordinates
-            past its end.
+        ValueError: when the first window alone has more.
     """
-    records = {record.name: record for record in read_fasta(genome)}
-    lengths = {name: record.length_bp for name, record in records.items()}
-    genes = [f for f in read_gff3(annotation, lengths=lengths) if f.type == "gene" and "ID" in f.attributes]
-    features = {gene.attributes["ID"][0]: gene for gene in genes}
-    wanted = list(features if gene_ids is None else dict.fromkeys(gene_ids))
-    if not wanted:
-        raise ValueError(f"{annotation} has no feature of type gene with an ID: there is nothing to look for")
-    unknown = [gene for gene in wanted if gene not in features]
-    if unknown:
-        raise ValueError(f"{annotation} has no gene {unknown[0]!r} ({len(unknown)} of {len(wanted)} ids are unknown)")
-    return [_cut(features[gene].interval, records, name=gene, flank_bp=flank_bp, genome=genome) for gene in wanted]
-
-
-def _cut(interval, records: dict[str, Record], *, name: str, flank_bp: int, genome: Path) -> Record:
-    if interval.sequence not in records:
-        raise ValueError(f"{genome} has no sequence {interval.sequence!r}, on which gene {name} lies")
-    codes = records[interval.sequence].codes
-    cut = codes[max(0, interval.start - flank_bp) : interval.end + flank_bp]
-    oriented = reverse_complement(cut) if interval.strand == "-" else cut
-    return Record(name, f"{interval.sequence}:{interval.start}-{interval.end}", oriented, np.zeros((0, 2), np.int64))
+    used = np.cumsum([tokens_of(codes) for codes in query.windows])
+    kept = int(np.sum(used <= max_tokens))
+    if kept == len(query.windows):
+        return query
+    if not kept:
+        raise ValueError(
+            f"the first window of query {query.name} has {used[0]} tokens, more than retrieval.max_query_tokens="
+            f"{max_tokens}: raise it"
+        )
+    trimmed_bp = query.length_bp - query.span_of(kept - 1)[1]
+    return replace(query, windows=query.windows[:kept], starts=query.starts[:kept], trimmed_bp=trimmed_bp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,6 +41,21 @@ class Retrieval:
     queries: list[Query]
     query_vectors: QueryVectors
     targets: VectorTable
+    without: list[str] = field(default_factory=list)  # genes that have no such part, and so are no query
+
+    def notes(self) -> list[str]:
+        """What a reader of the hits has to know of the queries, a line each."""
+        said = []
+        if self.without:
+            said.append(f"{len(self.without)} genes have no CDS and were left out, {self.without[0]} first")
+        trimmed = [query for query in self.queries if query.trimmed_bp]
+        if trimmed:
+            one = trimmed[0]
+            said.append(
+                f"{len(trimmed)} queries were trimmed at their end to retrieval.max_query_tokens, {one.name} first "
+                f"({one.length_bp - one.trimmed_bp:,} of {one.length_bp:,} bp kept)"
+            )
+        return said
 
     def rows(self) -> list[dict[str, object]]:
         """The hits as table rows; coordinates are 0-based and half-open."""
@@ -98,6 +113,19 @@ def _check_settings(targets: VectorTable, embedder: Embedder) -> None:
             )
 
 
+def _check_lengths(queries: list[Query], targets: VectorTable) -> None:
+    ends: dict[str, int] = {}
+    for tile in targets.intervals:
+        ends[tile.sequence] = max(ends.get(tile.sequence, 0), tile.end)
+    target_bp = sum(ends.values())
+    longest = max(queries, key=lambda query: query.length_bp)
+    if longest.length_bp > target_bp:
+        raise ValueError(
+            f"query {longest.name} has {longest.length_bp:,} bp, the target {target_bp:,}: query and target may have "
+            "changed places"
+        )
+
+
 def retrieve(
     embedder: Embedder,
     queries: list[Query],
@@ -122,6 +150,7 @@ def retrieve(
         raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
     check_origin(targets, embedder.encoder)
     _check_settings(targets, embedder)
+    _check_lengths(queries, targets)
     vectors = embed_queries(embedder, queries)
     scores = score_queries(vectors, targets.vectors, config)
     hits: list[Hit] = []

@@ -10,18 +10,18 @@ import numpy as np
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder, resolve
-from plantgfm.embedding.encoders import open_encoder
+from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
 from plantgfm.embedding.store import Parts, VectorTable, read_origin, read_vectors
 from plantgfm.embedding.tiles import tile_records
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.manifest import read_manifest
-from plantgfm.formats.streams import text_lines
 from plantgfm.identity import file_sha256, plain
 from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
-from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.config import QueryPart, RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth, rows_with_truth
-from plantgfm.retrieval.queries import Query, cut_genes, fasta_queries, query_of
+from plantgfm.retrieval.genes import cut_genes, read_gene_ids
+from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve
 from plantgfm.retrieval.search import embed_queries, score_queries
 from plantgfm.schema import Record
@@ -171,9 +171,10 @@ def retrieve_files(
     opened = open_encoder(bundle)
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
-    queries = _queries(inputs, window_bp=embedder.config.window_bp, flank_bp=config.flank_bp)
+    queries, without = _queries(inputs, config, encoder=opened, window_bp=embedder.config.window_bp)
     _check_evaluation(inputs, queries, targets, config=embedder.config)
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
+    found = replace(found, without=without)
     (out / "evaluation.json").unlink(missing_ok=True)  # of an earlier search
     found.write(out)
     if inputs.truth is None:
@@ -229,14 +230,30 @@ def _settings_of(targets: VectorTable) -> EmbeddingConfig:
     )
 
 
-def _queries(inputs: RetrievalInputs, *, window_bp: int, flank_bp: int) -> list[Query]:
+def _queries(
+    inputs: RetrievalInputs, config: RetrievalConfig, *, encoder: Encoder, window_bp: int
+) -> tuple[list[Query], list[str]]:
+    """Queries within their budget of tokens, and the genes that have no such part."""
     if inputs.queries is not None:
-        return fasta_queries(inputs.queries, window_bp=window_bp)
-    ids = None
-    if inputs.genes is not None:
-        ids = [line.strip() for _, line in text_lines(inputs.genes) if line.strip()]
-    records = cut_genes(inputs.genome, inputs.annotation, gene_ids=ids, flank_bp=flank_bp)
-    return [query_of(record, window_bp=window_bp) for record in records]
+        if config.query_part is not QueryPart.GENE or config.flank_bp:
+            raise ValueError("--part and retrieval.flank_bp cut genes out of --genome: they do not go with --queries")
+        queries, without = fasta_queries(inputs.queries, window_bp=window_bp), []
+    else:
+        cut = cut_genes(
+            inputs.genome,
+            inputs.annotation,
+            gene_ids=None if inputs.genes is None else read_gene_ids(inputs.genes),
+            part=config.query_part,
+            flank_bp=config.flank_bp,
+            upstream_bp=config.upstream_bp,
+            downstream_bp=config.downstream_bp,
+        )
+        queries, without = [query_of(record, window_bp=window_bp) for record in cut.records], cut.without
+
+    def tokens_of(codes: np.ndarray) -> int:
+        return encoder.encode(codes, reverse=False).size
+
+    return [within_budget(query, tokens_of, max_tokens=config.max_query_tokens) for query in queries], without
 
 
 def _baselines(

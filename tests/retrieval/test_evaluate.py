@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.fasta import write_fasta
 from plantgfm.retrieval import baselines
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, first_true_rank, read_truth
-from plantgfm.retrieval.queries import Query, cut_genes
-from plantgfm.sequence import Interval, decode, encode, reverse_complement
-from tests.fixtures import random_codes, record
+from plantgfm.retrieval.queries import Query
+from plantgfm.sequence import Interval, encode, reverse_complement
+from tests.fixtures import random_codes
 
 TILES = [Interval("c", 10 * i, 10 * i + 10) for i in range(40)]
 NAMES = [f"q{i}" for i in range(12)]
@@ -110,23 +109,9 @@ def test_gc_scores_are_minus_the_difference():
     np.testing.assert_allclose(scores, [[-0.5, 0.0, -0.5]])
 
 
-def test_genes_are_cut_on_their_strand_and_unknown_ids_are_named(tmp_path):
-    codes = random_codes(100)
-    write_fasta(tmp_path / "g.fa", [record("c", codes)])
-    lines = ["##gff-version 3", "c\tx\tgene\t11\t20\t.\t+\t.\tID=one", "c\tx\tgene\t31\t40\t.\t-\t.\tID=two"]
-    (tmp_path / "a.gff3").write_text("\n".join(lines) + "\n")
-    two, one = cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3", gene_ids=["two", "one"])
-    assert (decode(one.codes), decode(two.codes)) == (decode(codes[10:20]), decode(reverse_complement(codes[30:40])))
-    assert [gene.name for gene in cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3")] == ["one", "two"]
-    (wide,) = cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3", gene_ids=["one"], flank_bp=5)
-    assert wide.length_bp == 20
-    with pytest.raises(ValueError, match="no gene 'three'"):
-        cut_genes(tmp_path / "g.fa", tmp_path / "a.gff3", gene_ids=["three"])
-
-
 def test_the_retrieval_stream_can_not_reach_the_truth():
     folder = Path(baselines.__file__).parent
-    for name in ("retrieve.py", "search.py", "queries.py", "debias.py"):
+    for name in ("retrieve.py", "search.py", "queries.py", "genes.py", "debias.py"):
         source = (folder / name).read_text()
         imported = [n.module for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
         assert "plantgfm.retrieval.evaluate" not in imported and "read_truth" not in source

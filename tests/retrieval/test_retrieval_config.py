@@ -2,7 +2,7 @@
 
 import pytest
 
-from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.config import QueryPart, RetrievalConfig
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,9 @@ from plantgfm.retrieval.config import RetrievalConfig
         ("top_k", 0),
         ("components", -1),
         ("flank_bp", -1),
+        ("upstream_bp", -1),
+        ("downstream_bp", -1),
+        ("max_query_tokens", 0),
         ("permutations", 0),
         ("resamples", 0),
         ("seed", -1),
@@ -27,3 +30,14 @@ def test_a_value_out_of_range_is_named_with_its_value(field, value):
 
 def test_the_edges_are_allowed():
     RetrievalConfig(ridge=1e-9, top_k=1, components=0, flank_bp=0, permutations=1, resamples=1, seed=0)
+
+
+def test_settings_of_another_part_of_the_gene_are_refused():
+    promoter = {"query_part": QueryPart.PROMOTER}
+    assert RetrievalConfig(**promoter, upstream_bp=500, downstream_bp=0).upstream_bp == 500
+    with pytest.raises(ValueError, match="leave no promoter"):
+        RetrievalConfig(**promoter, upstream_bp=0, downstream_bp=0)
+    with pytest.raises(ValueError, match="flank_bp=9 widens whole genes, query_part is promoter"):
+        RetrievalConfig(**promoter, flank_bp=9)
+    with pytest.raises(ValueError, match="upstream_bp=500 .* are of promoters, query_part is gene"):
+        RetrievalConfig(upstream_bp=500)

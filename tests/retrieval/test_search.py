@@ -11,7 +11,7 @@ from plantgfm.embedding.store import read_vectors, write_vectors
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.queries import fasta_queries, query_of
+from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import retrieve
 from plantgfm.retrieval.search import ranked_windows
 from plantgfm.sequence import Interval, reverse_complement
@@ -35,8 +35,25 @@ def test_a_window_that_overlaps_a_better_one_is_merged_into_it():
 def test_a_long_query_becomes_windows_and_an_unknown_one_is_refused():
     query = query_of(record("q", random_codes(250)), window_bp=100)
     assert [window.size for window in query.windows] == [100, 100, 100, 100]
+    assert [query.span_of(i) for i in range(4)] == [(0, 100), (50, 150), (100, 200), (150, 250)]
+    assert all((w == random_codes(250)[a:b]).all() for w, (a, b) in zip(query.windows, map(query.span_of, range(4))))
     with pytest.raises(ValueError, match="query n holds no known base"):
         query_of(record("n", "NNNN"), window_bp=100)
+
+
+def test_a_query_is_trimmed_to_its_budget_of_tokens_and_says_so():
+    query = query_of(record("q", random_codes(240)), window_bp=120)  # three windows, every 60 bp
+
+    def trimmed(max_tokens):
+        return within_budget(query, lambda codes: codes.size // 6, max_tokens=max_tokens)
+
+    assert trimmed(60) is query and query.trimmed_bp == 0
+    cut = trimmed(59)
+    assert [cut.span_of(i) for i in range(len(cut.windows))] == [(0, 120), (60, 180)]
+    assert (cut.length_bp, cut.trimmed_bp) == (240, 60)
+    assert (len(trimmed(20).windows), trimmed(20).trimmed_bp) == (1, 120)
+    with pytest.raises(ValueError, match="first window of query q has 20 tokens, more than .*=19: raise it"):
+        trimmed(19)
 
 
 @pytest.fixture(scope="module")
@@ -81,5 +98,9 @@ def test_vectors_of_another_model_or_pooling_are_refused(searched, tmp_path):
     both = replace(targets, origin={**targets.origin, "settings": {**targets.origin["settings"], "strand": "both"}})
     with pytest.raises(ValueError, match="strand='both': embed the target with --strand forward"):
         retrieve(embedder, queries, both, config=RetrievalConfig())
+    with pytest.raises(ValueError, match="query long has 9,001 bp, the target 9,000"):
+        retrieve(
+            embedder, [query_of(record("long", random_codes(9001)), window_bp=300)], targets, config=RetrievalConfig()
+        )
     with pytest.raises(ValueError, match="there is no query"):
         retrieve(embedder, [], targets, config=RetrievalConfig())

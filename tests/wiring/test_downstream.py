@@ -12,6 +12,7 @@ from plantgfm.embedding.config import EmbeddingConfig
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.store import read_vectors
 from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.sequence import Interval, reverse_complement
 from plantgfm.wiring.downstream import Places, RetrievalInputs, embed_files, retrieve_files
@@ -208,3 +209,35 @@ def test_a_wrong_evaluation_is_told_before_anything_is_written(bundle, search, t
             retrieve_files(bundle, out, replace(search, **change), RetrievalConfig(resamples=20, permutations=2))
         assert not out.exists(), said
     assert {path.name for path in search.truth.parent.iterdir()} == before
+
+
+def annotated(folder, search):
+    """The target as an annotated genome of its own: a gene with a CDS, one without, on both strands."""
+    lines = ["chr1\tx\tgene\t3001\t3400\t.\t-\t.\tID=a", "chr1\tx\tgene\t4501\t4900\t.\t+\t.\tID=b"]
+    lines.append("chr1\tx\tCDS\t3101\t3300\t.\t-\t0\tParent=a")
+    (folder / "genes.gff3").write_text("\n".join(lines) + "\n")
+    return ("--genome", search.target[0], "--annotation", folder / "genes.gff3", "--vectors", search.vectors)
+
+
+def command(bundle, *options):
+    return CliRunner().invoke(commands, ["retrieve", str(bundle), *map(str, options)], catch_exceptions=True)
+
+
+def test_parts_of_genes_are_searched_from_the_command_line_and_what_is_left_out_is_said(bundle, search, tmp_path):
+    genes, out = annotated(tmp_path, search), tmp_path / "hits"
+    told = command(bundle, *genes, "--part", "cds", "--top-k", 1, "--out", out)
+    assert "1 genes have no CDS and were left out, b first" in told.output
+    (hit,) = read_tsv(out / "hits.tsv")
+    assert (hit["query_id"], hit["query_length_bp"]) == ("a", "200")
+    short = ("--part", "promoter", "--upstream-bp", 300, "--downstream-bp", 60, "--set", "max_query_tokens=60")
+    told = command(bundle, *genes, *short, "--top-k", 1, "--out", out)
+    assert "2 queries were trimmed at their end to retrieval.max_query_tokens, a first (180 of 360 bp" in told.output
+    assert [hit["query_length_bp"] for hit in read_tsv(out / "hits.tsv")] == ["360", "360"]
+
+
+def test_a_part_of_queries_from_fasta_is_refused(bundle, search, tmp_path):
+    told = command(
+        bundle, "--queries", search.queries, "--vectors", search.vectors, "--out", tmp_path / "o", "--part", "cds"
+    )
+    assert told.exit_code == 1 and "do not go with --queries" in str(told.exception)
+    assert not (tmp_path / "o").exists()
