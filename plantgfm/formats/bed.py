@@ -101,6 +101,28 @@ def write_bed(path: str | Path, rows: Iterable[BedRow], *, lengths: Mapping[str,
             stream.write("\t".join(columns) + "\n")
 
 
+def write_bedgraph(path: str | Path, rows: Iterable[tuple[Interval, float]]) -> None:
+    """Write sequence, start, end, value a row, as given: sorted, and no two rows of one base. Atomic.
+
+    Raises:
+        FormatError: a sequence name that a line cannot open with, a row that overlaps the one before or goes back.
+    """
+    path = Path(path)
+    seen: set[str] = set()
+    last = Interval("", 0, 0)
+    with atomic_text(path) as stream:
+        stream.write("#sequence\tstart\tend\tvalue\n")
+        for number, (where, value) in enumerate(rows, 2):
+            name = where.sequence
+            if not name or re.search(r"\s", name) or re.match(r"#|(track|browser)$", name):
+                raise FormatError(path, f"sequence name {name!r} cannot open a bedGraph line", name or None, number)
+            if name == last.sequence and where.start < last.end or name != last.sequence and name in seen:
+                raise FormatError(path, "rows overlap or are not sorted", name, number)
+            stream.write(f"{name}\t{where.start}\t{where.end}\t{value:.6g}\n")
+            seen.add(name)
+            last = where
+
+
 def _columns(row: BedRow) -> list[str]:
     where = row.interval
     score = "." if row.score is None else repr(float(row.score)).removesuffix(".0")

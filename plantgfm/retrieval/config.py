@@ -28,6 +28,7 @@ class RetrievalConfig:
     upstream_bp: int = 2000  # of a promoter, before the start of transcription, on the strand of the gene
     downstream_bp: int = 300  # of a promoter, from the start of transcription on
     max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
+    null_queries: int = 100  # shuffled queries that are searched too, for p and q; 0: neither
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
@@ -40,6 +41,8 @@ class RetrievalConfig:
         for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
+        if self.null_queries < 0:
+            raise ValueError(f"retrieval.null_queries={self.null_queries} is negative: 0 leaves p and q out")
         if self.components < 0:
             raise ValueError(f"retrieval.components={self.components} is negative: 0 removes only the mean")
         for name in ("upstream_bp", "downstream_bp"):

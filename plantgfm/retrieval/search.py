@@ -9,7 +9,7 @@ from jaxtyping import Float32, Int64
 
 from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.debias import fit_debias
+from plantgfm.retrieval.debias import Debias, fit_debias
 from plantgfm.retrieval.queries import Query
 from plantgfm.sequence import Interval, reverse_complement
 
@@ -21,11 +21,14 @@ class Hit:
     """One target window found for a query."""
 
     query: str
+    query_span: tuple[int, int]  # the window of the query that scored best, half-open, bp
     rank: int  # from 1, after overlapping windows have been merged
     target: Interval
     strand: str  # of the query against the target
     cosine: float
     z: float  # cosine against all windows of this target, in standard deviations
+    p: float | None = None  # how often the best hit of a shuffled query has such a z; None: no null was searched
+    q: float | None = None  # false discovery rate among the hits of this rank, over the queries
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Scores:
 
     best: Float32[np.ndarray, "Q N"]
     reverse: np.ndarray  # bool [Q, N]: the reverse strand of the query scored best
+    debias: Debias  # behind the cosines
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,22 @@ def embed_queries(embedder: Embedder, queries: list[Query]) -> QueryVectors:
     return QueryVectors(owner, embedder.embed(sequences), backward)
 
 
-def score_queries(queries: QueryVectors, targets: Float32[np.ndarray, "N D"], config: RetrievalConfig) -> Scores:
+def score_queries(
+    queries: QueryVectors,
+    targets: Float32[np.ndarray, "N D"],
+    config: RetrievalConfig,
+    *,
+    debias: Debias | None = None,
+) -> Scores:
     """Debiased cosines of every query against every target window, both from the same model.
 
     Args:
         queries: from `embed_queries`.
         targets: target vectors as embedded; the correction is fitted on them alone.
         config: of the correction.
+        debias: the correction, where it has been fitted on these targets before.
     """
-    debias = fit_debias(targets, components=config.components, whiten=config.whiten, ridge=config.ridge)
+    debias = debias or fit_debias(targets, components=config.components, whiten=config.whiten, ridge=config.ridge)
     strands = [debias.apply(vectors) for vectors in (queries.forward, queries.backward)]
     best = np.full((2, int(queries.owner[-1]) + 1, targets.shape[0]), -np.inf, np.float32)
     for first in range(0, targets.shape[0], _BLOCK_ROWS):
@@ -69,7 +80,7 @@ def score_queries(queries: QueryVectors, targets: Float32[np.ndarray, "N D"], co
         unit = debias.apply(targets[block])
         for strand, vectors in enumerate(strands):
             np.maximum.at(best[strand][:, block], queries.owner, vectors @ unit.T)
-    return Scores(best.max(axis=0), best[1] > best[0])
+    return Scores(best.max(axis=0), best[1] > best[0], debias)
 
 
 def ranked_windows(
@@ -94,18 +105,44 @@ def ranked_windows(
     return np.asarray(kept, dtype=np.int64)
 
 
-def hits_of(query: Query, scores: Scores, intervals: list[Interval], *, row: int, top_k: int) -> list[Hit]:
-    """The best windows of one query, as table rows."""
-    values = scores.best[row]
-    mean, spread = float(values.mean()), float(values.std()) or 1.0
-    return [
-        Hit(
-            query=query.name,
-            rank=rank,
-            target=intervals[index],
-            strand="-" if scores.reverse[row, index] else "+",
-            cosine=float(values[index]),
-            z=(float(values[index]) - mean) / spread,
+def hits_of(
+    queries: list[Query],
+    vectors: QueryVectors,
+    targets: Float32[np.ndarray, "N D"],
+    *,
+    scores: Scores,
+    intervals: list[Interval],
+    row: int,
+    top_k: int,
+) -> list[Hit]:
+    """The best windows of one query, as table rows.
+
+    Args:
+        queries: all queries.
+        vectors: of their windows.
+        targets: target vectors as embedded.
+        scores: of these queries against these targets.
+        intervals: of the target windows.
+        row: which query.
+        top_k: how many hits at most.
+    """
+    values, query = scores.best[row], queries[row]
+    mean, spread = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64)) or 1.0
+    kept = ranked_windows(values, intervals, top_k=top_k)
+    unit, own = scores.debias.apply(targets[kept]), vectors.owner == row
+    strands = [scores.debias.apply(side[own]) @ unit.T for side in (vectors.forward, vectors.backward)]
+    hits = []
+    for column, index in enumerate(kept):
+        reverse = bool(scores.reverse[row, index])
+        hits.append(
+            Hit(
+                query=query.name,
+                query_span=query.span_of(int(strands[reverse][:, column].argmax())),
+                rank=column + 1,
+                target=intervals[index],
+                strand="-" if reverse else "+",
+                cosine=float(values[index]),
+                z=(float(values[index]) - mean) / spread,
+            )
         )
-        for rank, index in enumerate(ranked_windows(values, intervals, top_k=top_k), start=1)
-    ]
+    return hits

@@ -18,6 +18,7 @@ from plantgfm.retrieval.config import QueryPart, RetrievalConfig
         ("upstream_bp", -1),
         ("downstream_bp", -1),
         ("max_query_tokens", 0),
+        ("null_queries", -1),
         ("permutations", 0),
         ("resamples", 0),
         ("seed", -1),

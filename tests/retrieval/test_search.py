@@ -1,18 +1,23 @@
 """Ranks, merging, and queries; a query that is a piece of the target is found there."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from plantgfm.embedding.config import EmbeddingConfig
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.store import read_vectors, write_vectors
 from plantgfm.embedding.tiles import tile_record
+from plantgfm.formats.bed import read_bed
 from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.gff3 import read_gff3
+from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
-from plantgfm.retrieval.retrieve import retrieve
+from plantgfm.retrieval.retrieve import HIT_COLUMNS, retrieve
 from plantgfm.retrieval.search import ranked_windows
 from plantgfm.sequence import Interval, reverse_complement
 from tests.fixtures import random_codes, record, small_bundle
@@ -74,16 +79,34 @@ def test_pieces_of_the_target_are_found_on_their_strand(searched, tmp_path):
     folder, embedder = searched
     queries = fasta_queries(folder / "q.fa", window_bp=300)
     targets = read_vectors(folder / "v.parquet")
-    found = retrieve(embedder, queries, targets, config=RetrievalConfig(top_k=3))
+    config = RetrievalConfig(top_k=3, null_queries=30)
+    found = retrieve(embedder, queries, targets, config=config)
     first = {hit.query: hit for hit in found.hits if hit.rank == 1}
     assert (first["exact"].target.start, first["exact"].strand) == (3000, "+")
     assert (first["twin"].target.start, first["twin"].strand) == (6000, "-")
     assert first["exact"].cosine == pytest.approx(1.0, abs=1e-4) and first["exact"].z > 3
-    found.write(tmp_path)
-    again = retrieve(embedder, queries, targets, config=RetrievalConfig(top_k=3))
-    again.write(tmp_path / "again")
-    assert (tmp_path / "hits.tsv").read_bytes() == (tmp_path / "again" / "hits.tsv").read_bytes()
-    assert len((tmp_path / "hits.tsv").read_text().splitlines()) == 1 + 2 * 3
+    assert first["exact"].query_span == (0, 300) and first["exact"].q >= first["exact"].p == pytest.approx(1 / 31)
+    assert all(hit.p > 1 / 31 for hit in found.hits if hit.rank > 1)
+    found.write(tmp_path / "one")
+    retrieve(embedder, queries, targets, config=config).write(tmp_path / "two")
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == ["best_z.bedgraph", "hits.bed", "hits.gff3", "hits.parquet", "hits.tsv", "retrieval.json"]
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    check_tables(tmp_path / "one")
+
+
+def check_tables(out):
+    """Two queries with three hits each, told alike by every file."""
+    rows, parquet = read_tsv(out / "hits.tsv"), pq.read_table(out / "hits.parquet").to_pylist()
+    assert len(rows) == len(parquet) == 6 and list(rows[0]) == list(HIT_COLUMNS) == list(parquet[0])
+    best = next(row for row in rows if row["query_id"] == "twin" and row["rank"] == "1")
+    assert (best["query_span"], best["target_span"], best["strand"]) == ("0-300", "6000-6300", "-")
+    where = Interval("chr1", 6000, 6300, "-")
+    assert [row.score for row in read_bed(out / "hits.bed") if (row.name, row.interval) == ("twin", where)] == [1000.0]
+    (feature,) = [f for f in read_gff3(out / "hits.gff3") if f.attributes["ID"] == ("twin:1",)]
+    assert feature.interval == where and feature.attributes["p"] == (f"{float(best['p']):.6f}",)
+    assert json.loads((out / "retrieval.json").read_text())["settings"]["null_queries"] == 30
 
 
 def test_vectors_of_another_model_or_pooling_are_refused(searched, tmp_path):
