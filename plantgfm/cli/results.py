@@ -21,12 +21,19 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--upstream-bp", type=int, default=2000, show_default=True, help="Promoter: before the gene's start.")
 @click.option("--downstream-bp", type=int, default=300, show_default=True, help="Promoter: from the start on.")
 @click.option("--vectors", type=PATH, required=True, help="Target, as `plantgfm embed` wrote it with this bundle.")
-@click.option("--out", type=PATH, required=True, help="Folder for hits.tsv and hits.parquet.")
+@click.option(
+    "--out", type=PATH, required=True, help="Folder for tables (TSV, Parquet) and tracks (BED, GFF3, bedGraph)."
+)
 @click.option("--top-k", type=int, default=50, show_default=True, help="Hits per query.")
 @click.option("--components", type=int, default=1, show_default=True, help="Leading components removed (debiasing).")
 @click.option("--whiten/--no-whiten", default=True, show_default=True, help="Give all other components an equal say.")
+@click.option(
+    "--localize", type=int, default=0, show_default=True, help="Hits per query to scan finely; needs --target."
+)
 @click.option("--truth", type=PATH, help="Evaluate: TSV of query, chr, start (0-based), end. Ranking never sees it.")
-@click.option("--target", type=PATH, multiple=True, help="FASTA of the target: adds baselines to the evaluation.")
+@click.option(
+    "--target", type=PATH, multiple=True, help="FASTA of the target, for --localize and the evaluation's baselines."
+)
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
 @SET
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
@@ -40,6 +47,7 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     from plantgfm.wiring.tables import retrieval_table
 
     named = {name: options.pop(name) for name in ("top_k", "components", "whiten", "upstream_bp", "downstream_bp")}
+    named["localize_hits"] = options.pop("localize")
     named["query_part"] = QueryPart(options.pop("part"))
     config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:

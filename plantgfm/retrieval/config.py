@@ -29,6 +29,9 @@ class RetrievalConfig:
     downstream_bp: int = 300  # of a promoter, from the start of transcription on
     max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
     null_queries: int = 100  # shuffled queries that are searched too, for p and q; 0: neither
+    localize_hits: int = 0  # hits of each query that are scanned with narrow windows; 0: none
+    scan_window_bp: int = 0  # width of these windows; 0: a third of the target's (2,048 of 6,144)
+    scan_stride_bp: int = 0  # from one to the next; 0: an eighth of their width (256 of 2,048)
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
@@ -41,6 +44,9 @@ class RetrievalConfig:
         for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
+        for name in ("localize_hits", "scan_window_bp", "scan_stride_bp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"retrieval.{name}={getattr(self, name)} is negative: 0 is the default")
         if self.null_queries < 0:
             raise ValueError(f"retrieval.null_queries={self.null_queries} is negative: 0 leaves p and q out")
         if self.components < 0:
@@ -54,6 +60,11 @@ class RetrievalConfig:
             raise ValueError(
                 f"retrieval.upstream_bp={self.upstream_bp} and downstream_bp={self.downstream_bp} are of promoters, "
                 f"query_part is {self.query_part.value}: ask for promoters"
+            )
+        if not self.localize_hits and (self.scan_window_bp or self.scan_stride_bp):
+            raise ValueError(
+                f"retrieval.scan_window_bp={self.scan_window_bp} and scan_stride_bp={self.scan_stride_bp} are of the "
+                "fine scan, which is off: give localize_hits"
             )
         if self.flank_bp and self.query_part is not QueryPart.GENE:
             raise ValueError(

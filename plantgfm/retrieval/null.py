@@ -57,18 +57,9 @@ def shuffled_queries(queries: list[Query], *, count: int, seed: int) -> list[Que
     for number in range(count):
         query = queries[number % len(queries)]
         rng = np.random.default_rng((seed, number))
-        shuffled = shuffle_dinucleotides(_joined(query), rng)
+        shuffled = shuffle_dinucleotides(query.bases(), rng)
         windows = [shuffled[slice(*query.span_of(window))] for window in range(len(query.windows))]
         out.append(replace(query, name=f"{query.name} shuffled {number}", windows=windows))
-    return out
-
-
-def _joined(query: Query) -> UInt8[np.ndarray, "P"]:
-    """The bases that the windows of a query cover; windows overlap, and a trimmed query ends early."""
-    spans = [query.span_of(window) for window in range(len(query.windows))]
-    out = np.empty(max(end for _, end in spans), np.uint8)
-    for (start, end), codes in zip(spans, query.windows):
-        out[start:end] = codes
     return out
 
 

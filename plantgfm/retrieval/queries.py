@@ -29,6 +29,21 @@ class Query:
         """Start and end of a window in the query, half-open, bp."""
         return self.starts[window], self.starts[window] + self.windows[window].size
 
+    def bases(self) -> UInt8[np.ndarray, "P"]:
+        """The bases that the windows cover, from the start on; windows overlap, a trimmed query ends early."""
+        spans = [self.span_of(window) for window in range(len(self.windows))]
+        out = np.empty(max(end for _, end in spans), np.uint8)
+        for (start, end), codes in zip(spans, self.windows):
+            out[start:end] = codes
+        return out
+
+
+def rewindowed(query: Query, *, window_bp: int) -> Query:
+    """The same query in windows of another width."""
+    record = Record(query.name, "", query.bases(), np.zeros((0, 2), np.int64))
+    again = query_of(record, window_bp=window_bp)
+    return replace(again, length_bp=query.length_bp, trimmed_bp=query.trimmed_bp)
+
 
 def query_of(record: Record, *, window_bp: int) -> Query:
     """A query from one record: windows of `window_bp` that overlap by half.

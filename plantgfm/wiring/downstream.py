@@ -21,6 +21,7 @@ from plantgfm.retrieval.baselines import composition_scores, containment_scores,
 from plantgfm.retrieval.config import QueryPart, RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, read_truth, rows_with_truth
 from plantgfm.retrieval.genes import cut_genes, read_gene_ids
+from plantgfm.retrieval.localize import SPAN_FILES, localize, scan_widths, write_spans
 from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve
 from plantgfm.retrieval.search import embed_queries, score_queries
@@ -131,7 +132,7 @@ def _checked_lengths(files: list[Path]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class RetrievalInputs:
-    """Files of one retrieval; `truth`, `target` and `untrained` serve evaluation only."""
+    """Files of one retrieval; `truth` and `untrained` serve evaluation only, `target` also the fine scan."""
 
     vectors: Path
     queries: Path | None = None
@@ -150,8 +151,6 @@ class RetrievalInputs:
             raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
         if self.untrained is not None and not self.target:
             raise ValueError("--untrained needs --target: the untrained model has to embed it")
-        if self.target and self.truth is None:
-            raise ValueError("--target serves the evaluation: give --truth too")
         if self.genes is not None and self.queries is not None:
             raise ValueError("--genes chooses genes of --annotation: it does not go with --queries")
 
@@ -167,16 +166,26 @@ def retrieve_files(
     Raises:
         ValueError: for wrong or malformed input.
     """
+    if inputs.target and inputs.truth is None and not config.localize_hits:
+        raise ValueError("--target serves the evaluation and --localize: give --truth or --localize too")
+    if config.localize_hits and not inputs.target:
+        raise ValueError("--localize needs --target: the fine scan reads its bases")
     targets = read_vectors(inputs.vectors)
     opened = open_encoder(bundle)
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
     queries, without = _queries(inputs, config, encoder=opened, window_bp=embedder.config.window_bp)
     _check_evaluation(inputs, queries, targets, config=embedder.config)
+    if config.localize_hits:
+        scan_widths(config, target_window_bp=embedder.config.window_bp)
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
     found = replace(found, without=without)
-    (out / "evaluation.json").unlink(missing_ok=True)  # of an earlier search
+    spans = localize(found, embedder, _records(list(inputs.target))) if config.localize_hits else []
+    for name in ("evaluation.json", *SPAN_FILES):  # of an earlier search
+        (out / name).unlink(missing_ok=True)
     found.write(out)
+    if config.localize_hits:
+        write_spans(out, spans)
     if inputs.truth is None:
         return found, None
     truth = _truth(inputs.truth, targets)

@@ -19,6 +19,9 @@ from plantgfm.retrieval.config import QueryPart, RetrievalConfig
         ("downstream_bp", -1),
         ("max_query_tokens", 0),
         ("null_queries", -1),
+        ("localize_hits", -1),
+        ("scan_window_bp", -1),
+        ("scan_stride_bp", -1),
         ("permutations", 0),
         ("resamples", 0),
         ("seed", -1),
@@ -42,3 +45,9 @@ def test_settings_of_another_part_of_the_gene_are_refused():
         RetrievalConfig(**promoter, flank_bp=9)
     with pytest.raises(ValueError, match="upstream_bp=500 .* are of promoters, query_part is gene"):
         RetrievalConfig(upstream_bp=500)
+
+
+def test_widths_of_a_scan_that_is_off_are_refused():
+    with pytest.raises(ValueError, match="scan_window_bp=99 .* give localize_hits"):
+        RetrievalConfig(scan_window_bp=99)
+    assert RetrievalConfig(scan_window_bp=99, localize_hits=1).scan_window_bp == 99

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -12,6 +13,7 @@ from plantgfm.embedding.config import EmbeddingConfig
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.store import read_vectors
 from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.sequence import Interval, reverse_complement
@@ -175,7 +177,6 @@ def test_inputs_that_would_do_nothing_are_refused():
         ({}, "give either --queries"),
         ({"queries": here, "genome": here}, "give either --queries"),
         ({"genome": here}, "go together"),
-        ({"queries": here, "target": (here,)}, "give --truth too"),
         ({"queries": here, "truth": here, "untrained": here}, "--untrained needs --target"),
         ({"queries": here, "genes": here}, "does not go with --queries"),
     ):
@@ -241,3 +242,26 @@ def test_a_part_of_queries_from_fasta_is_refused(bundle, search, tmp_path):
     )
     assert told.exit_code == 1 and "do not go with --queries" in str(told.exception)
     assert not (tmp_path / "o").exists()
+
+
+def test_hits_are_scanned_finely_where_asked_for(bundle, search, tmp_path):
+    asked, out = ("--queries", search.queries, "--vectors", search.vectors, "--out", tmp_path / "o"), tmp_path / "o"
+    for wrong, said in (
+        (("--target", search.target[0]), "give --truth or --localize too"),
+        (("--localize", 2), "--localize needs --target"),
+        (
+            ("--localize", 2, "--target", search.target[0], "--set", "scan_window_bp=121"),
+            "wider than the target's windows",
+        ),
+    ):
+        assert said in str(command(bundle, *asked, *wrong).exception) and not out.exists()
+    told = command(bundle, *asked, "--localize", 2, "--target", search.target[0], "--set", "null_queries=0")
+    assert told.exit_code == 0, told.output
+    spans, hits = read_tsv(out / "spans.tsv"), read_tsv(out / "hits.tsv")
+    assert {(span["query_id"], span["rank"]) for span in spans} >= {(f"q{n}", "1") for n in range(6)}
+    tiles = {(h["query_id"], h["target_start"]) for h in hits if int(h["rank"]) <= 2}
+    assert all((span["query_id"], span["candidate_start"]) in tiles for span in spans)
+    assert len(read_gff3(out / "spans.gff3")) == len(pq.read_table(out / "spans.parquet")) == len(spans)
+    assert {hit["p"] for hit in hits} == {""}
+    told = command(bundle, *asked, "--set", "null_queries=0")
+    assert told.exit_code == 0 and not (out / "spans.tsv").exists()  # those of the earlier search are gone

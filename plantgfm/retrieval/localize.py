@@ -1,0 +1,242 @@
+"""The fine scan: narrow windows inside the hits, and where in them the best score stands. It sees no label."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from plantgfm.embedding.embed import Embedder
+from plantgfm.formats.gff3 import write_gff3
+from plantgfm.formats.streams import atomic_binary
+from plantgfm.formats.tables import write_tsv
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.queries import rewindowed
+from plantgfm.retrieval.retrieve import Retrieval
+from plantgfm.retrieval.search import embed_queries
+from plantgfm.schema import Feature, Record
+from plantgfm.sequence import Interval
+
+SPAN_FILES = ("spans.tsv", "spans.parquet", "spans.gff3")
+SPAN_COLUMNS = {
+    "query_id": pa.string(),
+    "rank": pa.int64(),
+    "target_id": pa.string(),
+    "span_start": pa.int64(),
+    "span_end": pa.int64(),
+    "peak_start": pa.int64(),
+    "peak_end": pa.int64(),
+    "candidate_start": pa.int64(),
+    "candidate_end": pa.int64(),
+    "strand": pa.string(),
+    "cosine": pa.float64(),
+    "z": pa.float64(),
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a query is said to lie: one a candidate, that is, a stretch of hits of the query that touch."""
+
+    query: str
+    rank: int  # from 1, by the cosine of the peak
+    where: Interval  # the windows around the peak that reach half its height, each by its middle; strand of the query
+    peak: Interval  # the window that scored best
+    candidate: Interval
+    cosine: float
+    z: float  # of the peak, against all windows scanned for this query
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The narrow windows of all candidates of all queries, each embedded once."""
+
+    windows: list[Interval]  # as they lie on the target
+    vectors: Float32[np.ndarray, "N D"]
+
+
+def merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """The stretches that intervals cover, sorted; those that touch become one, strands are dropped."""
+    out: list[Interval] = []
+    for one in sorted(Interval(i.sequence, i.start, i.end) for i in intervals):
+        if out and out[-1].sequence == one.sequence and one.start <= out[-1].end:
+            out[-1] = replace(out[-1], end=max(out[-1].end, one.end))
+        else:
+            out.append(one)
+    return out
+
+
+def scan_widths(config: RetrievalConfig, *, target_window_bp: int) -> tuple[int, int]:
+    """Width and stride of the fine scan in bp, with the defaults filled.
+
+    Raises:
+        ValueError: when its windows are wider than the target's, or leave gaps.
+    """
+    window_bp = config.scan_window_bp or max(target_window_bp // 3, 1)
+    stride_bp = config.scan_stride_bp or max(window_bp // 8, 1)
+    if window_bp > target_window_bp:
+        raise ValueError(
+            f"retrieval.scan_window_bp={window_bp} is wider than the target's windows, {target_window_bp} bp: lower it"
+        )
+    if stride_bp > window_bp:
+        raise ValueError(
+            f"retrieval.scan_stride_bp={stride_bp} leaves gaps between windows of {window_bp} bp: lower it"
+        )
+    return window_bp, stride_bp
+
+
+def scan_grid(region: Interval, *, window_bp: int, stride_bp: int) -> list[Interval]:
+    """Windows over a region; the last one ends with it, and one covers a region that is shorter than a window."""
+    last = max(region.length_bp - window_bp, 0)
+    starts = [*range(0, last, stride_bp), last]
+    return [
+        Interval(region.sequence, region.start + start, min(region.start + start + window_bp, region.end))
+        for start in starts
+    ]
+
+
+def scan_regions(
+    records: Iterable[Record],
+    regions: list[Interval],
+    embed: Callable[[list[UInt8[np.ndarray, "_"]]], Float32[np.ndarray, "N D"]],
+    *,
+    window_bp: int,
+    stride_bp: int,
+) -> Scan:
+    """Embed the narrow windows of merged regions, record by record."""
+    windows: list[Interval] = []
+    vectors: list[np.ndarray] = []
+    for record in records:
+        here = [
+            window
+            for region in regions
+            if region.sequence == record.name
+            for window in scan_grid(region, window_bp=window_bp, stride_bp=stride_bp)
+        ]
+        if here:
+            windows += here
+            vectors.append(embed([record.codes[window.start : window.end] for window in here]))
+    return Scan(windows, np.concatenate(vectors))
+
+
+class ScanIndex:
+    """Which scanned windows lie in a candidate; windows stand together by sequence, and ascend in it."""
+
+    def __init__(self, windows: list[Interval]):
+        self._of: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
+        for name, group in groupby(enumerate(windows), key=lambda pair: pair[1].sequence):
+            rows = list(group)
+            starts, ends = ([getattr(window, side) for _, window in rows] for side in ("start", "end"))
+            self._of[name] = rows[0][0], np.array(starts), np.array(ends)
+
+    def rows(self, candidate: Interval) -> Int64[np.ndarray, "M"]:
+        """Windows inside the candidate; where none fits, the one whose middle is nearest to its own."""
+        offset, starts, ends = self._of[candidate.sequence]
+        first, last = np.searchsorted(starts, candidate.start), np.searchsorted(ends, candidate.end, side="right")
+        if first >= last:
+            first = int(np.abs(starts + ends - candidate.start - candidate.end).argmin())
+            last = first + 1
+        return np.arange(offset + first, offset + last)
+
+
+def spans_of(
+    query: str,
+    candidates: list[tuple[Interval, list[Interval]]],
+    values: Float32[np.ndarray, "N"],
+    reverse: Bool[np.ndarray, "N"],
+    *,
+    stride_bp: int,
+) -> list[Span]:
+    """The peak of every candidate of one query, best first; equal ones as they lie on the target.
+
+    Half height lies midway between the peak and the median of all windows scanned for this query.
+
+    Args:
+        query: its name.
+        candidates: merged hits of the query, each with its windows as they lie on the target.
+        values: score of each window, candidate by candidate.
+        reverse: the reverse strand of the query scored best there.
+        stride_bp: from window to window.
+    """
+    exact = values.astype(np.float64)
+    base, mean, spread = float(np.median(exact)), float(exact.mean()), float(exact.std()) or 1.0
+    spans, offset = [], 0
+    for candidate, windows in candidates:
+        here, strands = exact[offset : offset + len(windows)], reverse[offset : offset + len(windows)]
+        offset += len(windows)
+        first = last = peak = int(here.argmax())
+        half = (here[peak] + base) / 2
+        while first > 0 and here[first - 1] >= half:
+            first -= 1
+        while last + 1 < len(windows) and here[last + 1] >= half:
+            last += 1
+        middles = [(windows[i].start + windows[i].end) // 2 for i in (first, last)]
+        start, end = max(middles[0] - stride_bp // 2, candidate.start), middles[1] + max(stride_bp // 2, 1)
+        where = Interval(candidate.sequence, start, min(end, candidate.end), "-" if strands[peak] else "+")
+        value = float(here[peak])
+        spans.append(Span(query, 0, where, windows[peak], candidate, value, (value - mean) / spread))
+    ordered = sorted(spans, key=lambda span: (-span.cosine, span.candidate))
+    return [replace(span, rank=rank) for rank, span in enumerate(ordered, start=1)]
+
+
+def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) -> list[Span]:
+    """Scan the first `localize_hits` hits of every query with narrow windows, on both strands of the query.
+
+    Every window is embedded once, whichever queries share it; the correction is that of the search.
+
+    Args:
+        found: the search.
+        embedder: of its model.
+        records: of the target; all that hold a hit.
+
+    Raises:
+        ValueError: for widths that do not fit the target's windows.
+    """
+    config, debias = found.config, found.scores.debias
+    window_bp, stride_bp = scan_widths(config, target_window_bp=embedder.config.window_bp)
+    targets: dict[str, list[Interval]] = defaultdict(list)
+    for hit in found.hits:
+        if hit.rank <= config.localize_hits:
+            targets[hit.query].append(hit.target)
+    regions = merged(target for hits in targets.values() for target in hits)
+    scan = scan_regions(records, regions, embedder.embed, window_bp=window_bp, stride_bp=stride_bp)
+    unit, index = debias.apply(scan.vectors), ScanIndex(scan.windows)
+    vectors = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries])
+    strands = [debias.apply(side) for side in (vectors.forward, vectors.backward)]
+    spans: list[Span] = []
+    for row, query in enumerate(found.queries):
+        candidates, own = merged(targets[query.name]), vectors.owner == row
+        rows = [index.rows(candidate) for candidate in candidates]
+        scanned = unit[np.concatenate(rows)]
+        best = np.stack([(side[own] @ scanned.T).max(axis=0) for side in strands])
+        places = [(one, [scan.windows[i] for i in inside]) for one, inside in zip(candidates, rows)]
+        spans += spans_of(query.name, places, best.max(axis=0), best[1] > best[0], stride_bp=stride_bp)
+    return spans
+
+
+def write_spans(out: Path, spans: list[Span]) -> None:
+    """Write spans.tsv, spans.parquet and spans.gff3 into a folder, each whole or not at all."""
+    rows = []
+    for span in spans:
+        where, peak, candidate = span.where, span.peak, span.candidate
+        places = (where.start, where.end, peak.start, peak.end, candidate.start, candidate.end)
+        values = (span.query, span.rank, where.sequence, *places, where.strand)
+        rows.append(dict(zip(SPAN_COLUMNS, (*values, round(span.cosine, 6), round(span.z, 4)))))
+    write_tsv(out / "spans.tsv", rows, columns=tuple(SPAN_COLUMNS))
+    with atomic_binary(out / "spans.parquet") as stream:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(SPAN_COLUMNS.items()))), stream)
+    ordered = sorted(spans, key=lambda span: (span.where, span.query))
+    write_gff3(out / "spans.gff3", [_feature(span) for span in ordered])
+
+
+def _feature(span: Span) -> Feature:
+    names = {"ID": (f"{span.query}:{span.rank}",), "Name": (span.query,), "rank": (str(span.rank),)}
+    names["z"], names["peak"] = (f"{span.z:.4f}",), (f"{span.peak.start + 1}-{span.peak.end}",)
+    return Feature(span.where, "match", "plantgfm", round(span.cosine, 6), None, names)
