@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from plantgfm.cli.ablate import ablate
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_
@@ -25,6 +26,7 @@ def commands() -> None:
                        plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
+    Experiments:       plantgfm ablate tokenizer --dry-run
     """
 
 
@@ -42,6 +44,7 @@ for command in (
     retrieve,
     report,
     runs,
+    ablate,
 ):
     commands.add_command(command)
 

@@ -94,6 +94,9 @@ def wrong_inputs(folder):
             "no readable Parquet",
         ),
         "no query": (("retrieve", bundle, "--vectors", folder / "v", "--out", folder / "o"), "give either --queries"),
+        "no experiment": (("ablate", "absent", "--experiments", folder, "--folder", folder / "o"), "is no experiment"),
+        "experiment run and not run": (("ablate", "tokenizer", "--dry-run", "--report"), "exclude each other"),
+        "report of other settings": (("ablate", "tokenizer", "--report", "run.steps=3"), "leave the overrides out"),
         "unknown step": (("export", folder, "--out", folder / "o", "--step", "last"), "neither a number nor 'best'"),
     }
 
@@ -106,6 +109,7 @@ NAMES = (
     "no corpora to compare", "a ledger to compare", "negative seed", "no resamples",
     "no share", "neither folder nor share", "folder and share",
     "a step of a bundle", "no model to import",
+    "no experiment", "experiment run and not run", "report of other settings",
     "out is a file", "no worker", "a cluster of none", "no passport", "no passport for a share",
 )  # fmt: skip
 

@@ -1,0 +1,298 @@
+"""Arms times seeds, one job after the other: what is done is skipped, what was cut off goes on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from plantgfm.ablation.config import Metric, View
+from plantgfm.ablation.definition import CODE, Experiment
+from plantgfm.ablation.measure import measure, value_of
+from plantgfm.config import Config
+from plantgfm.identity import fingerprint, plain
+from plantgfm.identity import read_json as read_object
+from plantgfm.sampling.batches import Batches
+from plantgfm.sampling.plan import build_plan
+from plantgfm.tokenization.vocabulary import FIRST_BASE
+from plantgfm.training.loop import NonFiniteLoss
+from plantgfm.training.run_folder import write_json
+from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
+from plantgfm.wiring.runs import open_run_folder, params_of
+from plantgfm.wiring.training import run_training
+
+METRICS_FOLDER = "metrics"
+MEASURE_VERSION = 1
+_FORMAT = "plantgfm ablation metrics"
+_SAMPLED_STEPS = 8
+_SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one arm."""
+
+    arm: str
+    seed: int
+    config: Config
+    views: tuple[View, ...]  # which views it serves
+    tokens_per_step: float  # of real sequence, without padding; NaN where it was not asked for
+
+    @property
+    def name(self) -> str:
+        """Of its metrics file."""
+        return f"{self.arm}-seed{self.seed}-{self.config.run.steps}steps"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a sweep went."""
+
+    jobs: int
+    done_before: int
+    interrupted: str = ""  # the signal that ended it early
+
+
+def jobs_of(
+    experiment: Experiment, folder: Path, *, tokens_per_step: Callable[[Config], float] | None = None
+) -> list[Job]:
+    """All jobs, the base's first.
+
+    Args:
+        experiment: composed.
+        folder: where runs and metrics lie.
+        tokens_per_step: counts an arm's tokens a step, for the view of equal tokens; without it, that view is left out.
+
+    Raises:
+        ValueError: when there is no job.
+    """
+    definition, steps = experiment.definition, experiment.base.run.steps
+    first = [definition.base, *(arm for arm in definition.arms if arm != definition.base)]
+    counts = dict.fromkeys(first, float("nan"))
+    budgets: dict[str, dict[int, list[View]]] = {arm: {} for arm in first}
+    for view in definition.views:
+        if view is View.TOKENS and tokens_per_step is None:
+            continue
+        if view is View.TOKENS:
+            counts = {arm: tokens_per_step(experiment.arms[arm]) for arm in first}
+        for arm in first:
+            share = counts[definition.base] / counts[arm] if view is View.TOKENS else 1.0
+            budgets[arm].setdefault(round(steps * share), []).append(view)
+    jobs = [
+        Job(arm, seed, _job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
+        for seed in definition.seeds
+        for arm in first
+        for budget, views in budgets[arm].items()
+    ]
+    if not jobs:
+        raise ValueError(f"{experiment.folder} makes no job: it needs arms, seeds and a view")
+    return jobs
+
+
+def _job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
+    config = replace(config, sampler=replace(config.sampler, seed=seed))
+    config = replace(config, run=replace(config.run, folder=str(folder), seed=seed, steps=steps))
+    return replace(config, run=replace(config.run, name=f"run-{job_fingerprint(config)}"))
+
+
+def job_fingerprint(config: Config) -> str:
+    """Of all that shapes a run: two arms with the same settings, in whatever question, share it and so their run."""
+    settings = plain(config)
+    settings["run"] = {name: value for name, value in settings["run"].items() if name not in _SILENT}
+    return fingerprint(settings)
+
+
+def count_tokens(config: Config) -> float:
+    """Tokens of known sequence that a step shows, both windows, without padding: the mean of a few steps."""
+    corpus, _ = prepare_corpus(config)
+    batches = Batches(build_plan(corpus, config.sampler), corpus, prepare_vocabulary(config, corpus), config.sampler)
+    made = [batches.batch(step) for step in range(_SAMPLED_STEPS)]
+    return sum(int((part >= FIRST_BASE).sum()) for one in made for part in (one.tokens, one.next_tokens)) / len(made)
+
+
+def metrics_path(folder: Path, question: str, job: Job) -> Path:
+    """Where a job's metrics lie."""
+    return folder / question / METRICS_FOLDER / f"{job.name}.json"
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What a job left.
+
+    Raises:
+        ValueError: when the file is damaged, or of another version.
+    """
+    stored = read_object(path, remedy="delete it, and the sweep measures again")
+    if stored.get("format") != _FORMAT or stored.get("version") != MEASURE_VERSION:
+        raise ValueError(
+            f"{path} is no {_FORMAT} of version {MEASURE_VERSION}: delete it, and the sweep measures again"
+        )
+    return stored
+
+
+def is_done(folder: Path, experiment: Experiment, job: Job) -> bool:
+    """Whether a job's metrics are there.
+
+    Raises:
+        ValueError: when they are of other settings.
+    """
+    path = metrics_path(folder, experiment.name, job)
+    if not path.is_file():
+        return False
+    if read_metrics(path)["settings"] != _settings_of(experiment, job):
+        raise ValueError(f"{path} was measured with other settings: choose another --folder, or delete it")
+    return True
+
+
+def _settings_of(experiment: Experiment, job: Job) -> str:
+    definition = experiment.definition
+    measured = [definition.windows, definition.hidden_share, definition.span_bp, plain(experiment.base.sampler)]
+    return fingerprint([job_fingerprint(job.config), measured, plain(experiment.base.evaluation)])
+
+
+def run_sweep(
+    experiment: Experiment, jobs: list[Job], folder: Path, *, command: str, write: Callable[[str], None]
+) -> Progress:
+    """Run all jobs that are not done.
+
+    Args:
+        experiment: composed.
+        jobs: of `jobs_of`.
+        folder: where runs and metrics go.
+        command: what a person typed, for the report.
+        write: where lines for a person go.
+    """
+    if not jobs:
+        raise ValueError("the sweep has no job")
+    done = [is_done(folder, experiment, job) for job in jobs]
+    for number, (job, there) in enumerate(zip(jobs, done), 1):
+        head = f"[{number}/{len(jobs)}] {job.arm}, seed {job.seed}, {job.config.run.steps:,} steps"
+        if there:
+            write(f"{head}: done before")
+            continue
+        write(f"{head} ...")
+        stored = _run_job(experiment, job, folder, command=command)
+        if stored.get("interrupted"):
+            return Progress(len(jobs), sum(done), stored["interrupted"])
+        figure = stored.get("diverged") or f"{stored['values'][experiment.definition.metric.value]:.4f}"
+        write(f"{head}: {figure}, {stored['seconds']:.0f} s")
+    return Progress(len(jobs), sum(done))
+
+
+def _run_job(experiment: Experiment, job: Job, folder: Path, *, command: str) -> dict[str, Any]:
+    """Train and measure; the metrics file appears whole, or a note of the seconds spent so far."""
+    path = metrics_path(folder, experiment.name, job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spent_path = path.with_suffix(".spent")
+    spent = read_object(spent_path, remedy="delete it")["seconds"] if spent_path.is_file() else 0.0
+    began = time.monotonic()
+    outcome: dict[str, Any] = {}
+    try:
+        trained = run_training(job.config, write=lambda line: None)
+    except NonFiniteLoss as error:
+        outcome["diverged"] = str(error)
+    else:
+        if trained.result.interrupted:
+            write_json(spent_path, {"seconds": spent + time.monotonic() - began})
+            return {"interrupted": trained.result.interrupted}
+        outcome = _measured(experiment, job, trained.run_dir)
+        outcome |= {
+            "tokens_per_second": trained.result.tokens_per_second,
+            "peak_memory_bytes": trained.result.peak_memory_bytes,
+            "cut_bp": trained.result.cut_bp,
+        }
+    stored = {
+        "format": _FORMAT,
+        "version": MEASURE_VERSION,
+        "question": experiment.name,
+        "arm": job.arm,
+        "seed": job.seed,
+        "steps": job.config.run.steps,
+        "views": [view.value for view in job.views],
+        "settings": _settings_of(experiment, job),
+        "run": job.config.run.name,
+        "command": command,
+        "train_command": train_command(experiment, job),
+        "seconds": spent + time.monotonic() - began,
+        **surroundings(),
+        **_seen(job),
+        **outcome,
+    }
+    write_json(path, stored)
+    spent_path.unlink(missing_ok=True)
+    return stored
+
+
+def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]:
+    run = open_run_folder(run_dir)
+    params, _ = params_of(run)
+    corpus, base = run.corpus(), experiment.base
+    columns = measure(
+        run.network,
+        params,
+        corpus=corpus,
+        vocabulary=run.vocabulary,
+        sampler=base.sampler,
+        evaluation=base.evaluation,
+        definition=experiment.definition,
+    )
+    summary = corpus.summary()
+    unigram = sum(columns["unigram_pooled_bits"]) / sum(columns["bases"])
+    values = {metric.value: value_of(columns, metric) for metric in Metric}
+    return {
+        "corpus": corpus.fingerprint,
+        "vocabulary": run.vocabulary.fingerprint,
+        "species": list(corpus.species),
+        "train_bp": [row["train_bp"] for row in summary],
+        "values": {name: None if value != value else value for name, value in values.items()},
+        "collapsed": not values[Metric.MASKED.value] < unigram,
+        "windows": columns,
+    }
+
+
+def _seen(job: Job) -> dict[str, Any]:
+    sampler, steps = job.config.sampler, job.config.run.steps
+    counted = job.tokens_per_step == job.tokens_per_step
+    return {
+        "seen_bp": 2 * steps * sampler.batch_windows * sampler.window_bp,  # both windows of every pair
+        "seen_tokens": round(steps * job.tokens_per_step) if counted else None,
+        "slots": steps * sampler.batch_windows * sampler.window_tokens,
+    }
+
+
+def train_command(experiment: Experiment, job: Job) -> str:
+    """The same run by `train.py`, in the code's folder; a batch system can start it, and the sweep finds it done."""
+    run = job.config.run
+    swept = {"run.folder": run.folder, "run.name": run.name, "run.seed": run.seed, "run.steps": run.steps}
+    swept["sampler.seed"] = job.config.sampler.seed
+    settings = [f"{name}={value}" for name, value in swept.items()]
+    return shlex.join(["python", "train.py", *experiment.arguments(job.arm), *settings])
+
+
+def surroundings() -> dict[str, Any]:
+    """Commit of the code, machine and libraries."""
+    device = jax.devices()[0]
+    return {
+        "commit": commit(),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {device.platform} ({device.device_kind})",
+        "versions": f"Python {platform.python_version()}, jax {jax.__version__}",
+    }
+
+
+def commit(folder: Path = CODE) -> str:
+    """The commit of the code, with `+changes` where files differ from it; "unknown" outside a checkout."""
+    try:
+        said = [
+            subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said[0] + ("+changes" if said[1] else "")

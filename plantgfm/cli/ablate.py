@@ -1,0 +1,96 @@
+"""The command that runs an experiment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from plantgfm.cli.paths import PATH
+
+_SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
+
+
+@click.command()
+@click.argument("question")
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--folder", type=PATH, default=Path("runs/ablations"), show_default=True, help="Folder of runs, metrics, reports."
+)
+@click.option("--experiments", type=PATH, help="Folder of questions.  [default: experiments/ of the code]")
+@click.option("--dry-run", is_flag=True, help="Compose and check the arms, show the jobs, run nothing.")
+@click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
+def ablate(
+    question: str,
+    overrides: tuple[str, ...],
+    folder: Path,
+    experiments: Path | None,
+    dry_run: bool,
+    only_report: bool,
+) -> None:
+    """Run an experiment: every arm with every seed, then the comparison, by the rule stated before.
+
+    QUESTION is a folder of experiments/, OVERRIDES are Hydra's (as of train.py) and reach every arm. An arm that
+    differs from the base otherwise than its file says is refused. Stopped, the same command goes on.
+
+    \b
+    FOLDER/run-*                        the runs; arms with equal settings share one, also across questions
+    FOLDER/QUESTION/metrics/*.json      what each job scored: sums of every held-out window, cost, commit, hardware
+    FOLDER/QUESTION/report.html, .md    answer, intervals, power, all measures; result.json holds the same
+    FOLDER/index.html, .md              a line for each question
+
+    \b
+    Example: plantgfm ablate tokenizer --dry-run
+             plantgfm ablate stratification --folder runs/real corpus=manifest corpus.path=genomes/manifest.csv
+    """
+    from plantgfm.ablation.definition import EXPERIMENTS, open_experiment
+
+    if dry_run and only_report:
+        raise click.UsageError("--dry-run and --report exclude each other")
+    if only_report and overrides:
+        raise click.UsageError("--report draws what was measured: leave the overrides out")
+    experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
+    if not only_report:
+        _keep_memory()
+        _run(experiment, folder.resolve(), dry_run=dry_run)
+    if not dry_run:
+        from plantgfm.ablation.report import write_reports
+
+        answer, paths = write_reports(experiment, folder)
+        click.echo(f"\n{experiment.definition.question}\n{answer.line}\n\nreport: {paths[0]}, index: {paths[-1]}")
+
+
+def _keep_memory() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from plantgfm.training.allocator import keep_freed_memory
+
+    keep_freed_memory()  # before JAX is imported
+
+
+def _run(experiment, folder: Path, *, dry_run: bool) -> None:
+    """Run the jobs, or show them; leaves with 130 or 143 after a signal."""
+    from plantgfm.ablation.config import View
+    from plantgfm.ablation.sweep import count_tokens, jobs_of, run_sweep, train_command
+
+    if dry_run:
+        jobs = jobs_of(experiment, folder)
+        for arm, changes in experiment.changes.items():
+            said = ", ".join(f"{name}: {was} -> {now}" for name, (was, now) in changes.items())
+            click.echo(f"{arm}: {said or 'the base'}")
+        for name, why in experiment.definition.not_yet.items():
+            click.echo(f"not yet: {name}: {why}")
+        click.echo(f"\n{len(jobs)} jobs:")
+        for job in jobs:
+            click.echo(train_command(experiment, job))
+        if View.TOKENS in experiment.definition.views:
+            click.echo("\nfor equal tokens, jobs more: their steps are counted on the corpus, when the sweep starts")
+        return
+    command = shlex.join(["plantgfm", *sys.argv[1:]])
+    jobs = jobs_of(experiment, folder, tokens_per_step=count_tokens)
+    ended = run_sweep(experiment, jobs, folder, command=command, write=click.echo)
+    if ended.interrupted:
+        click.echo(f"{ended.interrupted}: stopped; the same command goes on", err=True)
+        sys.exit(_SIGNAL_STATUS.get(ended.interrupted, 1))

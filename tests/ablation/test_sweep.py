@@ -1,0 +1,151 @@
+"""A real sweep, as small as it gets: stopped, gone on with, reported, reported again without its runs."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from plantgfm.ablation.config import View
+from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.report import load_runs, write_reports
+from plantgfm.ablation.sweep import count_tokens, is_done, jobs_of, metrics_path, read_metrics, run_sweep
+from tests.ablation.folders import write_experiment
+
+DEFINITION = """question: Does the rate matter?
+base: usual
+arms: [usual, six]
+seeds: [0, 1]
+windows: 24
+resamples: 100
+"""
+FEW = "# @package _global_\n# a few 8-mers\ntokenizer:\n  eight_mers: 128\n"
+SIX = "# @package _global_\n# 6-mers alone\ntokenizer:\n  eight_mers: 0\n"
+SMALLEST = (
+    "corpus=null_world",
+    "corpus.null.species=3",
+    "corpus.null.genome_size_bp=100000",
+    "corpus.layout.region_bp=8192",
+    "corpus.layout.min_region_bp=4096",
+    "corpus.layout.test_fraction=0.4",
+    "sampler.window_tokens=64",
+    "sampler.batch_windows=4",
+    "sampler.min_species=2",
+    "sampler.distance_max_bp=1024",
+    "model.d_model=16",
+    "model.n_layers=1",
+    "model.n_heads=1",
+    "model.d_ff=16",
+    "model.max_tokens=64",
+    "optimizer.warmup_steps=2",
+    "run.steps=8",
+    "run.evaluate_every_steps=0",
+    "run.best_metric=''",
+    "evaluation.watch_windows=8",
+)
+
+
+class Stopped(Exception):
+    """Stands for a process that dies."""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """An experiment run to its end after a stop: (experiment, jobs, folder, lines of both calls)."""
+    folder = tmp_path_factory.mktemp("ablation")
+    experiment = open_experiment(
+        write_experiment(folder, definition=DEFINITION, usual=FEW, six=SIX),
+        [*SMALLEST, f"corpus.path={folder / 'world'}"],
+    )
+    jobs = jobs_of(experiment, folder)
+    lines: list[str] = []
+
+    def stop_at_the_second(line: str) -> None:
+        lines.append(line)
+        if line.startswith("[2/"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run_sweep(experiment, jobs, folder, command="first", write=stop_at_the_second)
+    first = metrics_path(folder, experiment.name, jobs[0])
+    written = first.stat().st_mtime_ns
+    ended = run_sweep(experiment, jobs, folder, command="second", write=lines.append)
+    assert (ended.jobs, ended.done_before, ended.interrupted) == (len(jobs), 1, "")
+    assert first.stat().st_mtime_ns == written and read_metrics(first)["command"] == "first"
+    return experiment, jobs, folder, lines
+
+
+def test_jobs_are_arms_times_seeds_and_what_is_done_is_skipped(swept):
+    _, jobs, _, lines = swept
+    assert [(job.arm, job.seed) for job in jobs] == [("usual", 0), ("six", 0), ("usual", 1), ("six", 1)]
+    assert all(job.config.run.seed == job.config.sampler.seed == job.seed for job in jobs)
+    assert lines[1].startswith("[1/4] usual, seed 0, 8 steps: ") and lines[1].endswith(" s")
+    assert lines[3] == "[1/4] usual, seed 0, 8 steps: done before"
+    assert sum(line.endswith(" s") for line in lines) == 4
+
+
+def test_equal_tokens_take_other_steps_where_tokens_differ(swept):
+    experiment, _, folder, _ = swept
+    both = replace(experiment, definition=replace(experiment.definition, views=[View.BASES, View.TOKENS]))
+    counts = {arm: count_tokens(config) for arm, config in both.arms.items()}
+    slots = 2 * 4 * 63
+    assert 0.9 * slots < counts["usual"] <= counts["six"] == slots
+    steps = {job.arm: job.config.run.steps for job in jobs_of(both, folder, tokens_per_step=count_tokens)}
+    assert steps == {"usual": 8, "six": 8}
+    doubled = jobs_of(both, folder, tokens_per_step=lambda config: 200.0 if config.tokenizer.eight_mers else 400.0)
+    found = {(job.arm, job.config.run.steps, job.views) for job in doubled}
+    assert found == {
+        ("usual", 8, (View.BASES, View.TOKENS)),
+        ("six", 8, (View.BASES,)),
+        ("six", 4, (View.TOKENS,)),
+    }
+    assert len(doubled) == 6
+
+
+def test_a_job_leaves_sums_of_windows_and_where_it_comes_from(swept):
+    experiment, jobs, folder, _ = swept
+    stored = [read_metrics(metrics_path(folder, experiment.name, job)) for job in jobs]
+    for one in stored:
+        windows = {name: np.asarray(values, float) for name, values in one["windows"].items()}
+        assert {values.size for values in windows.values()} == {24}
+        np.testing.assert_allclose(windows["inside_bits"] + windows["outside_bits"], windows["bits"], atol=1e-5)
+        np.testing.assert_allclose(windows["point_bases"] + windows["span_bases"], windows["bases"])
+        assert one["values"]["masked_bits_per_base"] == pytest.approx(windows["bits"].sum() / windows["bases"].sum())
+        assert 1.5 < one["values"]["masked_bits_per_base"] < 2.5 and one["seconds"] > 0
+        assert len(one["commit"]) >= 7 and one["hardware"] and "+experiments/rate=" in one["train_command"]
+    assert {tuple(one["windows"]["region"]) for one in stored} == {tuple(stored[0]["windows"]["region"])}
+    assert len({one["corpus"] for one in stored}) == 1 and len({one["vocabulary"] for one in stored}) == 2
+
+
+def test_the_report_comes_again_from_metrics_alone(swept):
+    experiment, jobs, folder, _ = swept
+    answer, paths = write_reports(experiment, folder)
+    before = {path: path.read_bytes() for path in paths}
+    result = json.loads((folder / "rate" / "result.json").read_text())
+    assert result["answer"] == answer.line and set(result["views"]) == {"bases"}
+    for job in jobs:
+        shutil.move(folder / job.config.run.name, folder / f"moved-{job.config.run.name}")
+    try:
+        assert all(is_done(folder, experiment, job) for job in jobs)
+        write_reports(experiment, folder)
+        assert {path: path.read_bytes() for path in paths} == before
+    finally:
+        for job in jobs:
+            shutil.move(folder / f"moved-{job.config.run.name}", folder / job.config.run.name)
+    assert len(load_runs(folder, "rate")) == len(jobs)
+
+
+def test_metrics_of_other_settings_are_refused(swept):
+    experiment, jobs, folder, _ = swept
+    other = replace(experiment, definition=replace(experiment.definition, hidden_share=0.3))
+    with pytest.raises(ValueError, match="was measured with other settings: choose another --folder"):
+        is_done(folder, other, jobs[0])
+
+
+def test_no_job_is_an_error(swept):
+    experiment, _, folder, _ = swept
+    with pytest.raises(ValueError, match="the sweep has no job"):
+        run_sweep(experiment, [], folder, command="", write=print)
+    with pytest.raises(ValueError, match="makes no job"):
+        jobs_of(replace(experiment, definition=replace(experiment.definition, views=[View.TOKENS])), folder)
