@@ -23,17 +23,16 @@ from plantgfm.identity import read_json as read_object
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.vocabulary import FIRST_BASE
-from plantgfm.training.loop import NonFiniteLoss
+from plantgfm.training.bad_steps import BadStep
 from plantgfm.training.run_folder import write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
-from plantgfm.wiring.training import run_training
+from plantgfm.wiring.training import SILENT, run_training
 
 METRICS_FOLDER = "metrics"
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
 _SAMPLED_STEPS = 8
-_SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
 def job_fingerprint(config: Config) -> str:
     """Of all that shapes a run: two arms with the same settings, in whatever question, share it and so their run."""
     settings = plain(config)
-    settings["run"] = {name: value for name, value in settings["run"].items() if name not in _SILENT}
+    settings["run"] = {name: value for name, value in settings["run"].items() if name not in SILENT}
     return fingerprint(settings)
 
 
@@ -196,7 +195,7 @@ def _run_job(experiment: Experiment, job: Job, folder: Path, *, command: str) ->
     outcome: dict[str, Any] = {}
     try:
         trained = run_training(job.config, write=lambda line: None)
-    except NonFiniteLoss as error:
+    except BadStep as error:
         outcome["diverged"] = str(error)
     else:
         if trained.result.interrupted:

@@ -47,8 +47,9 @@ VOCABULARY_FILE = "vocabulary.json"
 LEDGER_FOLDER = "ledger"
 _COUNTED_BP = 24_000_000
 _RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
-_SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
-_SILENT |= {"power_watts", "hosts", "hosts_wait_s"}  # of the run's settings: those that shape no result
+SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
+SILENT |= {"power_watts", "hosts", "hosts_wait_s"}
+"""Of the settings of a run: those that shape no result."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def identity_of(config: Config, *, corpus: Corpus, vocabulary: Vocabulary) -> di
         "heads": HEADS_VERSION,
         "kmer_features": N_FEATURES if config.model.kmer_features else 0,
         "vocabulary": vocabulary.fingerprint,
-        "run": {key: value for key, value in plain(config.run).items() if key not in _SILENT},
+        "run": {key: value for key, value in plain(config.run).items() if key not in SILENT},
         "mesh": axes,
         **{room: plain(getattr(config, room)) for room in rooms},
     }

@@ -4,7 +4,7 @@ from plantgfm.model.config import ModelConfig
 from plantgfm.model.flops import step_flops
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.sampling.config import SamplerConfig
-from plantgfm.wiring.training import _SILENT, work_of
+from plantgfm.wiring.training import SILENT, work_of
 
 
 def test_the_work_of_a_step_is_that_of_its_windows_with_the_head_at_masked_slots():
@@ -20,4 +20,4 @@ def test_the_work_of_a_step_is_that_of_its_windows_with_the_head_at_masked_slots
 
 
 def test_settings_that_shape_no_result_exist():
-    assert set(vars(RunConfig())) >= _SILENT
+    assert set(vars(RunConfig())) >= SILENT
