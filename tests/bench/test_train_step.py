@@ -17,4 +17,4 @@ def test_the_bench_gives_our_row_and_says_when_there_is_no_peer(monkeypatch):
 
 
 def test_the_vocabulary_of_the_bench_has_the_default_size():
-    assert train_step._vocabulary().size == 8201
+    assert train_step.eight_mers().size == 8201

@@ -16,12 +16,13 @@ KEY = jax.random.key(5)
 
 @pytest.fixture(scope="module")
 def network():
-    return build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16), V)
+    return build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, profiles=2), V)
 
 
 @pytest.fixture(scope="module")
 def params(network):
-    return network.init(jax.random.key(0))
+    profiles = np.log(np.random.default_rng(0).dirichlet(np.ones(V), 2)).astype(np.float32)
+    return network.init(jax.random.key(0), log_profiles=profiles)
 
 
 def batch(**changes):
@@ -76,6 +77,7 @@ def test_a_hidden_token_changes_no_input_and_so_no_logit():
 def test_gradient_reaches_every_parameter_and_a_few_steps_bring_the_loss_down(network, params):
     value_and_grad = jax.jit(jax.value_and_grad(lambda p: run(network, p, batch())[0]))
     first, gradient = value_and_grad(params)
+    assert not np.any(gradient["next_region"].pop("profiles"))  # counted once, and never moved
     assert all(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient))
     current = params
     for _ in range(8):
