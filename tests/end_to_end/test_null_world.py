@@ -16,7 +16,7 @@ NULL = ("corpus=null_world", "corpus.null.genome_size_bp=120000", "corpus.null.s
 @pytest.fixture(scope="module")
 def null_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("null")
-    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.steps=80")
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.steps=40")
     return folder, run_training(composed(*SMALL, *NULL, *where), write=lambda line: None)
 
 

@@ -21,7 +21,7 @@ from plantgfm.training.step import make_step
 
 from .toy import SPECIES, VOCABULARY_SIZE, assert_same_bits, batch_of, leaves
 
-LAYOUTS = [{"data": 8}, {"fsdp": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+LAYOUTS = [{"fsdp": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
 STEPS = 4
 
 
