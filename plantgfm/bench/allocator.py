@@ -10,6 +10,7 @@ import sys, time
 if sys.argv[1] == "keep":
     from plantgfm.training.allocator import keep_freed_memory
     keep_freed_memory()
+from plantgfm.bench.timing import row
 from plantgfm.bench.train_step import our_step
 step = our_step()
 step()
@@ -25,14 +26,10 @@ print(min(times))
 def run() -> list[dict[str, object]]:
     """Rows (name, value, unit, bar): seconds of a step both ways, the smaller of two interleaved processes each."""
     seconds = {mode: min(_seconds(mode) for _ in range(2)) for mode in ("give back", "keep")}
-    rows = [_row(f"train step, memory: {mode}", value, "s") for mode, value in seconds.items()]
-    return [*rows, _row("gain of keeping freed memory", seconds["give back"] / seconds["keep"], "x")]
+    rows = [row(f"train step, memory: {mode}", value, "s") for mode, value in seconds.items()]
+    return [*rows, row("gain of keeping freed memory", seconds["give back"] / seconds["keep"], "x")]
 
 
 def _seconds(mode: str) -> float:
     done = subprocess.run([sys.executable, "-c", _STEP, mode], capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-def _row(name: str, value: float, unit: str) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "bar": None}

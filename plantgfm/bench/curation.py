@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from datasketch import MinHash
 
+from plantgfm.bench.timing import row
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.curate import curate
 from plantgfm.curation.digests import strand_digests
@@ -76,13 +77,13 @@ def run() -> list[dict[str, object]]:
     unmasked = (seconds["all"] - seconds["low complexity"]).min()
     mean = total_bp / seconds["all"].mean() / 1e6
     return [
-        *(_row(f"curation: {name}", speed[name], "Mbp/s") for name in parts if name != "file to sketch"),
-        _row("curation: gz FASTA to N/GC/gaps and sketch", speed["file to sketch"], "Mbp/s", BAR_SKETCH_MBP),
-        _row("curation: five stages but low complexity", total_bp / unmasked / 1e6, "Mbp/s", BAR_STAGES_MBP),
-        _row("curation: five stages", speed["all"], "Mbp/s", BAR_STAGES_MASKED_MBP),
-        _row(f"curation: five stages, mean of {rounds * total_bp / 1e6:,.0f} Mbp", mean, "Mbp/s"),
-        _row("curation: 128 permutations / datasketch's update_batch", _of_datasketch(records), "x", BAR_OF_DATASKETCH),
-        _row("curation: the same again, by the clock, at most", again, "s", BAR_RERUN_SECONDS),
+        *(row(f"curation: {name}", speed[name], "Mbp/s") for name in parts if name != "file to sketch"),
+        row("curation: gz FASTA to N/GC/gaps and sketch", speed["file to sketch"], "Mbp/s", BAR_SKETCH_MBP),
+        row("curation: five stages but low complexity", total_bp / unmasked / 1e6, "Mbp/s", BAR_STAGES_MBP),
+        row("curation: five stages", speed["all"], "Mbp/s", BAR_STAGES_MASKED_MBP),
+        row(f"curation: five stages, mean of {rounds * total_bp / 1e6:,.0f} Mbp", mean, "Mbp/s"),
+        row("curation: 128 permutations / datasketch's update_batch", _of_datasketch(records), "x", BAR_OF_DATASKETCH),
+        row("curation: the same again, by the clock, at most", again, "s", BAR_RERUN_SECONDS),
     ]
 
 
@@ -93,11 +94,11 @@ def run_scale() -> list[dict[str, object]]:
         genome = _fresh("stream", _RECORDS, _RECORD_BP, folder)
     windows, gbp = f"{_WINDOWS / 1e6:g} M windows", f"{_RECORDS * _RECORD_BP / 1e9:g} Gbp"
     return [
-        _row(f"curation: banding and components of {windows}", banding["seconds"], "s", BAR_BANDING_SECONDS),
-        _row(f"curation: peak memory of {windows}", banding["peak_gb"], "GB", BAR_MEMORY_GB),
-        _row(f"curation: components of {windows}", banding["components"], "components"),
-        _row(f"curation: five stages of {gbp} in {_RECORDS} records", genome["mbp_per_second"], "Mbp/s"),
-        _row(f"curation: peak memory of {gbp}", genome["peak_gb"], "GB", BAR_MEMORY_GB),
+        row(f"curation: banding and components of {windows}", banding["seconds"], "s", BAR_BANDING_SECONDS),
+        row(f"curation: peak memory of {windows}", banding["peak_gb"], "GB", BAR_MEMORY_GB),
+        row(f"curation: components of {windows}", banding["components"], "components"),
+        row(f"curation: five stages of {gbp} in {_RECORDS} records", genome["mbp_per_second"], "Mbp/s"),
+        row(f"curation: peak memory of {gbp}", genome["peak_gb"], "GB", BAR_MEMORY_GB),
     ]
 
 
@@ -264,7 +265,3 @@ def _of_datasketch(records: list[Record]) -> float:
 def _update(signature: MinHash, kmers: list[int]) -> None:
     for start in range(0, len(kmers), 2_000):  # its quickest size
         signature.update_batch(kmers[start : start + 2_000])
-
-
-def _row(name: str, value: float, unit: str, bar: float | None = None) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "bar": bar}

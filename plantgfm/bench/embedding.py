@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from plantgfm.bench.timing import quickest, row
 from plantgfm.bench.train_step import eight_mers
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder
@@ -43,30 +43,16 @@ def run() -> list[dict[str, object]]:
         for name, found in vectors.items():
             if not np.allclose(found, vectors["ours, from bases"], rtol=0, atol=1e-4):
                 raise ValueError(f"the vectors of {name!r} are not those of ours: nothing to compare")
-        seconds = _quickest(calls)
+        seconds = quickest(calls, rounds=_ROUNDS)
     rate = {name: _WINDOWS * _WINDOW_BP / value for name, value in seconds.items()}
-    rows = [_row(f"embedding: {name}", value, "bp/s", None) for name, value in rate.items()]
+    rows = [row(f"embedding: {name}", value, "bp/s", None) for name, value in rate.items()]
     if len(calls) == 2:
-        return [*rows, _row("embedding: PyTorch is not installed (extra interop), no ratios", 0.0, "-", None)]
+        return [*rows, row("embedding: PyTorch is not installed (extra interop), no ratios", 0.0, "-", None)]
     ways = ("from bases", "network alone")
     return rows + [
-        _row(f"embedding: ours over PyTorch, {way}", rate[f"ours, {way}"] / rate[f"PyTorch, {way}"], "x", BAR_RATIO)
+        row(f"embedding: ours over PyTorch, {way}", rate[f"ours, {way}"] / rate[f"PyTorch, {way}"], "x", BAR_RATIO)
         for way in ways
     ]
-
-
-def _row(name: str, value: float, unit: str, bar: float | None) -> dict[str, object]:
-    return {"name": name, "value": float(value), "unit": unit, "bar": bar}
-
-
-def _quickest(calls: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(_ROUNDS):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            best[name] = min(best[name], time.perf_counter() - began)
-    return best
 
 
 def _bundle(path: Path) -> Bundle:
@@ -89,8 +75,8 @@ def _our_calls(bundle: Bundle, codes: list[np.ndarray]) -> dict[str, Callable[[]
 
 def _padded(rows: list[np.ndarray]) -> np.ndarray:
     tokens = np.zeros((len(rows), 512), np.int32)
-    for row, ids in zip(tokens, rows):
-        row[: ids.size] = ids
+    for line, ids in zip(tokens, rows):
+        line[: ids.size] = ids
     return tokens
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from plantgfm.bench.timing import row
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.corpus.read import Corpus
 from plantgfm.corpus.write import write_corpus
@@ -51,14 +52,10 @@ def run() -> list[dict[str, object]]:
         fresh.batch(_LATE_STEP)
         late = time.perf_counter() - began
     return [
-        _row("sampling: plan and batches", together, "input tokens/s", BAR_TOKENS_PER_SECOND),
-        _row("sampling: plan alone", plan_alone, "input tokens/s", None),
-        _row(f"sampling: first batch at step {_LATE_STEP:,}", late, "s", BAR_LATE_STEP_SECONDS),
+        row("sampling: plan and batches", together, "input tokens/s", BAR_TOKENS_PER_SECOND),
+        row("sampling: plan alone", plan_alone, "input tokens/s", None),
+        row(f"sampling: first batch at step {_LATE_STEP:,}", late, "s", BAR_LATE_STEP_SECONDS),
     ]
-
-
-def _row(name: str, value: float, unit: str, bar: float | None) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "bar": bar}
 
 
 def _quickest(make: Callable[[int], object]) -> float:

@@ -7,7 +7,6 @@ are 8-mers, as in real plant sequence. All contenders run in turns, the quickest
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import no_type_check
 
@@ -16,6 +15,7 @@ from jaxtyping import UInt8
 from numba import njit
 from tokenizers import Tokenizer
 
+from plantgfm.bench.timing import quickest, row
 from plantgfm.sequence import REPEAT_BIT, decode
 from plantgfm.tokenization import kernels
 from plantgfm.tokenization.choose import choose_eight_mers
@@ -49,7 +49,7 @@ def run() -> list[dict[str, object]]:
     vocabulary = choose_eight_mers([("random", bases[:2_000_000])], VocabularyConfig())
     ids, repeat = np.empty(bases.size, dtype=np.int32), np.empty(bases.size, dtype=np.float32)
     contenders = _contenders(vocabulary, bases, ids, repeat)
-    seconds = _quickest(contenders)
+    seconds = quickest(contenders, rounds=_ROUNDS)
     batch_bp = _TEXT_BP * _TEXTS
     speed = {
         "kernel": bases.size / seconds["kernel"] / 1e6,
@@ -59,20 +59,16 @@ def run() -> list[dict[str, object]]:
     tokens = kernels.tokenize(bases, vocabulary.eight_index, ids, repeat)
     window_tokens = _WINDOW_TOKENS * (_BASES // _TEXT_BP)
     return [
-        *(_row(f"tokenizer: {name}", value, "Mbp/s") for name, value in speed.items()),
-        _row(
+        *(row(f"tokenizer: {name}", value, "Mbp/s") for name, value in speed.items()),
+        row(
             "tokenizer: batches of windows",
             window_tokens / seconds["windows"] / 1e6,
             "M tokens/s/core, padding included",
         ),
-        _row("tokenizer: 8-mers among the tokens", float((ids[:tokens] >= FIRST_EIGHT).mean()), "share"),
-        _row("tokenizer: kernel / rolling loop", speed["kernel"] / speed["rolling loop"], "x", BAR_OF_BARE_LOOP),
-        _row("tokenizer: kernel / tokenizers", speed["kernel"] / speed["tokenizers"], "x", BAR_OF_TOKENIZERS),
+        row("tokenizer: 8-mers among the tokens", float((ids[:tokens] >= FIRST_EIGHT).mean()), "share"),
+        row("tokenizer: kernel / rolling loop", speed["kernel"] / speed["rolling loop"], "x", BAR_OF_BARE_LOOP),
+        row("tokenizer: kernel / tokenizers", speed["kernel"] / speed["tokenizers"], "x", BAR_OF_TOKENIZERS),
     ]
-
-
-def _row(name: str, value: float, unit: str, bar: float | None = None) -> dict[str, object]:
-    return {"name": name, "value": value, "unit": unit, "bar": bar}
 
 
 def _sequence() -> UInt8[np.ndarray, "P"]:
@@ -96,15 +92,3 @@ def _contenders(
         "windows": lambda: windows(vocabulary, bases, **layout),
         "tokenizers": lambda: exported.encode_batch(texts),
     }
-
-
-def _quickest(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of the quickest of seven interleaved runs; one run before them compiles and warms."""
-    best = dict.fromkeys(contenders, float("inf"))
-    for turn in range(_ROUNDS + 1):
-        for name, work in contenders.items():
-            began = time.perf_counter()
-            work()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - began)
-    return best

@@ -9,12 +9,12 @@ the quickest of each counts. Without PyTorch, the rows of ratios are missing and
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
+from plantgfm.bench.timing import quickest, row
 from plantgfm.export.huggingface import hf_config
 from plantgfm.model.build import build
 from plantgfm.model.config import ModelConfig, Size, model_size
@@ -43,35 +43,19 @@ def run() -> list[dict[str, object]]:
     if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
         steps["PyTorch, defaults"] = _torch_step(_SIZE, vocabulary, sparse=False)
         steps["PyTorch, sparse_prediction"] = _torch_step(_SIZE, vocabulary, sparse=True)
-    seconds = _quickest(steps)
+    seconds = quickest(steps, rounds=_ROUNDS)
     tokens = _WINDOWS * _TOKENS
-    rows = [_row(f"train step: {name}", tokens / value, "input tokens/s", None) for name, value in seconds.items()]
+    rows = [row(f"train step: {name}", tokens / value, "input tokens/s", None) for name, value in seconds.items()]
     if len(steps) == 1:
-        return [*rows, _row("train step: PyTorch is not installed (extra interop), no ratios", 0.0, "-", None)]
+        return [*rows, row("train step: PyTorch is not installed (extra interop), no ratios", 0.0, "-", None)]
     ratios = {name: seconds[name] / seconds["ours"] for name in seconds if name != "ours"}
     bars = (BAR_RATIO, None)
-    return rows + [_row(f"train step: ours over {name}", ratios[name], "x", bar) for name, bar in zip(ratios, bars)]
+    return rows + [row(f"train step: ours over {name}", ratios[name], "x", bar) for name, bar in zip(ratios, bars)]
 
 
 def our_step() -> Callable[[], None]:
     """Our step at the size and batch of the comparison, ready to be called."""
     return _our_step(_SIZE, eight_mers())
-
-
-def _row(name: str, value: float, unit: str, bar: float | None) -> dict[str, object]:
-    return {"name": name, "value": float(value), "unit": unit, "bar": bar}
-
-
-def _quickest(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
-    best = dict.fromkeys(steps, float("inf"))
-    for step in steps.values():
-        step()  # compiles
-    for _ in range(_ROUNDS):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            best[name] = min(best[name], time.perf_counter() - began)
-    return best
 
 
 def eight_mers() -> Vocabulary:
