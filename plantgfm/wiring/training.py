@@ -46,6 +46,7 @@ SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
 LEDGER_FOLDER = "ledger"
 _COUNTED_BP = 24_000_000
+_SHRINKAGES = [2.0**i for i in range(4, 20)]  # tokens of all species that a species' own may lean on
 _RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
 SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
 SILENT |= {"power_watts", "hosts", "hosts_wait_s"}
@@ -114,8 +115,9 @@ def starting_point(config: Config, corpus: Corpus, vocabulary: Vocabulary) -> di
             f"model.profiles={n_profiles}, but the corpus has {n_species} species: 0 takes one profile for each, 1 one "
             "for all"
         )
+    # Nothing of the evaluation's settings: they are no part of a run's identity.
     counting = {"window_bp": config.sampler.window_bp, "most_bp": _COUNTED_BP}
-    unigram = fit_unigram(corpus, vocabulary, shrinkages=config.evaluation.shrinkages, **counting)
+    unigram = fit_unigram(corpus, vocabulary, shrinkages=_SHRINKAGES, **counting)
     log_unigram, log_species = (
         np.log(np.maximum(frequencies, _RAREST)).astype(np.float32) for frequencies in (unigram.pooled, unigram.species)
     )

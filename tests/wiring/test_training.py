@@ -32,6 +32,12 @@ def test_profiles_are_the_unigrams_of_windows_that_the_evaluation_counts(run):
     assert np.all(np.isfinite(start["log_profiles"]))
 
 
+def test_settings_of_the_evaluation_move_no_start(run):
+    config = replace(run.config, evaluation=replace(run.config.evaluation, shrinkages=[1e9]))
+    for name, values in starting_point(run.config, run.corpus(), run.vocabulary).items():
+        np.testing.assert_array_equal(values, starting_point(config, run.corpus(), run.vocabulary)[name])
+
+
 def test_a_run_has_a_profile_for_each_species_and_keeps_it(run):
     n_species = len(run.corpus().species)
     assert run.config.model.profiles == n_species
