@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shlex
@@ -250,7 +251,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
         "vocabulary": run.vocabulary.fingerprint,
         "species": list(corpus.species),
         "train_bp": [row["train_bp"] for row in summary],
-        "values": {name: None if value != value else value for name, value in values.items()},
+        "values": {name: None if math.isnan(value) else value for name, value in values.items()},
         "collapsed": not values[Metric.MASKED.value] < unigram,
         "windows": columns,
     }
@@ -258,7 +259,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
 
 def _seen(job: Job) -> dict[str, Any]:
     sampler, steps = job.config.sampler, job.config.run.steps
-    counted = job.tokens_per_step == job.tokens_per_step
+    counted = not math.isnan(job.tokens_per_step)
     return {
         "seen_bp": 2 * steps * sampler.batch_windows * sampler.window_bp,  # both windows of every pair
         "seen_tokens": round(steps * job.tokens_per_step) if counted else None,
