@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from plantgfm.bench.timing import row
+
 _STEP = """
 import sys, time
 if sys.argv[1] == "keep":
     from plantgfm.training.allocator import keep_freed_memory
     keep_freed_memory()
-from plantgfm.bench.timing import row
 from plantgfm.bench.train_step import our_step
 step = our_step()
 step()
