@@ -12,6 +12,7 @@ class SamplerConfig:
     window_tokens: int = 512  # L: [CLS] and at most L - 1 tokens of a window of 6 x (L - 1) bp
     batch_windows: int = 16  # B: window pairs in an optimizer step, over all hosts and accumulation steps
     min_species: int = 8  # distinct species in every step
+    windows_per_species: int = 1  # windows of one species drawn together; B / this are the draws of a step
     temperature: float = 2.0  # species weigh size^(1 / temperature): 1 by size, large evenly
     distance_min_bp: int = 64  # gap between the two windows of a pair, log-uniform from here
     distance_max_bp: int = 8_192  # to here, or to what fits in the region
@@ -22,12 +23,18 @@ class SamplerConfig:
     seed: int = 0
 
     def __post_init__(self):
+        if self.windows_per_species < 1 or self.batch_windows % self.windows_per_species:
+            raise ValueError(
+                f"sampler.windows_per_species={self.windows_per_species} must be at least 1 and divide "
+                f"sampler.batch_windows={self.batch_windows}"
+            )
         if self.window_tokens < 2:
             raise ValueError(f"sampler.window_tokens={self.window_tokens} must hold [CLS] and a token: 2 or more")
-        if self.min_species < 1 or self.batch_windows < self.min_species:
+        if not 1 <= self.min_species <= self.batch_windows // self.windows_per_species:
             raise ValueError(
-                f"sampler.batch_windows={self.batch_windows} can't hold sampler.min_species={self.min_species}: "
-                "raise the first or lower the second (at least 1)"
+                f"sampler.batch_windows={self.batch_windows} can't hold sampler.min_species={self.min_species} with "
+                f"sampler.windows_per_species={self.windows_per_species}: raise the first or lower one of the others "
+                "(at least 1)"
             )
         if not 1 <= self.distance_min_bp <= self.distance_max_bp:
             raise ValueError(

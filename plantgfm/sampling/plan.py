@@ -105,7 +105,11 @@ def build_plan(corpus: Corpus, config: SamplerConfig) -> Plan:
         _refuse(corpus, species, config)
     weights = species_weights(cells[species] * config.window_bp, config.temperature)
     schedule = build_schedule(
-        weights, batch_windows=config.batch_windows, min_species=config.min_species, seed=config.seed
+        weights,
+        batch_windows=config.batch_windows,
+        min_species=config.min_species,
+        seed=config.seed,
+        windows_per_species=config.windows_per_species,
     )
     plan = Plan(config, species, grid, schedule, unknown_index(corpus))
     _check_species(plan)

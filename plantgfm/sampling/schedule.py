@@ -26,17 +26,19 @@ class Schedule:
     distinct: Int64[np.ndarray, "S"]  # slots a block among the first min_species of a step: no species twice in a step
     further: Int64[np.ndarray, "S"]  # slots a block among the rest of a step
     seed: int
+    windows: int = 1  # in a slot, all of its species
 
     @property
     def uses(self) -> Int64[np.ndarray, "S"]:
-        """Slots of each species in every block."""
-        return self.distinct + self.further
+        """Windows of each species in every block."""
+        return self.windows * (self.distinct + self.further)
 
     def block(self, index: int) -> tuple[Int32[np.ndarray, "steps B"], Int64[np.ndarray, "steps B"]]:
-        """Species of every slot of a block, and how often the block used that species before the slot.
+        """Species of every window of a block, and how often the block used that species before the window.
 
         The first slots are laid out by wrap-around (McNaughton 1959): species in a drawn order, each in a run no longer
-        than the block, so that no step meets one twice. The further slots are shuffled.
+        than the block, so that no step meets one twice. The further slots are shuffled. A slot's windows lie
+        B / windows apart, so that the first of all slots come first.
         """
         order, first, rest = (
             permutation(size, seed=self.seed, stream=STREAM_BLOCK, counter=3 * index + which)
@@ -44,7 +46,7 @@ class Schedule:
         )
         wrapped = np.repeat(order, self.distinct[order]).reshape(-1, self.steps)[:, first].T
         shuffled = np.repeat(np.arange(self.further.size), self.further)[rest].reshape(self.steps, -1)
-        species = np.concatenate((wrapped, shuffled), axis=1).astype(np.int32)
+        species = np.tile(np.concatenate((wrapped, shuffled), axis=1).astype(np.int32), (1, self.windows))
         return species, _ordinals(species.reshape(-1)).reshape(species.shape)
 
 
@@ -54,15 +56,19 @@ def species_weights(sizes_bp: Int64[np.ndarray, "S"], temperature: float) -> Flo
     return weights / weights.sum()
 
 
-def build_schedule(weights: Float64[np.ndarray, "S"], *, batch_windows: int, min_species: int, seed: int) -> Schedule:
+def build_schedule(
+    weights: Float64[np.ndarray, "S"], *, batch_windows: int, min_species: int, seed: int, windows_per_species: int = 1
+) -> Schedule:
     """Slots a block, so that every step has `min_species` species and shares follow the weights.
 
+    A step of B windows has B / windows_per_species slots: as many as `min_species`, and it has exactly so many species.
     Where the weights are so uneven that this many distinct species can't follow them, the small ones get more: a
     species has at most one of the first `min_species` slots of a step, the excess goes to the others by weight.
     """
     share = _inclusion(weights, min_species)
-    missing = np.maximum(batch_windows * weights - share, 0.0)
-    rest = batch_windows - min_species
+    slots = batch_windows // windows_per_species
+    missing = np.maximum(slots * weights - share, 0.0)
+    rest = slots - min_species
     further = rest * missing / missing.sum() if rest and missing.sum() > 0 else np.zeros_like(weights)
     rarest = float((share + further).min())
     steps = int(np.clip(2 ** np.ceil(np.log2(_RAREST_USES / rarest)), _MIN_BLOCK_STEPS, _MAX_BLOCK_STEPS))
@@ -71,6 +77,7 @@ def build_schedule(weights: Float64[np.ndarray, "S"], *, batch_windows: int, min
         distinct=_round_to(share * steps, min_species * steps, most=steps, least=1),
         further=_round_to(further * steps, rest * steps, most=rest * steps, least=0),
         seed=seed,
+        windows=windows_per_species,
     )
 
 

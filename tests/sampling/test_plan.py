@@ -33,6 +33,12 @@ def test_every_step_has_eight_species(gapped, make_config, change):
     assert min(plan.species_per_step(number) for number in range(STEPS)) >= 8
 
 
+def test_a_step_of_two_species_has_eight_windows_of_each(gapped, make_config):
+    plan = build_plan(gapped, make_config(batch_windows=16, min_species=2, windows_per_species=8))
+    for number in range(STEPS):
+        assert sorted(np.unique(plan.step(number).species, return_counts=True)[1]) == [8, 8]
+
+
 def test_no_window_comes_back_before_all_were_used(gapped, make_config):
     plan = build_plan(gapped, make_config())
     pairs = joined(plan, range(STEPS))

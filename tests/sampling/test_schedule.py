@@ -56,6 +56,19 @@ def test_blocks_differ_and_repeat_themselves():
     assert not np.array_equal(schedule.block(5)[0], schedule.block(6)[0])
 
 
+def test_slots_of_several_windows_make_steps_of_few_species():
+    schedule = build_schedule(
+        species_weights(np.arange(1, 13), 2.0), batch_windows=16, min_species=2, seed=0, windows_per_species=8
+    )
+    species, ordinals = schedule.block(1)
+    assert np.all(distinct_per_step(species) == 2)
+    assert np.all(distinct_per_step(species[:, :2]) == 2)
+    assert np.array_equal(np.bincount(species.ravel(), minlength=12), schedule.uses)
+    for index in range(12):
+        assert np.array_equal(ordinals[species == index], np.arange(schedule.uses[index]))
+    assert schedule.uses / schedule.uses.sum() == pytest.approx(species_weights(np.arange(1, 13), 2.0), rel=0.05)
+
+
 def test_every_pair_of_species_meets():
     schedule = build_schedule(np.full(12, 1 / 12), batch_windows=8, min_species=8, seed=0)
     species = np.concatenate([schedule.block(index)[0] for index in range(4)])
