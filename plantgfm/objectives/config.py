@@ -20,6 +20,7 @@ class ObjectiveConfig:
     random_share: float = 0.1  # replaced by a random token; the rest stays
     repeat_weight: float = 1.0  # loss weight of a token that lies in repeats with all its bases
     z_loss_weight: float = 0.0  # of the squared log normaliser at masked slots: keeps logits near 0; 1e-4 is usual
+    nucleotide_weight: float = 0.0  # of the loss of the bases of masked tokens, a base's probability summed over k-mers
     next_region_weight: float = 0.1  # of the next-region loss in the sum; 0 leaves it out of the gradient
 
     def __post_init__(self):
@@ -34,5 +35,7 @@ class ObjectiveConfig:
             raise ValueError(f"objective.mean_span_tokens is {self.mean_span_tokens}, needs at least 1")
         if not self.z_loss_weight >= 0.0:
             raise ValueError(f"objective.z_loss_weight is {self.z_loss_weight}, needs at least 0")
+        if not 0.0 <= self.nucleotide_weight < float("inf"):
+            raise ValueError(f"objective.nucleotide_weight is {self.nucleotide_weight}, needs at least 0 (0: without)")
         if self.next_region_weight < 0.0:
             raise ValueError(f"objective.next_region_weight is {self.next_region_weight}, needs at least 0")

@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from plantgfm.tokenization.vocabulary import (
-    FIRST_BASE,
     FIRST_EIGHT,
     FIRST_SIX,
     N_SPECIAL,
     PAD,
     UNKNOWN_BASE,
     Vocabulary,
-    kmer_digits,
 )
 
 _ALIGNED = 6  # positions described from either end
@@ -53,22 +51,14 @@ def kmer_features(vocabulary: Vocabulary, *, rows: int | None = None) -> Float32
     total = vocabulary.size if rows is None else rows
     if total < vocabulary.size:
         raise ValueError(f"rows={total} is fewer than the {vocabulary.size} tokens of the vocabulary")
-    left, widths = _left_aligned(vocabulary)
+    left = vocabulary.token_bases.astype(np.int64)
+    widths = (left >= 0).sum(axis=1)  # known bases
     raw = np.concatenate((_composition(left, widths), _kinds(vocabulary), _continuations(vocabulary)), axis=1)
     tokens = raw[PAD + 1 :]
     centred = (tokens - tokens.mean(axis=0)) / np.maximum(tokens.std(axis=0), _STD_FLOOR)
     features = np.zeros((total, raw.shape[1]), dtype=np.float32)
     features[PAD + 1 : vocabulary.size] = centred / np.sqrt((centred**2).sum(axis=1).mean())
     return features
-
-
-def _left_aligned(vocabulary: Vocabulary) -> tuple[Int64[np.ndarray, "V 8"], Int64[np.ndarray, "V"]]:
-    """Bases of each token from the left, -1 behind its end and for N; and how many known bases it has."""
-    bases = np.full((vocabulary.size, 8), _NO_BASE, dtype=np.int64)
-    bases[FIRST_BASE:FIRST_SIX, 0] = np.arange(4)
-    bases[FIRST_SIX:FIRST_EIGHT, :6] = kmer_digits(np.arange(4**6), 6)
-    bases[FIRST_EIGHT:] = kmer_digits(vocabulary.eight_mers, 8)
-    return bases, (bases >= 0).sum(axis=1)
 
 
 def _composition(left: Int64[np.ndarray, "V 8"], widths: Int64[np.ndarray, "V"]) -> Float64[np.ndarray, "V columns"]:

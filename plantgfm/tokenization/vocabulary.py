@@ -31,6 +31,7 @@ UNKNOWN_BASE = 4
 FIRST_BASE = 5
 FIRST_SIX = 9
 FIRST_EIGHT = FIRST_SIX + 4**6
+LONGEST_BP = 8
 SPECIAL_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 LAYOUT_VERSION = 1
 
@@ -116,6 +117,15 @@ class Vocabulary:
         """Base pairs that each id covers: 0 for specials, 1, 6 or 8."""
         widths = np.repeat([0, 1, 6, 8], [N_SPECIAL, FIRST_SIX - UNKNOWN_BASE, 4**6, self.eight_mers.size])
         return widths.astype(np.int32)
+
+    @cached_property
+    def token_bases(self) -> Int32[np.ndarray, "V 8"]:
+        """The bases (0 to 3) of each id from the left; -1 behind its end, and throughout for specials and N."""
+        bases = np.full((self.size, LONGEST_BP), -1, dtype=np.int32)
+        bases[FIRST_BASE:FIRST_SIX, 0] = np.arange(4)
+        bases[FIRST_SIX:FIRST_EIGHT, :6] = kmer_digits(np.arange(4**6), 6)
+        bases[FIRST_EIGHT:] = kmer_digits(self.eight_mers, 8)
+        return bases
 
     @cached_property
     def eight_index(self) -> Int32[np.ndarray, "65536"]:

@@ -37,7 +37,7 @@ from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import open_run, write_json
 from plantgfm.training.state import TrainState, state_init
-from plantgfm.training.step import make_step, place_batches
+from plantgfm.training.step import LossFunction, make_step, place_batches
 from plantgfm.training.throughput import Work
 from plantgfm.wiring.data import Prepared, prepare_together
 from plantgfm.wiring.mesh import place
@@ -165,7 +165,7 @@ def run_training(
     result = train(
         init=make_state(sharding=state_sharding),
         step=make_step(
-            lambda params, batch, key: loss(network, params, batch, key, config.objective, n_species=n_species),
+            loss_of(config, network, vocabulary, n_species=n_species),
             optimizer,
             seed=config.run.seed,
             micro_batches=config.run.micro_batches,
@@ -188,6 +188,12 @@ def run_training(
         write=write,
     )
     return Outcome(run_dir, corpus, prepared.curation, vocabulary, network, result)
+
+
+def loss_of(config: Config, network: Network, vocabulary: Vocabulary, *, n_species: int) -> LossFunction:
+    """What the steps of a run follow downhill."""
+    told = {"n_species": n_species, "token_bases": vocabulary.token_bases}
+    return lambda params, batch, key: loss(network, params, batch, key, config.objective, **told)
 
 
 def work_of(config: Config, network: Network) -> Work:

@@ -113,3 +113,21 @@ def test_the_z_loss_enters_the_sum_by_its_weight(network, params):
     np.testing.assert_allclose(weighed[0][1]["masked_nats"], sums["masked_nats"], rtol=1e-6)  # what is reported stays
     with pytest.raises(ValueError, match="z_loss_weight is -1"):
         ObjectiveConfig(z_loss_weight=-1.0)
+
+
+def test_the_nucleotide_loss_enters_the_sum_by_its_weight_and_needs_the_bases(network, params):
+    bases = np.full((V, 8), -1, np.int32)
+    bases[5:9, 0], bases[9:, :6] = np.arange(4), np.random.default_rng(0).integers(0, 4, (V - 9, 6))
+    config = ObjectiveConfig(nucleotide_weight=0.5)
+    value, sums = jax.jit(lambda p, b: loss(network, p, Batch(*b), KEY, config, token_bases=bases))(
+        params, tuple(vars(batch()).values())
+    )
+    means = summarise(sums)
+    others = means["masked_nats_per_token"] + 0.1 * means["next_nats_per_token"]
+    np.testing.assert_allclose(value, others + 0.5 * means["nucleotide_nats_per_base"], rtol=1e-5)
+    assert 1.0 < means["nucleotide_nats_per_base"] < 2.0
+    with pytest.raises(ValueError, match="objective.nucleotide_weight is 0.5: give token_bases"):
+        run(network, params, batch(), nucleotide_weight=0.5)
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"objective.nucleotide_weight is {wrong}, needs at least 0"):
+            ObjectiveConfig(nucleotide_weight=wrong)
