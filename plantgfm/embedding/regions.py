@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,4 +93,4 @@ def tile_regions(
                     (where.end - last, where.end - first) if minus else (where.start + first, where.start + last)
                 )
                 strand = "-" if minus else where.strand if where.strand == "+" else "."
-                yield Tile(Interval(record.name, start, end, strand), tile.bases, tile.partial, region.name)
+                yield replace(tile, interval=Interval(record.name, start, end, strand), name=region.name)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from plantgfm.formats.fasta import Piece
 from plantgfm.schema import Record
-from plantgfm.sequence import REPEAT_BIT, UNKNOWN, Interval, mask_of
+from plantgfm.sequence import REPEAT_BIT, UNKNOWN, Interval
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Tile:
     bases: UInt8[np.ndarray, "P"]  # code | repeat bit
     partial: bool  # shorter than the window: the end of a record or region
     name: str = ""  # of the region that it belongs to
+    core: tuple[int, int] | None = None  # bases, as read, that are its own: the rest is its neighbours'; None: all
 
     @property
     def unknown_fraction(self) -> float:
@@ -34,8 +36,10 @@ class Tile:
 
 def marked_bases(record: Record) -> UInt8[np.ndarray, "P"]:
     """The bases of a record with the repeat bit set inside its soft mask."""
-    mask = mask_of(record.soft_mask, record.length_bp)
-    return record.codes | (mask.astype(np.uint8) * np.uint8(REPEAT_BIT))
+    bases = record.codes.copy()
+    for start, end in record.soft_mask:  # no array of positions beside a chromosome
+        bases[start:end] |= REPEAT_BIT
+    return bases
 
 
 def tile_record(record: Record, *, window_bp: int, stride_bp: int) -> Iterator[Tile]:
@@ -51,9 +55,34 @@ def tile_bases(bases: UInt8[np.ndarray, "P"], *, window_bp: int, stride_bp: int,
     for start in range(0, max(bases.size, 1), stride_bp):
         end = min(start + window_bp, bases.size)
         if end > start:
-            yield Tile(Interval(sequence, start, end), bases[start:end], end - start < window_bp)
+            sizes = {"window_bp": window_bp, "stride_bp": stride_bp}
+            yield _tile(sequence, start, bases[start:end], last=end == bases.size, **sizes)
         if end == bases.size:
             return
+
+
+def _tile(
+    sequence: str, start: int, bases: UInt8[np.ndarray, "P"], *, last: bool, window_bp: int, stride_bp: int
+) -> Tile:
+    lead = (window_bp - stride_bp) // 2  # overlaps are parted in their middle
+    core = (lead if start else 0, bases.size if last else lead + stride_bp)
+    return Tile(Interval(sequence, start, start + bases.size), bases, bases.size < window_bp, core=core)
+
+
+def tile_pieces(pieces: Iterable[Piece], *, window_bp: int, stride_bp: int) -> Iterator[Tile]:
+    """As `tile_record`, over records that come in pieces: no more than a piece and a window is in memory."""
+    waiting, start = np.zeros(0, np.uint8), 0
+    for piece in pieces:
+        if piece.start == 0:
+            waiting, start = np.zeros(0, np.uint8), 0
+        waiting = np.concatenate([waiting, piece.bases])
+        sizes, at = {"window_bp": window_bp, "stride_bp": stride_bp}, 0
+        while waiting.size - at > window_bp or (piece.last and waiting.size > at):
+            bases = waiting[at : at + window_bp].copy()  # a view would keep the whole piece
+            last = piece.last and waiting.size - at <= window_bp
+            yield _tile(piece.name, start + at, bases, last=last, **sizes)
+            at = waiting.size if last else at + stride_bp
+        waiting, start = waiting[at:], start + at
 
 
 def tile_records(records: Iterable[Record], *, window_bp: int, stride_bp: int) -> Iterator[Tile]:

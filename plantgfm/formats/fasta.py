@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import no_type_check
 
@@ -162,11 +162,67 @@ class _Open:
     name: str
     description: str
     line: int  # of its header
-    codes: bytearray = field(default_factory=bytearray)
-    edges: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Bases of a record as one call of the kernel found them; its arrays are used again for the next one."""
+
+    record: _Open
+    codes: np.ndarray  # uint8
+    edges: np.ndarray  # int64, bp in the record: where the case turns
+    start: int  # bp in the record
+    case: int  # of its first base, as far as no edge turns it: 0 or the repeat bit
+    last: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bases of a record that follow one another; every record has a last piece, which may be empty."""
+
+    name: str
+    start: int  # 0-based
+    bases: UInt8[np.ndarray, "P"]  # code | repeat bit in lower case
+    last: bool  # of its record
+
+
+def read_fasta_pieces(path: str | Path) -> Iterator[Piece]:
+    """The bases of `read_fasta` in pieces of at most 1 Mb, in file order: memory does not grow with the record.
+
+    What can only be said of a whole record (no sequence, protein of nucleotide letters) is said at its end.
+
+    Raises:
+        FormatError: as `read_fasta`.
+    """
+    path = Path(path)
+    check_file(path)
+    return _or_damage(path, map(_piece, _stretches(path)))
+
+
+def _piece(stretch: _Stretch) -> Piece:
+    turns = np.zeros(stretch.codes.size + 1, dtype=np.uint8)
+    turns[stretch.edges - stretch.start] = REPEAT_BIT
+    turns[0] ^= stretch.case
+    repeat = np.bitwise_xor.accumulate(turns)[:-1]
+    return Piece(stretch.record.name, stretch.start, stretch.codes | repeat, stretch.last)
 
 
 def _records(path: Path) -> Iterator[Record]:
+    codes, edges = bytearray(), []
+    for stretch in _stretches(path):
+        codes += memoryview(stretch.codes)
+        edges.append(stretch.edges.copy())
+        if not stretch.last:
+            continue
+        turns = np.concatenate(edges)
+        if turns.size % 2:
+            turns = np.append(turns, len(codes))
+        name, description = stretch.record.name, stretch.record.description.strip()
+        yield Record(name, description, np.frombuffer(codes, dtype=np.uint8), turns.reshape(-1, 2))
+        codes, edges = bytearray(), []
+
+
+def _stretches(path: Path) -> Iterator[_Stretch]:
     seen: set[str] = set()
     codes, edges = np.empty(BLOCK_BYTES, dtype=np.uint8), np.empty(BLOCK_BYTES + 1, dtype=np.int64)
     state = np.array([1, 0, 1, 0, 0, 0, 0], dtype=np.int64)
@@ -181,24 +237,24 @@ def _records(path: Path) -> Iterator[Record]:
                 if end >= 0:
                     record, header = _begin(path, header, state, seen), None
                 continue
-            letters = np.frombuffer(piece, dtype=np.uint8)[at:]
+            letters, case, start = np.frombuffer(piece, dtype=np.uint8)[at:], int(state[3]), int(state[4])
             why, used, n, turns = _parse(letters, _MEANING, state, codes, edges)
             at += used
-            if record is not None:
-                record.codes += memoryview(codes[:n])
-                record.edges.append(edges[:turns].copy())
-            if why == _AT_HEADER:
-                if record is not None:
-                    yield _finish(path, record, state, index=len(seen) - 1)
-                record, header, at = None, bytearray(), at + 1
-            elif why == _AT_FASTQ:
+            if why == _AT_FASTQ:
                 text = f"line starts with {chr(letters[used])!r}: FASTQ inside FASTA"
                 raise FormatError(path, text, line=int(state[2]))
-            elif why == _AT_INVALID:
+            if why == _AT_INVALID:
                 raise _invalid_character(path, record.name, len(seen) - 1)
+            if record is not None:
+                if why == _AT_HEADER:
+                    _check_whole(path, record, state)
+                yield _Stretch(record, codes[:n], edges[:turns], start, case, why == _AT_HEADER)
+            if why == _AT_HEADER:
+                record, header, at = None, bytearray(), at + 1
     if header is not None:
         record = _begin(path, header, state, seen)
-    yield _finish(path, record, state, index=len(seen) - 1)
+    _check_whole(path, record, state)
+    yield _Stretch(record, codes[:0], edges[:0], int(state[4]), int(state[3]), True)
 
 
 def _pieces(path: Path, state: np.ndarray) -> Iterator[bytes]:
@@ -240,8 +296,8 @@ def _begin(path: Path, header: bytearray, state: np.ndarray, seen: set[str]) -> 
     return _Open(name, description.removesuffix("\r"), line)
 
 
-def _finish(path: Path, record: _Open, state: np.ndarray, *, index: int) -> Record:
-    case, length, unknown, ambiguous = (int(state[i]) for i in range(3, 7))
+def _check_whole(path: Path, record: _Open, state: np.ndarray) -> None:
+    length, unknown, ambiguous = (int(state[i]) for i in range(4, 7))
     if not length:
         raise FormatError(path, "record without sequence", record.name, record.line)
     letters = length - (unknown - ambiguous)
@@ -249,9 +305,6 @@ def _finish(path: Path, record: _Open, state: np.ndarray, *, index: int) -> Reco
         # A protein that happens to use letters of the nucleotide alphabet only.
         message = f"{ambiguous} of {letters} letters are ambiguity codes: looks like protein, give nucleotides"
         raise FormatError(path, message, record.name, record.line)
-    edges = np.concatenate([*record.edges, np.full(1 if case else 0, length, dtype=np.int64)])
-    codes = np.frombuffer(record.codes, dtype=np.uint8)
-    return Record(record.name, record.description.strip(), codes, edges.reshape(-1, 2))
 
 
 def _header_line(path: Path, index: int) -> int | None:

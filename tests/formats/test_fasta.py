@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.fasta import fasta_lengths, read_fasta, write_fasta
+from plantgfm.formats.fasta import fasta_lengths, read_fasta, read_fasta_pieces, write_fasta
+from plantgfm.formats.streams import BLOCK_BYTES
 from plantgfm.schema import Record
 from plantgfm.sequence import decode, encode, mask_of, runs_of
 
@@ -138,7 +139,26 @@ def test_a_record_longer_than_a_block_is_read_whole(tmp_path):
         (tmp_path / name).write_text(f">{name}\n{wrapped}\n>last\nA", newline="")
         record, last = read_fasta(tmp_path / name)
         assert np.array_equal(record.codes, encode(text)) and last.length_bp == 1
-        assert np.array_equal(mask_of(record.soft_mask, len(text)), np.char.islower(np.array(list(text))))
+        lower = np.char.islower(np.array(list(text)))
+        assert np.array_equal(mask_of(record.soft_mask, len(text)), lower)
+        pieces = list(read_fasta_pieces(tmp_path / name))
+        assert len(pieces) > 3 and max(piece.bases.size for piece in pieces) <= BLOCK_BYTES
+        assert [(piece.name, piece.last) for piece in pieces if piece.last] == [(name, True), ("last", True)]
+        own = [piece for piece in pieces if piece.name == name]
+        assert np.array_equal(np.concatenate([piece.bases for piece in own]), encode(text) | (lower * np.uint8(8)))
+        assert [piece.start for piece in own] == np.cumsum([0, *(p.bases.size for p in own)])[:-1].tolist()
+        assert sum(piece.bases.size for piece in pieces) == len(text) + 1
+
+
+def test_what_a_whole_record_tells_is_told_at_its_last_piece(tmp_path):
+    (tmp_path / "a.fa").write_text(">a\nACGT\n>b\n>c\nA\n")
+    pieces = read_fasta_pieces(tmp_path / "a.fa")
+    assert next(pieces).bases.tolist() == [0, 1, 2, 3]
+    with pytest.raises(FormatError, match="record b, line 3: record without sequence"):
+        list(pieces)
+    (tmp_path / "a.fa").write_text(">a\n" + "MKVRSW" * 20 + "\n")
+    with pytest.raises(FormatError, match="looks like protein"):
+        list(read_fasta_pieces(tmp_path / "a.fa"))
 
 
 codes = hnp.arrays(np.uint8, st.integers(1, 400), elements=st.sampled_from([0, 1, 2, 3, 4, 8, 9, 10, 11, 12]))
@@ -153,6 +173,9 @@ def test_records_survive_writing_and_reading_twice(tmp_path_factory, arrays, wid
     for array, record in zip(arrays, first, strict=True):
         assert np.array_equal(record.codes, array & 7)
         assert np.array_equal(mask_of(record.soft_mask, array.size), array >= 8)
+    pieces = [(piece.name, piece.bases.tolist()) for piece in read_fasta_pieces(path) if piece.bases.size]
+    # The letter of an unknown base keeps its case.
+    assert pieces == [(f"r{i}", array.tolist()) for i, array in enumerate(arrays)]
     before = path.read_bytes()
     write_fasta(path, first, width=width)
     assert path.read_bytes() == before.replace(b"  d", b" d") or name.endswith("gz")
