@@ -1,10 +1,12 @@
 """Small real parts that several rooms' tests share: a vocabulary, a random network, a bundle."""
 
+from functools import cache
+
 import jax
 import numpy as np
 
 from plantgfm.export.bundle import Bundle, load_bundle, write_bundle
-from plantgfm.model.build import build
+from plantgfm.model.build import Network, build
 from plantgfm.model.config import ModelConfig
 from plantgfm.schema import Record
 from plantgfm.sequence import encode, runs_of
@@ -49,6 +51,23 @@ def lively_bundle(path, **layout) -> Bundle:
     params["masked_head"]["norm"]["scale"] *= 20
     parts = {"network": network, "params": params, "model_config": config, "vocabulary": vocabulary}
     return load_bundle(write_bundle(path, lineage={"step": 1}, **parts))
+
+
+def states_and_logits(bundle: Bundle, row) -> tuple[np.ndarray, np.ndarray]:
+    """All states [layers + 1, L, D] and the masked head's logits [L, V] of one row of tokens, computed alone."""
+    padded = np.zeros((1, -(-len(row) // 64) * 64), np.int32)
+    padded[0, : len(row)] = row
+    states, logits = _compiled(bundle.network)(bundle.params, padded)
+    return np.asarray(states)[:, 0, : len(row)], np.asarray(logits)[0, : len(row), : bundle.vocabulary.size]
+
+
+@cache
+def _compiled(network: Network):
+    def forward(params, tokens):
+        states = network.states(params, tokens)
+        return jax.numpy.stack(states), network.masked_logits(params, states[-1])
+
+    return jax.jit(forward)
 
 
 def random_codes(n: int, *, seed: int = 0) -> np.ndarray:

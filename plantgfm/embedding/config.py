@@ -7,11 +7,22 @@ from enum import Enum
 
 
 class Pooling(Enum):
-    """How token states become one vector: masked mean ([CLS] not counted), the [CLS] state, or the maximum."""
+    """How token states become vectors.
+
+    One a window: masked mean ([CLS] not counted), the [CLS] state, or the maximum. One a token. Or one a base, which is
+    that of its token.
+    """
 
     MEAN = "mean"
     CLS = "cls"
     MAX = "max"
+    TOKEN = "token"
+    BASE = "base"
+
+    @property
+    def whole(self) -> bool:
+        """Whether a window gives one vector."""
+        return self not in (Pooling.TOKEN, Pooling.BASE)
 
 
 class StrandUse(Enum):
@@ -20,6 +31,13 @@ class StrandUse(Enum):
     FORWARD = "forward"
     REVERSE = "reverse"
     BOTH = "both"
+
+
+class Storage(Enum):
+    """How vectors lie on disk: float32, or rounded to bfloat16 in half the space."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bf16"
 
 
 @dataclass
@@ -31,6 +49,7 @@ class EmbeddingConfig:
     pooling: Pooling = Pooling.MEAN
     layer: int = -1  # -1: after the final norm; 0: token embedding; i: after layer i
     strand: StrandUse = StrandUse.FORWARD
+    storage: Storage = Storage.FLOAT32
     batch_windows: int = 32
     max_unknown_fraction: float = 0.1  # windows with more N are left out, and counted
 
@@ -40,6 +59,11 @@ class EmbeddingConfig:
                 raise ValueError(
                     f"embedding.{name}={getattr(self, name)} is negative: give base pairs, or 0 for the default"
                 )
+        if self.pooling is Pooling.TOKEN and self.strand is StrandUse.BOTH:
+            raise ValueError(
+                "embedding.pooling=token has no mean of both strands, whose tokens lie elsewhere: choose one strand, "
+                "or embedding.pooling=base"
+            )
         if self.batch_windows < 1:
             raise ValueError(f"embedding.batch_windows={self.batch_windows} needs to be at least 1")
         if not 0 <= self.max_unknown_fraction <= 1:

@@ -14,11 +14,15 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 from plantgfm.embedding.config import Pooling
 from plantgfm.export.bundle import Bundle, BundleError, load_bundle
 from plantgfm.export.esm import EsmModel, load_esm
+from plantgfm.export.exchange import is_exchange, open_exchange
 from plantgfm.identity import file_sha256, fingerprint, read_json
 from plantgfm.model import esm
 from plantgfm.sequence import decode, reverse_complement
 from plantgfm.tokenization.encode import windows
 from plantgfm.tokenization.vocabulary import CLS, PAD
+
+Vectors = Float32[np.ndarray, "B D"] | Float32[np.ndarray, "B L D"]
+"""One vector a row of a batch, or one a token."""
 
 
 @runtime_checkable
@@ -36,14 +40,26 @@ class Encoder(Protocol):
     def encode(self, bases: UInt8[np.ndarray, "P"], *, reverse: bool) -> Int32[np.ndarray, "L"]:
         """Ids of one window, special tokens included."""
 
-    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Float32[np.ndarray, "B D"]:
-        """One vector a row; layer -1 is the final one, 0 the token embedding."""
+    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Vectors:
+        """One vector a row, or of every token; layer -1 is the final one, 0 the token embedding."""
+
+    def token_bp(self, tokens: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
+        """Bases that each id covers, 0 for special tokens.
+
+        Raises:
+            BundleError: where the model's tokenizer does not tell.
+        """
 
 
 def pool_counted(
     states: Float[Array, "B L D"], counted: Bool[Array, "B L"], *, pooling: Pooling
-) -> Float[Array, "B D"]:
-    """One vector a window from its token states: over the counted ones, or the first for `Pooling.CLS`."""
+) -> Float[Array, "B D"] | Float[Array, "B L D"]:
+    """One vector a window from its token states: over the counted ones, or the first for `Pooling.CLS`.
+
+    All of them where the pooling gives several a window.
+    """
+    if not pooling.whole:
+        return states
     if pooling is Pooling.CLS:
         return states[:, 0]
     if pooling is Pooling.MAX:
@@ -76,9 +92,13 @@ class BundleEncoder:
         )
         return ids[0][: int(np.sum(ids[0] != PAD))]
 
-    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Float32[np.ndarray, "B D"]:
+    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Vectors:
         """One vector a row; [PAD] never counts, [CLS] only for `Pooling.CLS`."""
         return np.asarray(self.compiled(self._params, tokens, layer=layer, pooling=pooling))
+
+    def token_bp(self, tokens: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
+        """Bases that each id covers."""
+        return self.bundle.vocabulary.token_bp[tokens]
 
     def _forward(self, params: dict[str, Any], tokens: Int32[Array, "B L"], *, layer: int, pooling: Pooling) -> Array:
         states = self.bundle.network.states(params, tokens)[layer]
@@ -101,9 +121,13 @@ class EsmEncoder:
         """Ids, `<cls>` first."""
         return self.model.tokens.encode(reverse_complement(bases) if reverse else np.ascontiguousarray(bases))
 
-    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Float32[np.ndarray, "B D"]:
+    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Vectors:
         """One vector a row; `<pad>` never counts, `<cls>` only for `Pooling.CLS`."""
         return np.asarray(self.compiled(self._params, tokens, layer=layer, pooling=pooling))
+
+    def token_bp(self, tokens: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
+        """Bases that each id covers."""
+        return self.model.tokens.token_bp(tokens)
 
     def _forward(self, params: dict[str, Any], tokens: Int32[Array, "B L"], *, layer: int, pooling: Pooling) -> Array:
         layers = None if layer < 0 else layer
@@ -149,7 +173,7 @@ class TorchEncoder:
         text = decode(reverse_complement(bases) if reverse else bases)
         return np.array(self._tokenizer(text)["input_ids"], np.int32)
 
-    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Float32[np.ndarray, "B D"]:
+    def vectors(self, tokens: Int32[np.ndarray, "B L"], *, layer: int, pooling: Pooling) -> Vectors:
         """One vector a row; special tokens count only for `Pooling.CLS`, which is the first state."""
         ids = self._torch.as_tensor(tokens.astype(np.int64), device=self._device)
         with self._torch.no_grad():
@@ -160,13 +184,24 @@ class TorchEncoder:
             pool_counted(jnp.asarray(states.float().cpu().numpy()), jnp.asarray(counted), pooling=pooling)
         )
 
+    def token_bp(self, tokens: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
+        """Other tokenizers' ids are not told apart here.
+
+        Raises:
+            BundleError: always.
+        """
+        raise BundleError("this model's tokenizer does not tell which bases a token covers: choose mean, cls or max")
+
 
 def open_encoder(path: Path, *, remote_code: bool = False) -> Encoder:
-    """A bundle, an ESM-format checkpoint (in JAX), or another folder of transformers (in PyTorch).
+    """A bundle, our own export for Hugging Face, an ESM-format checkpoint (all in JAX), or another folder of
+    transformers (in PyTorch).
 
     Raises:
         BundleError: when it is none of them.
     """
+    if is_exchange(path):
+        return BundleEncoder(open_exchange(path))
     if (path / "config.json").is_file() and not (path / "bundle.json").is_file():
         content = read_json(path / "config.json", remedy="fetch it again")
         absolute = content.get("position_embedding_type", "absolute") == "absolute"

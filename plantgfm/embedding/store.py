@@ -1,8 +1,10 @@
 """Vectors on disk: Parquet with coordinates, one row a window.
 
 Columns: sequence, start, end (0-based, half-open, bp), strand, name (of the region, empty where whole records were
-embedded), partial, unknown_fraction, repeat_fraction, vector (list of D float32). What made them (bundle fingerprint,
-settings) stands in the file's metadata under `plantgfm`.
+embedded), partial, unknown_fraction, repeat_fraction, vector (list of D float32; or of D uint16, the bits of bfloat16,
+which are the upper half of a float32). With pooling "token" or "base" a row is one of these, its coordinates are its
+own, and `partial` is that of its window. What made them (bundle fingerprint, settings) stands in the file's metadata
+under `plantgfm`.
 
 While a job runs, its blocks lie as one small file each in a folder beside the file to come (`Parts`), from which the
 same job goes on after it was stopped.
@@ -17,12 +19,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
-from plantgfm.embedding.embed import Embedded
+from plantgfm.embedding.config import Storage
+from plantgfm.embedding.embed import Embedded, EmbeddedPlaces
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.identity import canonical_json, parse_json
 from plantgfm.sequence import Interval
@@ -43,7 +47,10 @@ class VectorTable:
     origin: dict[str, Any]  # what made them
 
 
-def _schema(width: int, origin: dict[str, Any]) -> pa.Schema:
+Block = Embedded | EmbeddedPlaces
+
+
+def _schema(width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32) -> pa.Schema:
     fields = [
         ("sequence", pa.string()),
         ("start", pa.int64()),
@@ -53,36 +60,45 @@ def _schema(width: int, origin: dict[str, Any]) -> pa.Schema:
         ("partial", pa.bool_()),
         ("unknown_fraction", pa.float32()),
         ("repeat_fraction", pa.float32()),
-        ("vector", pa.list_(pa.float32(), width)),
+        ("vector", pa.list_(pa.float32() if storage is Storage.FLOAT32 else pa.uint16(), width)),
     ]
     return pa.schema(fields, metadata={_KEY: canonical_json(origin).encode()})
 
 
-def _rows(block: Embedded, schema: pa.Schema, width: int) -> pa.RecordBatch:
-    tiles = block.tiles
-    columns = [
-        [tile.interval.sequence for tile in tiles],
-        [tile.interval.start for tile in tiles],
-        [tile.interval.end for tile in tiles],
-        [tile.interval.strand for tile in tiles],
-        [tile.name for tile in tiles],
-        [tile.partial for tile in tiles],
-        [tile.unknown_fraction for tile in tiles],
-        [tile.repeat_fraction for tile in tiles],
-    ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema)]
-    flat = pa.array(np.ascontiguousarray(block.vectors).reshape(-1))
-    return pa.record_batch([*arrays, pa.FixedSizeListArray.from_arrays(flat, width)], schema=schema)
+def _rows(block: Block, schema: pa.Schema) -> pa.RecordBatch:
+    columns, kind = block.columns(), schema.field("vector").type
+    arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name in columns]
+    values = np.ascontiguousarray(block.vectors).reshape(-1)
+    if kind.value_type == pa.uint16():
+        values = values.astype(jnp.bfloat16).view(np.uint16)
+    return pa.record_batch(
+        [*arrays, pa.FixedSizeListArray.from_arrays(pa.array(values), kind.list_size)], schema=schema
+    )
 
 
-def write_vectors(path: Path, blocks: Iterable[Embedded], *, width: int, origin: dict[str, Any]) -> dict[str, int]:
-    """Stream blocks into a Parquet file that appears whole or not at all; counts of windows written and skipped.
+def vectors_of(column: pa.Array) -> Float32[np.ndarray, "B D"]:
+    """The vectors of a column of a file, as float32 whatever they are stored as."""
+    values = np.asarray(column.flatten())
+    if values.dtype == np.uint16:
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32, copy=False).reshape(-1, column.type.list_size)
+
+
+def write_vectors(
+    path: Path,
+    blocks: Iterable[Block],
+    *,
+    width: int,
+    origin: dict[str, Any],
+    storage: Storage = Storage.FLOAT32,
+) -> dict[str, int]:
+    """Stream blocks into a Parquet file that appears whole or not at all; counts of rows written, windows skipped.
 
     Raises:
         ValueError: when no window was left to write.
     """
-    schema = _schema(width, origin)
-    return _write(path, ((_rows(block, schema, width), block.skipped) for block in blocks), schema)
+    schema = _schema(width, origin, storage)
+    return _write(path, ((_rows(block, schema), block.skipped) for block in blocks), schema)
 
 
 def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa.Schema) -> dict[str, int]:
@@ -106,10 +122,10 @@ def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa
 class Parts:
     """The blocks of a job that runs, or was stopped, in a folder beside the file that it will write."""
 
-    def __init__(self, path: Path, *, width: int, origin: dict[str, Any]):
+    def __init__(self, path: Path, *, width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32):
         """Open the folder of `path`; what another job (another origin) left there is removed."""
         self.path, self.folder = path, path.with_name(f".{path.name}.parts")
-        self._schema, self._width = _schema(width, origin), width
+        self._schema, self._width = _schema(width, origin, storage), width
         if self.folder.exists() and not self._is_of(origin):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +138,7 @@ class Parts:
     def _name(self, index: int) -> Path:
         return self.folder / f"{index:08d}.parquet"
 
-    def write(self, blocks: Iterable[Embedded]) -> dict[str, int]:
+    def write(self, blocks: Iterable[Block]) -> dict[str, int]:
         """Write blocks behind those that are there, then all of them as one file; counts of windows.
 
         Stopped, it leaves its parts for the same job; after an error in the input it leaves nothing.
@@ -132,7 +148,7 @@ class Parts:
         """
         try:
             for index, block in enumerate(blocks, self.n_done):
-                rows = _rows(block, self._schema, self._width)
+                rows = _rows(block, self._schema)
                 told = {**self._schema.metadata, _SKIPPED: str(block.skipped).encode()}
                 with atomic_binary(self._name(index)) as stream:
                     pq.write_table(pa.Table.from_batches([rows]).replace_schema_metadata(told), stream)
@@ -150,14 +166,8 @@ class Parts:
             table = pq.read_table(self._name(index))
             skipped = int(table.schema.metadata[_SKIPPED])
             rows = table.replace_schema_metadata(self._schema.metadata).combine_chunks().to_batches()
-            yield (
-                (
-                    rows[0]
-                    if rows
-                    else _rows(Embedded([], np.zeros((0, self._width), np.float32), 0), self._schema, self._width)
-                ),
-                skipped,
-            )
+            empty = Embedded([], np.zeros((0, self._width), np.float32), 0)
+            yield rows[0] if rows else _rows(empty, self._schema), skipped
 
 
 def read_origin(path: Path) -> dict[str, Any] | None:
@@ -197,14 +207,12 @@ def read_vectors(path: Path) -> VectorTable:
             raise ValueError(f"its vectors are {table.schema.field('vector').type}, no lists of one size")
     except ValueError as error:
         raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
-    vectors = table["vector"].combine_chunks()
-    width = table.schema.field("vector").type.list_size
     columns = [table[name].to_pylist() for name in ("sequence", "start", "end")]
     strands = table["strand"].to_pylist() if "strand" in table.column_names else ["."] * len(table)
     rows = zip(*columns, strands)
     return VectorTable(
         intervals=[Interval(*row) for row in rows],
-        vectors=np.asarray(vectors.flatten(), np.float32).reshape(-1, width),
+        vectors=vectors_of(table["vector"].combine_chunks()),
         partial=np.asarray(table["partial"]),
         repeat_fraction=np.asarray(table["repeat_fraction"], np.float64),
         origin=origin,

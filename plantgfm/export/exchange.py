@@ -25,7 +25,7 @@ from plantgfm.export.bundle import Bundle, BundleError, flatten, unflatten, writ
 from plantgfm.export.card import exchange_card
 from plantgfm.export.folder import whole_folder
 from plantgfm.export.huggingface import beside, gather, hf_config, model_config, padding, state_dict
-from plantgfm.identity import file_sha256, plain, read_json, restore
+from plantgfm.identity import file_sha256, fingerprint, plain, read_json, restore
 from plantgfm.model.build import build
 from plantgfm.model.config import ModelConfig
 from plantgfm.tokenization.huggingface import special_tokens_map, tokenizer_config, tokenizer_json, vocabulary_of
@@ -154,6 +154,26 @@ def read_exchange(path: Path, *, base: Bundle | None = None) -> Imported:
     params = unflatten(flat, like)
     lineage = _lineage(path, content, mark=mark, base=base, absent=found.absent)
     return Imported(config, vocabulary, params, lineage, found.absent, found.unplaced)
+
+
+def is_exchange(path: Path) -> bool:
+    """Whether a folder says that `write_exchange` made it, whatever was trained further in it."""
+    return (path / _MARK).is_file() and (path / "config.json").is_file()
+
+
+def open_exchange(path: Path) -> Bundle:
+    """Open a folder that `write_exchange` wrote as it is, without a bundle in between.
+
+    The fingerprint is that of the files, another one than that of the bundle it came from.
+
+    Raises:
+        BundleError: as `read_exchange`.
+    """
+    found = read_exchange(path)
+    files = [file for file in (_MARK, "config.json", "tokenizer.json", WEIGHTS, _REST) if (path / file).is_file()]
+    seal = fingerprint({name: file_sha256(path / name) for name in files})
+    network = build(found.model_config, found.vocabulary.size)
+    return Bundle(network, found.params, found.model_config, found.vocabulary, found.lineage, seal)
 
 
 def _mark(path: Path) -> dict[str, Any] | None:

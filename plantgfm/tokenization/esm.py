@@ -32,6 +32,12 @@ class EsmTokens:
         ids = self.table[encode(_PLAIN, codes)]
         return np.concatenate([np.array([self.cls], np.int32), ids])
 
+    def token_bp(self, ids: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
+        """Bases that each id covers, 0 for special tokens and those that sequence never has."""
+        widths = np.zeros(int(max(self.table.max(), ids.max(initial=0))) + 1, np.int32)
+        widths[self.table[N_SPECIAL:]] = _PLAIN.token_bp[N_SPECIAL:]
+        return widths[ids]
+
 
 _PLAIN = Vocabulary(np.zeros(0, np.uint16))
 

@@ -9,7 +9,9 @@ from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import BundleEncoder, pool_counted
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.sequence import encode, reverse_complement
-from tests.fixtures import random_codes, record, small_bundle
+from plantgfm.tokenization.encode import encode as encode_tokens
+from plantgfm.tokenization.vocabulary import CLS
+from tests.fixtures import random_codes, record, small_bundle, states_and_logits
 
 TOLERANCE = 1e-4
 
@@ -106,3 +108,67 @@ def test_blocks_that_are_on_disk_are_passed_over(bundle):
     assert [len(block.tiles) for block in whole] == [8, 8, 4] and len(rest) == 2
     np.testing.assert_array_equal(rest[0].vectors, whole[1].vectors)
     assert done == [240, 480, 600]
+
+
+def states_of(bundle, codes, layer=-1):
+    """Ids without [CLS], and the states of one sequence computed alone."""
+    ids = encode_tokens(bundle.vocabulary, codes)
+    states, _ = states_and_logits(bundle, [CLS, *ids])
+    return ids, states[layer, 1:]
+
+
+@pytest.mark.parametrize("layer", [-1, 1])
+def test_a_token_has_its_own_state_and_a_base_that_of_its_token(bundle, layer):
+    sequences = [encode("ACGTACGTNACG"), random_codes(100)]
+    places, tokens = Embedder(bundle, EmbeddingConfig(pooling=Pooling.TOKEN, layer=layer)).embed_places(sequences)
+    each, bases = Embedder(bundle, EmbeddingConfig(pooling=Pooling.BASE, layer=layer)).embed_places(sequences)
+    assert places[0].tolist() == [[0, 8], [8, 9], [9, 10], [10, 11], [11, 12]]
+    for i, codes in enumerate(sequences):
+        ids, states = states_of(bundle, codes, layer)
+        np.testing.assert_allclose(tokens[i], states, atol=TOLERANCE)
+        np.testing.assert_allclose(bases[i], np.repeat(states, bundle.vocabulary.token_bp[ids], axis=0), atol=TOLERANCE)
+        assert each[i].tolist() == [[at, at + 1] for at in range(codes.size)]
+
+
+def test_places_of_the_reverse_strand_are_told_in_the_order_of_the_sequence(bundle):
+    codes = encode("ACGTTGCANACG")
+    reverse = EmbeddingConfig(pooling=Pooling.TOKEN, strand=StrandUse.REVERSE)
+    (places,), (vectors,) = Embedder(bundle, reverse).embed_places([codes])
+    _, states = states_of(bundle, reverse_complement(codes))
+    assert places.tolist() == [[0, 1], [1, 2], [2, 8], [8, 9], [9, 10], [10, 11], [11, 12]]
+    np.testing.assert_allclose(vectors, states[::-1], atol=TOLERANCE)
+    kinds = {strand: EmbeddingConfig(pooling=Pooling.BASE, strand=strand) for strand in StrandUse}
+    forward, back, both = (Embedder(bundle, kinds[s]).embed_places([codes])[1][0] for s in StrandUse)
+    np.testing.assert_allclose(both, (forward + back) / 2, atol=1e-5)
+    np.testing.assert_allclose(back[11], states[0], atol=TOLERANCE)
+
+
+def test_pooling_that_gives_several_vectors_is_refused_where_one_is_needed(bundle):
+    with pytest.raises(ValueError, match="pooling=token has no mean of both strands"):
+        EmbeddingConfig(pooling=Pooling.TOKEN, strand=StrandUse.BOTH)
+    with pytest.raises(ValueError, match="pooling=base gives several vectors a sequence"):
+        Embedder(bundle, EmbeddingConfig(pooling=Pooling.BASE)).embed([random_codes(10)])
+
+
+@pytest.mark.parametrize("stride", [60, 30])
+def test_every_base_of_a_genome_has_one_row_whatever_the_overlap(bundle, stride):
+    config = EmbeddingConfig(window_bp=60, stride_bp=stride, batch_windows=2, pooling=Pooling.BASE)
+    embedder, codes = Embedder(bundle, config), random_codes(200)
+    blocks = list(embedder.embed_tiles(tile_record(record("r", codes), window_bp=60, stride_bp=stride)))
+    columns = [block.columns() for block in blocks]
+    assert np.concatenate([one["start"] for one in columns]).tolist() == list(range(200))
+    assert np.concatenate([one["end"] for one in columns]).tolist() == list(range(1, 201))
+    vectors = np.concatenate([block.vectors for block in blocks])
+    ids, states = states_of(bundle, codes[stride : stride + 60])  # the second window
+    at = stride + (60 - stride) // 2 + 6
+    inside = np.repeat(states, bundle.vocabulary.token_bp[ids], axis=0)
+    np.testing.assert_allclose(vectors[at], inside[at - stride], atol=TOLERANCE)
+
+
+def test_places_are_compiled_once_a_length_too(bundle):
+    embedder = Embedder(bundle, EmbeddingConfig(batch_windows=4, pooling=Pooling.BASE))
+    embedder.embed_places([random_codes(300)])
+    warm = embedder.encoder.compiled._cache_size()
+    for n in (6, 37, 301):
+        embedder.embed_places([random_codes(n, seed=n)] * 3)
+    assert embedder.encoder.compiled._cache_size() == warm

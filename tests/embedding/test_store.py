@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from plantgfm.embedding.embed import Embedded
+from plantgfm.embedding.config import Storage
+from plantgfm.embedding.embed import Embedded, EmbeddedPlaces
 from plantgfm.embedding.store import Parts, read_origin, read_vectors, write_vectors
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.sequence import Interval
@@ -107,6 +108,44 @@ def test_strands_and_names_of_regions_are_kept_and_older_files_still_open(tmp_pa
     assert table["name"].to_pylist() == ["gene1"] and read_vectors(path).intervals[0].strand == "-"
     pq.write_table(table.drop_columns(["strand", "name"]), path)
     assert read_vectors(path).intervals == [Interval("chr1", 0, 10)]
+
+
+def test_bfloat16_is_read_as_float32_within_its_rounding_in_half_the_space(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(2_000, 64)).astype(np.float32)
+    codes = random_codes(2_000)
+    tiles = list(tile_record(record("chr1", codes), window_bp=1, stride_bp=1))
+    sizes = {}
+    for storage in Storage:
+        path = tmp_path / f"{storage.value}.parquet"
+        job = Parts(path, width=64, origin=ORIGIN, storage=storage)
+        assert job.write([Embedded(tiles, vectors, 0)]) == {"windows": 2_000, "skipped": 0}
+        sizes[storage] = path.stat().st_size
+        found = read_vectors(path).vectors
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, vectors, rtol=0 if storage is Storage.FLOAT32 else 2**-8, atol=0)
+    assert not np.array_equal(found, vectors) and sizes[Storage.BFLOAT16] < 0.6 * sizes[Storage.FLOAT32]
+
+
+def test_places_of_windows_are_written_with_their_own_coordinates(tmp_path):
+    path = tmp_path / "v.parquet"
+    record_ = record("chr1", "ACGTNNacgtAC")
+    first, second = tile_record(record_, window_bp=6, stride_bp=6)
+    minus = replace(second, interval=Interval("chr1", 6, 12, "-"), name="gene1")
+    places = [np.array([[0, 4], [4, 5]]), np.array([[0, 2], [2, 6]])]
+    block = EmbeddedPlaces([first, minus], places, np.arange(8, dtype=np.float32).reshape(4, 2), 1)
+    assert write_vectors(path, [block], width=2, origin=ORIGIN) == {"windows": 4, "skipped": 1}
+    table = read_vectors(path)
+    assert [(i.start, i.end, i.strand) for i in table.intervals] == [
+        (0, 4, "."),
+        (4, 5, "."),
+        (10, 12, "-"),
+        (6, 10, "-"),
+    ]
+    rows = pq.read_table(path)
+    assert rows["unknown_fraction"].to_pylist() == [0, 1, 0, 0] and rows["name"].to_pylist() == ["", "", *["gene1"] * 2]
+    # The window on the minus strand was made of "acgtAC" as it stands: its first two bases are in the soft mask.
+    assert rows["repeat_fraction"].to_pylist() == [0, 0, 1, 0.5]
+    assert table.vectors.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_other_files_are_refused(tmp_path):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from plantgfm.embedding.config import EmbeddingConfig, StrandUse
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.embed import Embedder
-from plantgfm.embedding.encoders import TorchEncoder, open_encoder
+from plantgfm.embedding.encoders import BundleEncoder, TorchEncoder, open_encoder
 from plantgfm.export.bundle import BundleError
 from plantgfm.export.exchange import write_exchange
 from plantgfm.sequence import encode
@@ -20,7 +20,10 @@ pytest.importorskip("transformers")
 
 def test_our_own_model_gives_the_same_vectors_through_transformers(tmp_path):
     bundle = lively_bundle(tmp_path / "bundle")
-    theirs = open_encoder(write_exchange(tmp_path / "there", bundle))
+    there = write_exchange(tmp_path / "there", bundle)
+    assert isinstance(open_encoder(there), BundleEncoder)  # ours needs no PyTorch
+    (there / "plantgfm.json").unlink()
+    theirs = open_encoder(there)
     assert isinstance(theirs, TorchEncoder) and theirs.max_tokens == 64
     sequences = [random_codes(n, seed=n) for n in (30, 300, 61)] + [encode("ACGTNNNNNACGATTACA")]
     for settings in ({}, {"layer": 1}, {"strand": StrandUse.BOTH}):
@@ -29,6 +32,8 @@ def test_our_own_model_gives_the_same_vectors_through_transformers(tmp_path):
         np.testing.assert_allclose(Embedder(theirs, config).embed(sequences), ours, rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="give embedding.window_bp"):
         Embedder(theirs, EmbeddingConfig())
+    with pytest.raises(BundleError, match="does not tell which bases"):
+        Embedder(theirs, EmbeddingConfig(window_bp=60, pooling=Pooling.TOKEN)).embed_places(sequences)
 
 
 def test_code_of_the_folder_does_not_run_unless_asked(tmp_path):
