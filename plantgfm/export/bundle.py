@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from plantgfm.export.card import model_card
 from plantgfm.export.folder import whole_folder
+from plantgfm.export.older import oldest, upgraded
 from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, read_json, restore
 from plantgfm.model.build import Network, build
 from plantgfm.model.config import ModelConfig
@@ -116,7 +117,7 @@ def _write_parts(work: Path, network: Network, params, *, model_config, vocabula
 
 
 def load_bundle(path: Path) -> Bundle:
-    """Open a bundle after checking the digest of every part.
+    """Open a bundle after checking the digest of every part; one of an older format computes what it did.
 
     Raises:
         BundleError: when the folder is no bundle, a newer format, or a part is absent or changed.
@@ -128,7 +129,7 @@ def load_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}: the model has {model['vocabulary_size']} tokens, the vocabulary {vocabulary.size}")
     config = restore(ModelConfig, model["config"])
     network = build(config, vocabulary.size)
-    flat = load_file(path / "model.safetensors")
+    flat = upgraded(load_file(path / "model.safetensors"), version=seal["format_version"], to=FORMAT_VERSION)
     params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))
     lineage = json.loads((path / "lineage.json").read_text())
     return Bundle(network, params, config, vocabulary, lineage, seal["fingerprint"])
@@ -148,8 +149,10 @@ def _checked_seal(path: Path) -> dict[str, Any]:
         raise BundleError(f"{seal_path} is damaged: {error!r}") from error
     if not known:
         raise BundleError(f"{seal_path} is damaged: its fingerprint is not that of its digests")
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{path} has bundle format {version}, this version reads {FORMAT_VERSION}")
+    if version not in range(oldest(FORMAT_VERSION), FORMAT_VERSION + 1):
+        raise BundleError(
+            f"{path} has bundle format {version}, this version reads {oldest(FORMAT_VERSION)} to {FORMAT_VERSION}"
+        )
     for name in _PARTS:
         if not (path / name).is_file():
             raise BundleError(f"{path} lacks {name}: export it again")
