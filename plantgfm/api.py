@@ -1,7 +1,7 @@
-"""The Python face: open a bundle, run the main job, embed, retrieve. Handed on by the package, lazily.
+"""The Python face: open a model, run the main job, embed, retrieve. Handed on by the package, lazily.
 
-from plantgfm import load_bundle, Embedder, EmbeddingConfig, encode
-vectors = Embedder(load_bundle(Path("runs/demo/bundle")), EmbeddingConfig()).embed([encode("ACGT" * 200)])
+from plantgfm import load
+vectors = load("runs/demo/bundle").embed(["ACGT" * 200])
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import open_encoder
+from plantgfm.embedding.opened import Model, load
 from plantgfm.embedding.store import read_vectors, write_vectors
 from plantgfm.export.bundle import Bundle, load_bundle
 from plantgfm.formats.fasta import read_fasta, write_fasta
@@ -25,6 +26,7 @@ __all__ = [
     "Bundle",
     "Embedder",
     "EmbeddingConfig",
+    "Model",
     "Pooling",
     "RetrievalConfig",
     "StrandUse",
@@ -33,6 +35,7 @@ __all__ = [
     "encode",
     "evaluate_run",
     "export_run",
+    "load",
     "load_bundle",
     "open_encoder",
     "open_run_folder",

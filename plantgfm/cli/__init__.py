@@ -9,7 +9,7 @@ import click
 from plantgfm.cli.ablate import ablate
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
-from plantgfm.cli.model import embed, evaluate, export, import_
+from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
 from plantgfm.cli.records import compare_corpora, explain
 from plantgfm.cli.results import report, retrieve, runs
 
@@ -41,6 +41,7 @@ for command in (
     export,
     import_,
     embed,
+    score_variants,
     retrieve,
     report,
     runs,

@@ -1,4 +1,4 @@
-"""Commands on a trained model: evaluate, export, import, embed."""
+"""Commands on a trained model: evaluate, export, import, embed, score-variants."""
 
 from __future__ import annotations
 
@@ -104,9 +104,18 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--out", type=PATH, required=True, help="Parquet file of vectors.")
 @click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
 @click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")
-@click.option("--pooling", type=click.Choice(["mean", "cls", "max"]), default="mean", show_default=True)
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "max", "token", "base"]),
+    default="mean",
+    show_default=True,
+    help="One vector a window (the mean leaves [CLS] out), or one a token or base.",
+)
 @click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
+@click.option(
+    "--storage", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True, help="Of vectors."
+)
 @click.option("--batch-windows", type=int, default=32, show_default=True)
 @click.option("--remote-code", is_flag=True, help="Run the Python code that another model's folder holds.")
 @SET
@@ -115,24 +124,27 @@ def embed(
 ):
     """Turn a genome, or regions of it, into vectors with coordinates.
 
-    BUNDLE is a bundle, or the folder of another model: ESM-format ones (AgroNT, Nucleotide Transformer v1) run in JAX,
-    others that transformers opens in PyTorch, with --window-bp.
+    BUNDLE is a bundle, its export for Hugging Face, or the folder of another model: ESM-format ones (AgroNT, Nucleotide
+    Transformer v1) run in JAX, others that transformers opens in PyTorch, with --window-bp.
 
     One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
-    than a window gets several. A file that the same bundle, settings and input made is left as it is; the same command,
-    stopped, goes on where it was.
+    than a window gets several. With --pooling token or base a row is one of these, from the window in which it lies
+    further inside where windows overlap; the bases of a token share its vector. --storage bf16 halves the space: its
+    bits as uint16. A file that the same bundle, settings and input made is left as it is; the same command, stopped,
+    goes on where it was.
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """
     from plantgfm.config import settings
-    from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+    from plantgfm.embedding.config import EmbeddingConfig, Pooling, Storage, StrandUse
     from plantgfm.wiring.downstream import Places, embed_files
 
     if (fasta is None) == (manifest is None):
         raise click.UsageError("give either --fasta or --manifest")
     places = Places(bed=bed, gff3=gff3, feature=feature)
-    named = {"pooling": Pooling(options["pooling"]), "strand": StrandUse(options["strand"])}
+    kinds = {"pooling": Pooling, "strand": StrandUse, "storage": Storage}
+    named = {name: kind(options[name]) for name, kind in kinds.items()}
     config = settings(EmbeddingConfig(**{**options, **named}), overrides)
     with progress_bars(unit="bp") as progress:
         counts = embed_files(
@@ -143,6 +155,48 @@ def embed(
             config=config,
             places=places,
             remote_code=remote_code,
+            progress=progress,
+        )
+    click.echo(f"{out}: {counts}")
+
+
+@click.command(name="score-variants")
+@click.argument("bundle", type=PATH)
+@click.option("--vcf", type=PATH, required=True, help="Variants: VCF, plain, gzip or bgzip.")
+@click.option("--fasta", type=PATH, required=True, help="The reference that they were called on.")
+@click.option("--out", type=PATH, required=True, help=".vcf or .tsv, either with .gz.")
+@click.option("--window-bp", type=int, default=0, help="Bases around a variant; by default what the model knows.")
+@click.option(
+    "--ref-mismatch",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="Where REF is not what the FASTA has.",
+)
+def score_variants(bundle: Path, vcf: Path, fasta: Path, out: Path, window_bp: int, ref_mismatch: str) -> None:
+    """Score single-base substitutions: how likely an allele is beside the reference, how far it moves the embedding.
+
+    \b
+    PGFM_LLR    ln P(ALT) - ln P(REF), mean of both strands (PGFM_LLR_F, PGFM_LLR_R: each); negative: ALT less likely
+    PGFM_DIST   Euclidean distance of the mean states of the windows with either allele, mean of both strands
+    PGFM_WHY    why an allele has no score: insertions, deletions, symbols, N and others are told, not guessed
+
+    The token that covers the base is hidden, tokens are cut as in the reference, and probabilities are summed over the
+    tokens of its length. A VCF keeps its lines, samples included, and gets these INFO fields, one value an alternative;
+    a TSV has a row an alternative. Positions are 1-based; REF must be what the FASTA has.
+
+    Example: plantgfm score-variants runs/demo/bundle --vcf calls.vcf.gz --fasta genome.fa.gz --out scored.vcf.gz
+    """
+    from plantgfm.wiring.variants import score_variants_file
+
+    with progress_bars() as progress:
+        counts = score_variants_file(
+            bundle,
+            vcf,
+            fasta,
+            out,
+            window_bp=window_bp,
+            skip_mismatches=ref_mismatch == "skip",
             progress=progress,
         )
     click.echo(f"{out}: {counts}")

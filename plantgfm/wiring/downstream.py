@@ -13,8 +13,8 @@ from plantgfm.embedding.embed import Embedder, resolve
 from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
 from plantgfm.embedding.store import Parts, VectorTable, read_origin, read_vectors
-from plantgfm.embedding.tiles import tile_records
-from plantgfm.formats.fasta import read_fasta
+from plantgfm.embedding.tiles import tile_pieces
+from plantgfm.formats.fasta import read_fasta, read_fasta_pieces
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.identity import file_sha256, plain
 from plantgfm.retrieval.baselines import composition_scores, containment_scores, gc_scores
@@ -68,6 +68,8 @@ def embed_files(
 ) -> dict[str, int]:
     """Embed FASTA files, or places in them, into one file of vectors; counts of windows written and skipped.
 
+    With pooling "token" or "base" the counts hold the "vectors" that were written.
+
     A file that the same bundle, settings and input made is left as it is (counts then hold "reused"); the same job,
     once stopped, goes on behind the last block that it wrote. In place of a bundle, a folder of another model will do;
     its own Python code runs only with `remote_code`.
@@ -99,11 +101,12 @@ def embed_files(
             progress("embed (bp)", min(done_bp, total_bp), total_bp)
 
     sizes = {"window_bp": embedder.config.window_bp, "stride_bp": embedder.config.stride_bp}
-    tiles = (
-        tile_records(_records(files), **sizes) if regions is None else tile_regions(_records(files), regions, **sizes)
-    )
-    parts = Parts(out, width=embedder.width, origin=origin)
+    pieces = (piece for path in files for piece in read_fasta_pieces(path))
+    tiles = tile_pieces(pieces, **sizes) if regions is None else tile_regions(_records(files), regions, **sizes)
+    parts = Parts(out, width=embedder.width, origin=origin, storage=config.storage)
     counts = parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
+    if not config.pooling.whole:
+        counts = {"vectors": counts["windows"], "skipped": counts["skipped"]}
     if progress is not None:
         progress("embed (bp)", total_bp, total_bp)
     return counts | ({"cut_tokens": embedder.cut_tokens} if embedder.cut_tokens else {})
@@ -119,14 +122,13 @@ def _checked_lengths(files: list[Path]) -> dict[str, int]:
     owner: dict[str, Path] = {}
     lengths_bp: dict[str, int] = {}
     for path in files:
-        for record in read_fasta(path):
-            if record.name in owner:
+        for piece in read_fasta_pieces(path):
+            if owner.setdefault(piece.name, path) != path:
                 raise ValueError(
-                    f"sequence {record.name!r} is in {owner[record.name]} and in {path}: coordinates would be "
+                    f"sequence {piece.name!r} is in {owner[piece.name]} and in {path}: coordinates would be "
                     "ambiguous; embed the files one by one"
                 )
-            owner[record.name] = path
-            lengths_bp[record.name] = record.length_bp
+            lengths_bp[piece.name] = piece.start + piece.bases.size
     return lengths_bp
 
 

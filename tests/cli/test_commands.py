@@ -1,5 +1,6 @@
 """Commands on wrong input: one clear line, exit status 2, nothing half-written."""
 
+import shutil
 import subprocess
 import sys
 
@@ -24,11 +25,20 @@ def run_main(monkeypatch, capsys, *arguments):
 def wrong_inputs(folder):
     (folder / "text.fa").write_text("this is no FASTA\n")
     (folder / "empty.csv").write_text("")
+    (folder / "empty.fa").write_text("")
+    (folder / "n.fa").write_text(">a\n" + "N" * 900 + "\n")
+    (folder / "protein.fa").write_text(">a\n" + "MKLVINGKTLKG" * 9 + "\n")
+    (folder / "fine.fa").write_text(">a\n" + "ACGTTGCA" * 99 + "\n")
     manifest = folder / "manifest.csv"
     manifest.write_text("species,cultivar,assembly,compartment,fasta\nZea mays,,a,nuclear,absent.fa\n")
     found = folder / "found.csv"
     found.write_text("species,cultivar,assembly,compartment,fasta\nZea mays,,a,nuclear,text.fa\n")
     bundle = write_small_bundle(folder / "bundle")
+    spoilt = {}
+    for name, file in (("weights", "model.safetensors"), ("fingerprint", "bundle.json")):
+        spoilt[name] = shutil.copytree(bundle, folder / f"spoilt {name}")
+        content = (spoilt[name] / file).read_bytes()
+        (spoilt[name] / file).write_bytes(content[:-20] + b"0" * 18 + content[-2:])
     for name, text in (("damaged", "{"), ("fine", "")):
         decisions = [Decision("a", "Testus unus", "chr1", 9, Outcome.KEPT, "accepted", "accepted", "passed")]
         Ledger(decisions, 1, 9).write(folder / name)
@@ -89,6 +99,40 @@ def wrong_inputs(folder):
             ("embed", bundle, "--fasta", folder / "text.fa", "--manifest", manifest, "--out", folder / "o"),
             "either --fasta or --manifest",
         ),
+        "empty FASTA": (("embed", bundle, "--fasta", folder / "empty.fa", "--out", folder / "o"), "empty.fa: is empty"),
+        "all N": (("embed", bundle, "--fasta", folder / "n.fa", "--out", folder / "o"), "no window was left to embed"),
+        "protein": (("embed", bundle, "--fasta", folder / "protein.fa", "--out", folder / "o"), "looks like protein"),
+        "unknown pooling": (
+            ("embed", bundle, "--fasta", folder / "fine.fa", "--out", folder / "o", "--pooling", "median"),
+            "'median' is not one of 'mean', 'cls', 'max', 'token', 'base'",
+        ),
+        "tokens of both strands": (
+            (
+                "embed",
+                bundle,
+                "--fasta",
+                folder / "fine.fa",
+                "--out",
+                folder / "o",
+                "--pooling",
+                "token",
+                "--strand",
+                "both",
+            ),
+            "pooling=token has no mean of both strands",
+        ),
+        "damaged weights": (
+            ("embed", spoilt["weights"], "--fasta", folder / "fine.fa", "--out", folder / "o"),
+            "model.safetensors is not the file that was exported",
+        ),
+        "wrong fingerprint": (
+            ("embed", spoilt["fingerprint"], "--fasta", folder / "fine.fa", "--out", folder / "o"),
+            "is damaged",
+        ),
+        "no variants": (
+            ("score-variants", bundle, "--vcf", folder / "text.fa", "--fasta", folder / "fine.fa", "--out", "o.vcf"),
+            "text.fa, line 1: a variant before the header #CHROM",
+        ),
         "no vectors": (
             ("retrieve", bundle, "--queries", folder / "text.fa", "--vectors", folder / "v", "--out", folder / "o"),
             "no readable Parquet",
@@ -104,7 +148,9 @@ def wrong_inputs(folder):
 NAMES = (
     "no manifest", "empty manifest", "manifest names a missing file", "no run", "no run to export", "no run to report",
     "no corpus", "unknown setting", "no key=value", "wrong value", "no bundle", "no FASTA", "a directory", "layer",
-    "both inputs", "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
+    "both inputs", "empty FASTA", "all N", "protein", "unknown pooling", "tokens of both strands", "damaged weights",
+    "wrong fingerprint", "no variants",
+    "no vectors", "no query", "unknown step", "nothing to explain", "no run to explain",
     "damaged ledger", "unknown record", "unknown assembly", "no corpus to explain with", "nothing to compare",
     "no corpora to compare", "a ledger to compare", "negative seed", "no resamples",
     "no share", "neither folder nor share", "folder and share",

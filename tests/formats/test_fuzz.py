@@ -20,6 +20,7 @@ from plantgfm.formats.manifest import read_manifest, write_manifest
 from plantgfm.formats.passport import read_passport, write_passport
 from plantgfm.formats.tables import read_tsv
 from plantgfm.formats.taxonomy import read_synonyms
+from plantgfm.formats.vcf import read_variants
 from plantgfm.retrieval.evaluate import read_truth
 from plantgfm.sources.catalogue import COLUMNS, read_catalogue
 from plantgfm.sources.checksums import find_checksum, parse_checksum
@@ -83,6 +84,7 @@ READERS = {
     "kraken2_report": (read_kraken2_report, [reports.KRAKEN_REPORT.encode()]),
     "busco": (read_completeness, BUSCO),
     "genotypes": (read_genotypes, [VCF, gzip.compress(VCF, mtime=0)]),
+    "variants": (read_variants, [VCF, gzip.compress(VCF, mtime=0)]),
     "synonyms": (read_synonyms, [SYNONYMS]),
     "catalogue": (read_catalogue, [CATALOGUE.encode()]),
     "truth": (lambda path: read_truth(path, target_sequences={"chr1"}), [TRUTH]),

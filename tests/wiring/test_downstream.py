@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.cli import commands
-from plantgfm.embedding.config import EmbeddingConfig
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, Storage
 from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.opened import load
 from plantgfm.embedding.store import read_vectors
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
@@ -94,6 +95,36 @@ def test_a_stopped_job_goes_on_and_gives_the_same_file(bundle, tmp_path, monkeyp
     assert counts == {"windows": 49, "skipped": 0} and calls == [17]  # 32 of 49 were there
     assert (tmp_path / "v.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("pooling", [Pooling.TOKEN, Pooling.BASE])
+def test_tokens_and_bases_are_written_with_their_places(bundle, tmp_path, pooling):
+    codes = random_codes(300)
+    write_fasta(tmp_path / "a.fa", [record("chr1", codes)])
+    (tmp_path / "r.bed").write_text("chr1\t60\t160\tgene1\t0\t-\n")
+    config = EmbeddingConfig(window_bp=120, batch_windows=4, pooling=pooling, storage=Storage.BFLOAT16)
+    found = {}
+    for name, places in (("all", Places()), ("gene", Places(bed=tmp_path / "r.bed"))):
+        out = tmp_path / f"{name}.parquet"
+        counts = embed_files(bundle, out, fasta=tmp_path / "a.fa", manifest=None, config=config, places=places)
+        found[name] = read_vectors(out)
+        assert counts == {"vectors": len(found[name].intervals), "skipped": 0}
+    widths = {one.length_bp for one in found["all"].intervals}
+    assert widths == ({1} if pooling is Pooling.BASE else {1, 6, 8} & widths | {6})
+    if pooling is Pooling.BASE:
+        assert [one.start for one in found["all"].intervals] == list(range(300))
+        assert [one.start for one in found["gene"].intervals] == list(range(159, 59, -1))
+    model = load(bundle)
+    (expected,) = model.embed([reverse_complement(codes[60:160])], pooling=pooling)
+    np.testing.assert_allclose(found["gene"].vectors, expected, rtol=2**-7, atol=1e-4)
+    assert {one.strand for one in found["gene"].intervals} == {"-"}
+
+
+def test_vectors_of_tokens_are_no_target_of_a_search(bundle, search, tmp_path):
+    config = EmbeddingConfig(window_bp=120, pooling=Pooling.TOKEN)
+    embed_files(bundle, tmp_path / "t.parquet", fasta=search.target[0], manifest=None, config=config)
+    with pytest.raises(ValueError, match="pooling=token gives several vectors"):
+        retrieve_files(bundle, tmp_path / "hits", replace(search, vectors=tmp_path / "t.parquet"), RetrievalConfig())
 
 
 def test_one_name_in_two_files_is_refused_before_the_first_vector(bundle, tmp_path):

@@ -1,0 +1,271 @@
+"""A trained model, opened for use from Python: vectors, logits, probabilities of bases, variants, gaps.
+
+from plantgfm import load
+
+model = load("runs/mine/bundle")  # or a folder that `plantgfm export --format huggingface` wrote
+vectors = model.embed(["ACGTACGGCATTACGATT", "TTGACCA"])  # float32 [2, D]
+scores = model.score_variants("variants.vcf.gz", "genome.fa.gz")
+print(scores.log_ratio, scores.reason)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+from plantgfm.embedding.embed import Embedder, padded_length
+from plantgfm.embedding.encoders import BundleEncoder, Encoder, open_encoder
+from plantgfm.embedding.predict import Filled, Predictor, tokens_of
+from plantgfm.embedding.variants import VariantScores, check_variants, score_variants
+from plantgfm.export.bundle import Bundle, BundleError
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.paths import user_path
+from plantgfm.formats.vcf import read_variants
+from plantgfm.sequence import BASE_MASK, UNKNOWN, encode, reverse_complement
+from plantgfm.tokenization.vocabulary import MASK, PAD, SPECIAL_TOKENS
+
+Sequences = Sequence[str | np.ndarray]
+"""Texts of nucleotides in either case (U reads as T, IUPAC codes as N), or their base codes, uint8 [P]."""
+
+
+def load(path: str | Path, *, remote_code: bool = False) -> Model:
+    """Open a model.
+
+    Args:
+        path: a bundle; a folder that `plantgfm export --format huggingface` wrote, also one trained further and saved
+            by `save_pretrained` with `plantgfm.json` still in it; or another model's folder, which gives vectors only.
+        remote_code: run the Python code that another model's folder holds.
+
+    Raises:
+        BundleError: (a ValueError) when the folder is none of them, is damaged, or its parts do not belong together.
+    """
+    return Model(open_encoder(user_path(path), remote_code=remote_code))
+
+
+class Model:
+    """An opened model; each method compiles what it needs when it is first called."""
+
+    def __init__(self, model: Encoder | Bundle):
+        self.encoder: Encoder = BundleEncoder(model) if isinstance(model, Bundle) else model
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for every file of the model."""
+        return self.encoder.fingerprint
+
+    @property
+    def width(self) -> int:
+        """D, the number of dimensions of a vector."""
+        return self.encoder.width
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle behind it: network, parameters, vocabulary, lineage.
+
+        Raises:
+            BundleError: for another kind of model, which gives vectors only.
+        """
+        if not isinstance(self.encoder, BundleEncoder):
+            raise BundleError("this model is no bundle of ours: it gives vectors only")
+        return self.encoder.bundle
+
+    def embed(
+        self,
+        sequences: Sequences,
+        *,
+        pooling: str | Pooling = Pooling.MEAN,
+        layer: int = -1,
+        strand: str | StrandUse = StrandUse.FORWARD,
+        batch_windows: int = 32,
+    ) -> Float32[np.ndarray, "B D"] | list[np.ndarray]:
+        """Vectors of sequences; each sequence is one window, whatever its length.
+
+        Args:
+            sequences: B of them.
+            pooling: "mean" over the tokens ([CLS] not counted), "cls", "max"; or "token" or "base": a vector each.
+            layer: -1 after the final norm, 0 the token embedding, i after layer i.
+            strand: "forward", "reverse" (of the reverse complement) or "both", their mean.
+            batch_windows: sequences that are computed together.
+
+        Returns:
+            float32 [B, D]. With "token" a list of B arrays [L, D], without [CLS], in the order of the sequence
+            (`spans` tells where they lie); with "base" a list of B arrays [P, D], in which the bases of a token share
+            its vector.
+
+        Raises:
+            ValueError: for an empty sequence, a letter that is no nucleotide (protein), an unknown pooling or strand,
+                a layer that does not exist, and per-token vectors of both strands, which are cut in other places.
+        """
+        codes = _codes(sequences)
+        pooling, strand = _member(Pooling, pooling, "pooling"), _member(StrandUse, strand, "strand")
+        # The window only matters where sequences are cut into some.
+        config = EmbeddingConfig(pooling=pooling, layer=layer, strand=strand, batch_windows=batch_windows)
+        embedder = Embedder(self.encoder, replace(config, window_bp=self.encoder.window_bp or 1))
+        return embedder.embed(codes) if pooling.whole else embedder.embed_places(codes)[1]
+
+    def spans(
+        self, sequence: str | np.ndarray, *, strand: str | StrandUse = StrandUse.FORWARD
+    ) -> Int64[np.ndarray, "L 2"]:
+        """Start and end (0-based, half-open, bp) of each token of a sequence, in its order; they tile it.
+
+        The reverse strand is cut into tokens from its own left end, so its tokens lie elsewhere.
+
+        Raises:
+            BundleError: for a model that is no bundle of ours.
+            ValueError: for an empty sequence, a letter that is no nucleotide, a strand that is not one of the two.
+        """
+        codes, strand = _codes([sequence])[0], _member(StrandUse, strand, "strand")
+        if strand is StrandUse.BOTH:
+            raise ValueError("the two strands are cut in other places: ask for forward or reverse")
+        if strand is StrandUse.FORWARD:
+            return tokens_of(self.bundle.vocabulary, codes)[1]
+        return codes.size - tokens_of(self.bundle.vocabulary, reverse_complement(codes))[1][::-1, ::-1]
+
+    def logits(self, sequences: Sequences) -> list[Float32[np.ndarray, "L V"]]:
+        """Logits of every token of each sequence, of the masked (or causal) head, nothing hidden.
+
+        Returns:
+            One array [L, V] a sequence, float32, [CLS] first; V is the size of the vocabulary, softmax over it gives
+            probabilities. Row i of a masked model speaks of token i, of a causal one of token i + 1.
+
+        Raises:
+            BundleError: for a model that is no bundle of ours.
+            ValueError: for an empty sequence or a letter that is no nucleotide.
+        """
+        rows = [tokens_of(self.bundle.vocabulary, codes)[0] for codes in _codes(sequences)]
+        found = []
+        for row in rows:
+            tokens = np.full((1, padded_length(row.size)), PAD, np.int32)
+            tokens[0, : row.size] = row
+            found.append(np.asarray(self._logits(self._params, tokens), np.float32)[0, : row.size])
+        return found
+
+    def per_base_probabilities(
+        self, sequences: Sequences, *, strand: str | StrandUse = StrandUse.BOTH
+    ) -> list[Float32[np.ndarray, "P 4"]]:
+        """Probabilities of A, C, G and T at every base of each sequence, from what surrounds its token.
+
+        The token over the base is hidden and the rest of the sequence is seen; summed are the tokens of its length.
+        That is one pass of the network a token and strand: a sequence of 6 kb takes 1,000.
+
+        Args:
+            sequences: each one window.
+            strand: "forward", "reverse", or "both": the mean of the two.
+
+        Returns:
+            One array [P, 4] a sequence, float32; columns A, C, G, T of the given strand, rows sum to 1.
+
+        Raises:
+            BundleError: for a model that is no bundle of ours, or is causal.
+            ValueError: for an empty sequence, a letter that is no nucleotide, an unknown strand.
+        """
+        strand = _member(StrandUse, strand, "strand")
+        return [self._predictor.per_base(codes, strand) for codes in _codes(sequences)]
+
+    def score_variants(
+        self,
+        vcf: str | Path,
+        fasta: str | Path,
+        *,
+        window_bp: int = 0,
+        skip_mismatches: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VariantScores:
+        """Log-likelihood ratio and embedding distance of every single-base substitution of a VCF file.
+
+        Args:
+            vcf: plain, gzip or bgzip; in any order, several alternatives a line are several rows.
+            fasta: the reference, whose bases REF has to have.
+            window_bp: bases that are seen around a variant; 0: as long as the model was trained on.
+            skip_mismatches: go on where REF is not what the FASTA has; the allele gets the reason "ref_mismatch".
+            progress: called with the number of alleles done and in all.
+
+        Returns:
+            `VariantScores`: `log_ratio` in nats (ln P(alt) - ln P(ref), mean of the strands; negative where the
+            alternative is less likely), each strand's own, `distance` (Euclidean, between vectors of `embed`), and
+            `reason`, which says why there is none: insertions, deletions and all but substitutions of one base are
+            not scored. `columns()` gives them as a table.
+
+        Raises:
+            BundleError: for a model that is no bundle of ours, or is causal.
+            FormatError: (a ValueError) with the line, for files that are no VCF or FASTA, a sequence that the FASTA
+                lacks, a REF beyond its end or, without `skip_mismatches`, one that differs.
+        """
+        if window_bp < 0:
+            raise ValueError(f"window_bp={window_bp} is negative: give base pairs, or 0 for the model's own")
+        predictor, variants = self._predictor, read_variants(user_path(vcf))
+        reasons = check_variants(variants, read_fasta(user_path(fasta)), skip_mismatches=skip_mismatches)
+        return score_variants(
+            predictor,
+            variants,
+            reasons,
+            read_fasta(user_path(fasta)),
+            window_bp=window_bp or self.encoder.window_bp,
+            progress=progress,
+        )
+
+    def fill(self, sequence: str | np.ndarray) -> Filled:
+        """Put bases where they are not known: N, IUPAC codes, or [MASK], which stands for six bases.
+
+        Returns:
+            `Filled`: the sequence in upper case, the positions (0-based) that were not known, and for each the
+            probability of the base that was put there, given what was known then.
+
+        Raises:
+            BundleError: for a model that is no bundle of ours, or is causal.
+            ValueError: for an empty sequence or a letter that is no nucleotide.
+        """
+        text = sequence.replace(SPECIAL_TOKENS[MASK], "N" * 6) if isinstance(sequence, str) else sequence
+        return self._predictor.fill(_codes([text])[0])
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.bundle)
+
+    @cached_property
+    def _params(self):
+        return jax.tree.map(jnp.asarray, self.bundle.params)
+
+    @cached_property
+    def _logits(self):
+        network, size = self.bundle.network, self.bundle.vocabulary.size
+        return jax.jit(lambda params, tokens: network.masked_logits(params, network.hidden(params, tokens))[..., :size])
+
+
+def _codes(sequences: Sequences) -> list[UInt8[np.ndarray, "_"]]:
+    """Base codes of each sequence.
+
+    Raises:
+        ValueError: for one text in place of a list, an empty sequence, a letter or code that is no nucleotide.
+    """
+    if isinstance(sequences, str | bytes):
+        raise ValueError("one text was given where a list of sequences is needed: put it in brackets, [sequence]")
+    found = []
+    for index, one in enumerate(sequences):
+        try:
+            codes = encode(one) if isinstance(one, str) else np.asarray(one)
+        except ValueError as error:
+            raise ValueError(f"sequence {index}: {error}") from None
+        if not codes.size:
+            raise ValueError(f"sequence {index} is empty: there is nothing to read")
+        if codes.dtype != np.uint8 or codes.ndim != 1 or np.max(codes & BASE_MASK) > UNKNOWN:
+            raise ValueError(f"sequence {index} is neither a text nor an array of base codes 0 to 4, uint8 [P]")
+        found.append(codes & BASE_MASK)
+    return found
+
+
+def _member(kind, value, what: str):
+    """The member of an enum that a text names."""
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(member.value for member in kind)
+        raise ValueError(f"unknown {what} {value!r}: give one of {names}") from None
