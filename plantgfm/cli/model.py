@@ -101,6 +101,8 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--bed", type=PATH, help="Only these regions of it, each on its strand.")
 @click.option("--gff3", type=PATH, help="Or only the features of one type, with --feature, each on its strand.")
 @click.option("--feature", help="Type of the features of --gff3, such as gene.")
+@click.option("--panel", type=PATH, help="VCF of accessions: every window once an accession, with its SNPs put in.")
+@click.option("--accession", "accessions", multiple=True, help="Only this sample of --panel; may be repeated.")
 @click.option("--out", type=PATH, required=True, help="Parquet file of vectors.")
 @click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
 @click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")
@@ -120,7 +122,18 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--remote-code", is_flag=True, help="Run the Python code that another model's folder holds.")
 @SET
 def embed(
-    bundle, fasta: Path | None, manifest: Path | None, out, bed, gff3, feature, remote_code, overrides, **options
+    bundle,
+    fasta: Path | None,
+    manifest: Path | None,
+    out,
+    bed,
+    gff3,
+    feature,
+    panel,
+    accessions,
+    remote_code,
+    overrides,
+    **options,
 ):
     """Turn a genome, or regions of it, into vectors with coordinates.
 
@@ -130,9 +143,10 @@ def embed(
     One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
     than a window gets several. With --pooling token or base a row is one of these, from the window in which it lies
-    further inside where windows overlap; the bases of a token share its vector. --storage bf16 halves the space: its
-    bits as uint16. A file that the same bundle, settings and input made is left as it is; the same command, stopped,
-    goes on where it was.
+    further inside where windows overlap; the bases of a token share its vector. With --panel, SNPs that an accession
+    has on both chromosomes are put into the reference; other calls, insertions and deletions leave it. --storage bf16
+    halves the space: its bits as uint16. A file that the same bundle, settings and input made is left as it is; the
+    same command, stopped, goes on where it was.
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """
@@ -142,7 +156,7 @@ def embed(
 
     if (fasta is None) == (manifest is None):
         raise click.UsageError("give either --fasta or --manifest")
-    places = Places(bed=bed, gff3=gff3, feature=feature)
+    places = Places(bed=bed, gff3=gff3, feature=feature, panel=panel, accessions=accessions)
     kinds = {"pooling": Pooling, "strand": StrandUse, "storage": Storage}
     named = {name: kind(options[name]) for name, kind in kinds.items()}
     config = settings(EmbeddingConfig(**{**options, **named}), overrides)

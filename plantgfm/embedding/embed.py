@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
@@ -13,7 +13,7 @@ from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.encoders import BundleEncoder, Encoder, Vectors
 from plantgfm.embedding.tiles import Tile
 from plantgfm.export.bundle import Bundle
-from plantgfm.sequence import REPEAT_BIT, UNKNOWN, Interval
+from plantgfm.sequence import BASE_MASK, REPEAT_BIT, UNKNOWN, Interval
 
 STRANDS = {StrandUse.FORWARD: (False,), StrandUse.REVERSE: (True,), StrandUse.BOTH: (False, True)}
 """Whether to read the reverse complement, of each strand that is used."""
@@ -35,7 +35,7 @@ class Embedded:
     vectors: Float32[np.ndarray, "B D"]
     skipped: int
 
-    def columns(self) -> dict[str, Sequence]:
+    def columns(self) -> dict[str, list]:
         """What stands beside the vectors, a value a row."""
         return {
             "sequence": [tile.interval.sequence for tile in self.tiles],
@@ -43,6 +43,7 @@ class Embedded:
             "end": [tile.interval.end for tile in self.tiles],
             "strand": [tile.interval.strand for tile in self.tiles],
             "name": [tile.name for tile in self.tiles],
+            "accession": [tile.accession for tile in self.tiles],
             "partial": [tile.partial for tile in self.tiles],
             "unknown_fraction": [tile.unknown_fraction for tile in self.tiles],
             "repeat_fraction": [tile.repeat_fraction for tile in self.tiles],
@@ -54,11 +55,11 @@ class EmbeddedPlaces:
     """Vectors of the tokens or bases of a block of windows, and how many windows were left out."""
 
     tiles: list[Tile]
-    places: list[Int64[np.ndarray, "N 2"]]  # of each window's rows: start and end in the window, as it was read
+    places: list[Int64[np.ndarray, "_ 2"]]  # of each window's rows: start and end in the window, as it was read
     vectors: Float32[np.ndarray, "R D"]
     skipped: int
 
-    def columns(self) -> dict[str, Sequence]:
+    def columns(self) -> dict[str, np.ndarray]:
         """What stands beside the vectors, a value a row."""
         counts = np.array([len(places) for places in self.places], np.int64)
         intervals = [tile.interval for tile in self.tiles]
@@ -66,6 +67,7 @@ class EmbeddedPlaces:
             "sequence": [where.sequence for where in intervals],
             "strand": [where.strand for where in intervals],
             "name": [tile.name for tile in self.tiles],
+            "accession": [tile.accession for tile in self.tiles],
             "partial": [tile.partial for tile in self.tiles],
         }
         repeated = {name: np.repeat(np.array(values, object), counts) for name, values in per_tile.items()}
@@ -244,10 +246,15 @@ class Embedder:
         return min(self.config.batch_windows, max(1, _BLOCK_NUMBERS // (self.config.window_bp * self.width)))
 
     def _embedded(self, tiles: list[Tile], skipped: int) -> Embedded | EmbeddedPlaces:
-        sequences = [tile.bases for tile in tiles]
+        # Accessions of a panel share most of their windows: those are computed once.
+        index: dict[bytes, int] = {}
+        same = np.array([index.setdefault((tile.bases & BASE_MASK).tobytes(), len(index)) for tile in tiles], np.int64)
+        firsts = np.unique(same, return_index=True)[1]
+        sequences = [tiles[first].bases for first in firsts]
         if self.config.pooling.whole:
-            return Embedded(tiles, self.embed(sequences), skipped)
-        places, vectors = self.embed_places(sequences)
+            return Embedded(tiles, self.embed(sequences)[same], skipped)
+        found = self.embed_places(sequences)
+        places, vectors = ([one[at] for at in same] for one in found)
         cores = [tile.core or (0, tile.bases.size) for tile in tiles]
         own = [(p[:, 0] >= first) & (p[:, 0] < end) for p, (first, end) in zip(places, cores)]
         kept = [np.zeros((0, self.width), np.float32), *(v[mine] for v, mine in zip(vectors, own))]

@@ -1,10 +1,10 @@
 """Vectors on disk: Parquet with coordinates, one row a window.
 
 Columns: sequence, start, end (0-based, half-open, bp), strand, name (of the region, empty where whole records were
-embedded), partial, unknown_fraction, repeat_fraction, vector (list of D float32; or of D uint16, the bits of bfloat16,
-which are the upper half of a float32). With pooling "token" or "base" a row is one of these, its coordinates are its
-own, and `partial` is that of its window. What made them (bundle fingerprint, settings) stands in the file's metadata
-under `plantgfm`.
+embedded), accession (of a panel, else empty), partial, unknown_fraction, repeat_fraction, vector (list of D float32; or
+of D uint16, the bits of bfloat16, which are the upper half of a float32). With pooling "token" or "base" a row is one
+of these, its coordinates are its own, and `partial` is that of its window. What made them (bundle fingerprint,
+settings) stands in the file's metadata under `plantgfm`.
 
 While a job runs, its blocks lie as one small file each in a folder beside the file to come (`Parts`), from which the
 same job goes on after it was stopped.
@@ -33,7 +33,7 @@ from plantgfm.sequence import Interval
 
 _KEY = b"plantgfm"
 _SKIPPED = b"plantgfm skipped"
-_LATER = ("strand", "name")  # columns that files of older code lack
+_LATER = ("strand", "name", "accession")  # columns that files of older code lack
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def _schema(width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT
         ("end", pa.int64()),
         ("strand", pa.string()),
         ("name", pa.string()),
+        ("accession", pa.string()),
         ("partial", pa.bool_()),
         ("unknown_fraction", pa.float32()),
         ("repeat_fraction", pa.float32()),

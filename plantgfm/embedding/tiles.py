@@ -21,6 +21,7 @@ class Tile:
     bases: UInt8[np.ndarray, "P"]  # code | repeat bit
     partial: bool  # shorter than the window: the end of a record or region
     name: str = ""  # of the region that it belongs to
+    accession: str = ""  # of a panel
     core: tuple[int, int] | None = None  # bases, as read, that are its own: the rest is its neighbours'; None: all
 
     @property

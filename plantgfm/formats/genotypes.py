@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Int8, Int64, UInt8
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.numbers import is_whole
 from plantgfm.formats.streams import text_lines
+from plantgfm.sequence import encode
 
 MISSING = -1
 _FIXED = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT")
@@ -28,6 +30,10 @@ class Genotypes:
     dosages: Int8[np.ndarray, "sites samples"]  # alternative alleles of two: 0, 1, 2; -1 missing
     links: dict[str, list[str]] = field(default_factory=dict)  # sample -> DOI and EXT_ID values of its ##SAMPLE line
     skipped: int = 0  # sites that are no biallelic SNP
+    sequence: list[str] = field(default_factory=list)  # of each site
+    start: Int64[np.ndarray, "sites"] = field(default_factory=lambda: np.zeros(0, np.int64))  # 0-based
+    ref: UInt8[np.ndarray, "sites"] = field(default_factory=lambda: np.zeros(0, np.uint8))  # base code
+    alt: UInt8[np.ndarray, "sites"] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def identity(self, sample: str) -> tuple[np.ndarray, np.ndarray]:
         """Identity by state of one sample with each, float [samples], and the sites that both have, int [samples]."""
@@ -46,12 +52,14 @@ def read_genotypes(path: str | Path) -> Genotypes:
     A haploid call counts twice. A call with more than two alleles, or of no allele, is missing.
 
     Raises:
-        FormatError: no VCF, no samples, a sample twice, a line with another number of columns, a bad genotype.
+        FormatError: no VCF, no samples, a sample twice, a line with another number of columns, a bad position or
+            genotype.
     """
     path = Path(path)
     samples: list[str] = []
     links: dict[str, list[str]] = {}
     rows, skipped = [], 0
+    places: list[tuple[str, int, str, str]] = []
     codes: dict[str, int] = {}
     for number, line in text_lines(path):
         if line.startswith("##"):
@@ -68,11 +76,16 @@ def read_genotypes(path: str | Path) -> Genotypes:
             if not (len(cells[3]) == 1 and cells[3].upper() in "ACGT" and cells[4].upper() in ("A", "C", "G", "T")):
                 skipped += 1
                 continue
+            if not is_whole(cells[1]) or int(cells[1]) < 1:
+                raise FormatError(path, f"POS {cells[1]!r} is no whole number from 1 on", line=number)
+            places.append((cells[0], int(cells[1]) - 1, cells[3], cells[4]))
             rows.append(_dosages(path, cells, number, codes))
     if not samples:
         raise FormatError(path, "is no VCF with samples: it has no line #CHROM")
     table = np.array(rows, dtype=np.int8).reshape(-1, len(samples))
-    return Genotypes(samples, table, links, skipped)
+    sequence, start, ref, alt = zip(*places) if places else ((), (), (), ())
+    bases = [encode("".join(letters)) for letters in (ref, alt)]
+    return Genotypes(samples, table, links, skipped, list(sequence), np.array(start, np.int64), *bases)
 
 
 def _samples(path: Path, line: str, number: int) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder, resolve
 from plantgfm.embedding.encoders import Encoder, open_encoder
+from plantgfm.embedding.panel import check_sequences, open_panel, tile_panel
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
 from plantgfm.embedding.store import Parts, VectorTable, read_origin, read_vectors
 from plantgfm.embedding.tiles import tile_pieces
@@ -36,17 +37,24 @@ NOT_WHITENED = ", not whitened"
 
 @dataclass(frozen=True)
 class Places:
-    """Which places of the sequences to embed: all, the rows of a BED file, or one type of features of a GFF3 file."""
+    """Which places of the sequences to embed: all, the rows of a BED file, or one type of features of a GFF3 file.
+
+    With a panel of accessions, each of them once an accession.
+    """
 
     bed: Path | None = None
     gff3: Path | None = None
     feature: str | None = None
+    panel: Path | None = None  # VCF
+    accessions: tuple[str, ...] = ()  # of the panel; none: all of them
 
     def __post_init__(self):
         if self.bed is not None and self.gff3 is not None:
             raise ValueError("give either --bed or --gff3")
         if (self.gff3 is None) != (self.feature is None):
             raise ValueError("--gff3 and --feature go together: the type of the features to embed, such as gene")
+        if self.accessions and self.panel is None:
+            raise ValueError("--accession chooses samples of --panel: give that too")
 
     def regions(self, lengths_bp: dict[str, int]) -> list[Region] | None:
         """The regions; None for whole sequences."""
@@ -82,12 +90,16 @@ def embed_files(
     lengths_bp = _checked_lengths(files)
     regions = places.regions(lengths_bp)
     total_bp = sum(lengths_bp.values()) if regions is None else sum(one.interval.length_bp for one in regions)
-    inputs = [*files, *(path for path in (places.bed, places.gff3) if path is not None)]
+    panel = None if places.panel is None else open_panel(places.panel, places.accessions)
+    if panel is not None:
+        check_sequences(panel, lengths_bp)
+    inputs = [*files, *(path for path in (places.bed, places.gff3, places.panel) if path is not None)]
     origin = {
         "bundle": embedder.encoder.fingerprint,
         "settings": plain(embedder.config),
         "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in inputs],
         **({"feature": places.feature} if places.feature else {}),
+        **({"accessions": list(places.accessions)} if places.accessions else {}),
     }
     if out.exists():
         stored = read_origin(out) if out.is_file() else None
@@ -103,6 +115,7 @@ def embed_files(
     sizes = {"window_bp": embedder.config.window_bp, "stride_bp": embedder.config.stride_bp}
     pieces = (piece for path in files for piece in read_fasta_pieces(path))
     tiles = tile_pieces(pieces, **sizes) if regions is None else tile_regions(_records(files), regions, **sizes)
+    tiles = tiles if panel is None else tile_panel(tiles, panel)
     parts = Parts(out, width=embedder.width, origin=origin, storage=config.storage)
     counts = parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
     if not config.pooling.whole:

@@ -32,6 +32,12 @@ def test_calls_are_counts_of_the_alternative_allele(read):
     assert found.dosages.tolist() == [[0, 1, 2], [-1, -1, 2], [-1, -1, 0]] and found.skipped == 3
 
 
+def test_sites_have_their_place_and_alleles(read):
+    found = read(COLUMNS + line("0/0", "0/1", "1/1") + line("0/0", "0/1", "1/1", alt="C,T") + line(*"001", alt="g"))
+    assert found.sequence == ["1", "1"] and found.start.tolist() == [4, 4]
+    assert (found.ref.tolist(), found.alt.tolist()) == ([0, 0], [1, 2])
+
+
 def test_identity_counts_sites_that_both_have(read):
     calls = [("0/0", "0/0", "1/1"), ("0/1", "0/0", "./."), ("1/1", "1/1", "0/1"), ("./.", "0/0", "0/0")]
     identity, sites = read(COLUMNS + "".join(line(*call) for call in calls)).identity("a")
@@ -47,6 +53,7 @@ def test_identity_counts_sites_that_both_have(read):
         (COLUMNS.replace("\tQUAL", ""), "the header is no #CHROM", 1),
         (line("0/0", "0/0", "0/0"), "before the header", 1),
         (COLUMNS + line("0/0", "0/0"), "11 columns where the header has 12", 2),
+        (COLUMNS + line("0/0", "0/0", "0/0").replace("\t5\t", "\t0\t"), "POS '0' is no whole number from 1", 2),
         (COLUMNS + line("0/0", "0/0", "A/A"), "genotype 'A/A' is no", 2),
         (COLUMNS + line("0/0", "0/0", "0/0", form="DP"), "does not begin with GT", 2),
     ],

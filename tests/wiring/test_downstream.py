@@ -72,6 +72,7 @@ def test_places_that_contradict_each_other_are_refused():
         ({"bed": Path("a"), "gff3": Path("b"), "feature": "gene"}, "either --bed or --gff3"),
         ({"gff3": Path("b")}, "--gff3 and --feature go together"),
         ({"feature": "gene"}, "--gff3 and --feature go together"),
+        ({"accessions": ("a",)}, "--accession chooses samples of --panel"),
     ):
         with pytest.raises(ValueError, match=said):
             Places(**wrong)
@@ -118,6 +119,27 @@ def test_tokens_and_bases_are_written_with_their_places(bundle, tmp_path, poolin
     (expected,) = model.embed([reverse_complement(codes[60:160])], pooling=pooling)
     np.testing.assert_allclose(found["gene"].vectors, expected, rtol=2**-7, atol=1e-4)
     assert {one.strand for one in found["gene"].intervals} == {"-"}
+
+
+def test_a_panel_is_embedded_an_accession_a_row(bundle, tmp_path):
+    codes = random_codes(240)
+    write_fasta(tmp_path / "a.fa", [record("chr1", codes)])
+    header = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tx\ty\n"
+    ref, alt = "ACGT"[codes[9]], "ACGT"[3 - codes[9]]
+    (tmp_path / "p.vcf").write_text(f"{header}chr1\t10\t.\t{ref}\t{alt}\t.\t.\t.\tGT\t1/1\t0/0\n")
+    options = ("--window-bp", "120", "--stride-bp", "120", "--panel", str(tmp_path / "p.vcf"))
+    given = ["embed", str(bundle), "--fasta", str(tmp_path / "a.fa"), *options]
+    for name, chosen in (("both", ()), ("one", ("--accession", "x"))):
+        told = CliRunner().invoke(commands, [*given, "--out", str(tmp_path / f"{name}.parquet"), *chosen])
+        assert told.exit_code == 0, told.output
+    rows = pq.read_table(tmp_path / "both.parquet")
+    assert rows["accession"].to_pylist() == ["x", "y", "x", "y"] and rows["start"].to_pylist() == [0, 0, 120, 120]
+    vectors = read_vectors(tmp_path / "both.parquet").vectors
+    changed = codes.copy()
+    changed[9] = 3 - changed[9]
+    expected = load(bundle).embed([changed[:120], codes[:120], codes[120:], codes[120:]])
+    np.testing.assert_allclose(vectors, expected, atol=1e-4)
+    assert pq.read_table(tmp_path / "one.parquet")["accession"].to_pylist() == ["x", "x"]
 
 
 def test_vectors_of_tokens_are_no_target_of_a_search(bundle, search, tmp_path):
