@@ -13,10 +13,11 @@ import numpy as np
 from plantgfm.curation.assemblies import AssemblySummary, write_assemblies
 from plantgfm.curation.config import CurationConfig
 from plantgfm.curation.findings import Finding
-from plantgfm.curation.join import Joined, Prepared, join
+from plantgfm.curation.join import Joined, join
 from plantgfm.curation.ledger import Ledger
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures, Step
 from plantgfm.curation.prepare import Task, artefact_key, prepare
+from plantgfm.curation.prepared import Prepared
 from plantgfm.curation.references import Reference, list_references, references_key
 from plantgfm.curation.sensitivity import SENSITIVITY_VERSION, THRESHOLDS, sensitivity
 from plantgfm.curation.store import Artefact, FileHashes, remove_leftovers

@@ -1,27 +1,24 @@
-"""What needs all assemblies at once: compartments, duplicates, labels, window clusters; then every decision."""
+"""What needs all assemblies at once, stage by stage; then labels, window clusters and every decision."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from plantgfm.curation import contamination, duplicates, label, peers
-from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
-from plantgfm.curation.facts import Verdict, bare_facts, unknown_bp
-from plantgfm.curation.findings import Finding, cuts_between, pieces_of
-from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
+from plantgfm.curation import label
+from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.decisions import decisions_on
+from plantgfm.curation.facts import Verdict, unknown_bp
+from plantgfm.curation.intruders import compare_screens
 from plantgfm.curation.measures import Accepted, assembly_measures, record_measures
-from plantgfm.curation.names import NamedRecord, NameIndex
-from plantgfm.curation.references import HashIndex
-from plantgfm.curation.species import Genome, judge_species
+from plantgfm.curation.prepared import Prepared
+from plantgfm.curation.removals import remove_duplicates
+from plantgfm.curation.species import judge_species
 from plantgfm.curation.store import Artefact
 from plantgfm.curation.windows import cluster_windows
 from plantgfm.formats.errors import FormatError
@@ -29,90 +26,9 @@ from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.genotypes import Genotypes, read_genotypes
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.formats.taxonomy import read_synonyms
-from plantgfm.identity import fingerprint, plain
-from plantgfm.schema import Assembly, Compartment, Decision, Outcome
-from plantgfm.sketch import (
-    densify,
-    distinct,
-    fraction,
-    jaccard_of_identity,
-    ring_digest,
-    verification_rows,
-    window_sketches,
-)
-
-_SHOWN = 3  # intervals named in an evidence
-
-
-@dataclass
-class Prepared:
-    """One assembly after the first three stages; verdicts of later stages are added as they fall."""
-
-    assembly: Assembly
-    artefact: Artefact
-    description: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    synonyms: InitVar[Mapping[str, str]] = MappingProxyType({})  # accepted binomials
-    species: str = field(init=False)  # by its accepted name
-    verdicts: list[Verdict] = field(init=False)
-    offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
-    numbers: dict[str, int] = field(init=False)  # and its row in the arrays
-    hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
-    findings: list[Finding] = field(init=False)  # of screens; those of the join are added
-    pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
-    verified: str = ""  # what verified its label
-
-    def __post_init__(self, synonyms):
-        self.species = synonyms.get(self.assembly.species, self.assembly.species)
-        self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
-        kept = self.description["kept"]
-        found = [Finding.restore(row) for row in self.description["findings"]]
-        self.findings = [replace(one, assembly=self.assembly.key) for one in found]
-        self.pieces = {row["name"]: [tuple(piece) for piece in row["pieces"]] for row in kept}
-        starts = np.concatenate(([0], np.cumsum([row["length_bp"] for row in kept], dtype=np.int64)))
-        self.offsets = {row["name"]: int(start) for row, start in zip(kept, starts)}
-        self.numbers = {row["name"]: number for number, row in enumerate(kept)}
-        ends = np.cumsum(self.arrays["hash_counts"])
-        parts = np.split(self.arrays["hashes"], ends[:-1]) if kept else []
-        self.hashes = {row["name"]: part for row, part in zip(kept, parts)}
-
-    @cached_property
-    def _whole(self) -> np.ndarray:
-        return np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
-
-    def release(self) -> None:
-        """Let go of the mapped bases: what was read of them counts as this process's memory until then."""
-        self.__dict__.pop("_whole", None)
-
-    def rejected(self) -> set[str]:
-        """Names of records that any stage has rejected so far."""
-        return {verdict.record for verdict in self.verdicts if verdict.outcome is Outcome.REJECTED}
-
-    def left(self) -> list[dict[str, Any]]:
-        """Descriptions of the records that are not rejected, in file order."""
-        rejected = self.rejected()
-        return [row for row in self.description["kept"] if row["name"] not in rejected]
-
-    def bases(self, record: str = "") -> np.ndarray:
-        """Bases of a surviving record with the repeat bit; of all of them for ""."""
-        whole = self._whole
-        if not record:
-            return whole
-        length = self.description["kept"][self.numbers[record]]["length_bp"]
-        return whole[self.offsets[record] : self.offsets[record] + length]
-
-    def cuts(self, row: dict[str, Any]) -> list[tuple[int, int]]:
-        """Intervals that were cut out of a surviving record, as (start, end)."""
-        return cuts_between(self.pieces[row["name"]], row["length_bp"])
-
-    def all_hashes(self) -> np.ndarray:
-        """Sorted distinct hashes of the records that are left."""
-        return distinct([self.hashes[row["name"]] for row in self.left()])
-
-    def genome(self) -> Genome:
-        """What is left of it, as species are told by it."""
-        known_bp = sum(row["length_bp"] - row["unknown_bp"] for row in self.left())
-        return Genome(self.assembly, self.species, known_bp, self.all_hashes())
+from plantgfm.identity import plain
+from plantgfm.schema import Compartment, Outcome
+from plantgfm.sketch import densify, distinct, fraction, jaccard_of_identity, verification_rows, window_sketches
 
 
 @dataclass(frozen=True)
@@ -159,7 +75,7 @@ def join(prepared: list[Prepared], passport: list[PassportRecord], config: Curat
         for row in record_measures(one.assembly.key, one.description, _ends(one, accepted, cluster_size))
     ]
     return Joined(
-        decisions=[plain(decision) for one in prepared for decision in _decisions(one)],
+        decisions=[plain(decision) for one in prepared for decision in decisions_on(one)],
         accepted=accepted,
         input_records=len(records),
         input_bp=sum(row["length_bp"] for row in records),
@@ -192,148 +108,6 @@ def _ends(one: Prepared, accepted: list[dict[str, Any]], cluster_size: np.ndarra
 
 def _known_bp(bases: np.ndarray) -> int:
     return bases.size - unknown_bp(bases)
-
-
-def compare_screens(prepared: list[Prepared], config: CurationConfig) -> None:
-    """What of contamination needs all assemblies; verdicts are added."""
-    for one, verdicts in zip(prepared, _compartments(prepared, config)):
-        one.verdicts += verdicts
-    _find_insertions(prepared, config)
-
-
-def remove_duplicates(prepared: list[Prepared], config: CurationConfig) -> None:
-    """Duplicates among assemblies, then among the records that are left; verdicts are added."""
-    _remove_assemblies(prepared, config)
-    _remove_records(prepared, config)
-
-
-def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list[Verdict]]:
-    left = [{row["name"]: one.hashes[row["name"]] for row in one.left()} for one in prepared]
-    labels = [one.assembly.compartment for one in prepared]
-    species = [one.species for one in prepared]
-    return peers.compare_compartments(left, labels, species, config.contamination)
-
-
-def _find_insertions(prepared: list[Prepared], config: CurationConfig) -> None:
-    """Intervals of nuclear records that lie in assemblies labelled organelle, where no reference told of them."""
-    organelles = [one for one in prepared if one.assembly.compartment is not Compartment.NUCLEAR and one.left()]
-    if not organelles:
-        return
-    whole = [one.all_hashes() for one in organelles]
-    index = peers.organelle_index(whole, [one.assembly.key for one in organelles])
-    for one in prepared:
-        if one.assembly.compartment is Compartment.NUCLEAR:
-            for row in one.left():
-                found = np.intersect1d(one.hashes[row["name"]], index.hashes, assume_unique=True)
-                if found.size >= config.contamination.min_shared_hashes:
-                    _add_insertions(one, row, index, config.contamination)
-
-
-def _add_insertions(one: Prepared, row: dict[str, Any], index: HashIndex, config: ContaminationConfig) -> None:
-    hashes, places = fraction(one.bases(row["name"]), k=config.k, scaled=config.scaled)
-    told = tuple(found for found in one.findings if found.record == row["name"] and found.kind == "organelle")
-    intervals = contamination.shared_intervals(hashes, places, index, config)
-    figures = next(record for record in one.description["records"] if record["name"] == row["name"])
-    fact = bare_facts(row["name"], figures["length_bp"], figures["unknown_bp"])
-    found = contamination.judge_organelle(fact, intervals, config, tool="other assemblies", told=told)
-    one.findings += [replace(finding, assembly=one.assembly.key) for finding in found.findings]
-    one.verdicts += found.verdicts
-    if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:
-        runs = np.array([*cuts, *one.cuts(row)], dtype=np.int64)
-        one.pieces[row["name"]] = pieces_of(runs, row["length_bp"], min_piece_bp=config.min_piece_bp)
-        if not one.pieces[row["name"]]:
-            one.verdicts.append(contamination.nothing_left(row["name"], len(runs), config))
-
-
-def _sequence(one: Prepared, rows: list[dict[str, Any]], config: CurationConfig, *, whole: bool) -> duplicates.Sequence:
-    """A record, or all records that are left of an assembly, as duplicates are sought among them."""
-    ring = one.assembly.compartment is not Compartment.NUCLEAR
-    names, k = [row["name"] for row in rows], config.duplicates.k
-    sides = [[row[side] for row in rows] for side in ("forward", "reverse")]
-    contents = [ring_digest(one.bases(name), k=k) for name in names] if ring else [min(both) for both in zip(*sides)]
-    forward, reverse, content = (
-        fingerprint(sorted(digests)) if whole else digests[0] for digests in (*sides, contents)
-    )
-    return duplicates.Sequence(
-        assembly=one.assembly.key,
-        record="" if whole else names[0],
-        species=one.species,
-        named=one.assembly.species,
-        length_bp=sum(row["length_bp"] for row in rows),
-        known_bp=sum(row["length_bp"] - row["unknown_bp"] for row in rows),
-        annotated=one.assembly.annotation is not None,
-        n50_bp=one.description["metrics"]["n50_bp"],
-        forward=forward,
-        reverse=reverse,
-        content=content,
-        signature=np.minimum.reduce([one.arrays["signatures"][one.numbers[name]] for name in names]),
-        hashes=distinct([one.hashes[name] for name in names]) if whole else one.hashes[names[0]],
-        parts=lambda: [one.bases(name) for name in names],
-        k=k,
-        bins=config.duplicates.bins,
-    )
-
-
-def _find(prepared: list[Prepared], *, whole: bool, identity: float, config: CurationConfig) -> list:
-    """Removals among whole assemblies, or among records; a plastid is no duplicate of its copy in a chromosome."""
-    removals, settings = [], config.duplicates
-    for compartment in Compartment:
-        group = [(one, one.left()) for one in prepared if one.assembly.compartment is compartment]
-        units = [(one, rows) for one, left in group for rows in ([left] if whole else [[row] for row in left]) if rows]
-        candidates = [_sequence(one, rows, config, whole=whole) for one, rows in units]
-        nuclear = compartment is Compartment.NUCLEAR
-        across = settings.species_identity if nuclear else settings.organelle_species_identity
-        removals += duplicates.find_duplicates(
-            candidates, _names(group).fit, identity=identity, across=max(identity, across), config=settings
-        )
-    return removals
-
-
-def _names(group: list[tuple[Prepared, list[dict[str, Any]]]]) -> NameIndex:
-    records = [
-        NamedRecord(
-            one.assembly.key,
-            row["name"],
-            one.species,
-            one.assembly.expected_size_bp is not None,
-            one.hashes[row["name"]],
-        )
-        for one, left in group
-        for row in left
-    ]
-    return NameIndex(records)
-
-
-def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None:
-    by_key = {one.assembly.key: one for one in prepared}
-    removals = _find(prepared, whole=True, identity=config.duplicates.assembly_identity, config=config)
-    for removal in removals:
-        one = by_key[removal.removed.assembly]
-        text = f"assembly {removal.evidence}"
-        one.verdicts += [_rejection(row["name"], removal, text) for row in one.left()]
-    for removal in removals:
-        if removal.in_doubt:
-            one, text = by_key[removal.kept.assembly], f"assembly: {removal.in_doubt}"
-            one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, "species_in_doubt", text) for row in one.left()]
-
-
-def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
-    by_key = {one.assembly.key: one for one in prepared}
-    for removal in _find(prepared, whole=False, identity=config.duplicates.record_identity, config=config):
-        verdict = _rejection(removal.removed.record, removal, removal.evidence)
-        by_key[removal.removed.assembly].verdicts.append(verdict)
-        if removal.in_doubt:
-            flag = _verdict(removal.kept.record, Outcome.FLAGGED, "species_in_doubt", removal.in_doubt)
-            by_key[removal.kept.assembly].verdicts.append(flag)
-
-
-def _verdict(record: str, outcome: Outcome, reason: str, evidence: str) -> Verdict:
-    return Verdict(record, outcome, duplicates.STAGE, reason, evidence)
-
-
-def _rejection(record: str, removal: duplicates.Removal, evidence: str) -> Verdict:
-    kept = removal.kept
-    return Verdict(record, Outcome.REJECTED, duplicates.STAGE, removal.reason, evidence, kept.assembly, kept.record)
 
 
 def reference_hashes(passport: list[PassportRecord], config: CurationConfig) -> dict[tuple[str, str], np.ndarray]:
@@ -451,48 +225,3 @@ def _window_sketches(one: Prepared, row: dict[str, Any], stored: np.ndarray, con
     bases, size = one.bases(row["name"]), {"bins": settings.window_bins, "window_bp": settings.window_bp}
     parts = [window_sketches(bases[start:end], k=settings.k, **size) for start, end in pieces]
     return densify(np.concatenate(parts))
-
-
-def _decisions(one: Prepared) -> list[Decision]:
-    by_record: dict[str, list[Verdict]] = {}
-    for verdict in one.verdicts:
-        by_record.setdefault(verdict.record, []).append(verdict)
-    decisions, kept = [], {row["name"]: row for row in one.description["kept"]}
-    for row in one.description["records"]:
-        cut_bp = 0
-        found = sorted(by_record.get(row["name"], []), key=lambda v: (STAGES.index(v.stage), v.reason, v.evidence))
-        if not any(verdict.outcome is Outcome.REJECTED for verdict in found):
-            flags = len(found)
-            text = f"passed every stage with {flags} flag{'s' * (flags != 1)}" if flags else "passed every stage"
-            text += f"; label verified: {one.verified}" if one.verified else ""
-            end = Verdict(row["name"], Outcome.KEPT, ACCEPTED, ACCEPTED, text)
-            if cuts := one.cuts(kept[row["name"]]):
-                cut_bp = sum(end - start for start, end in cuts)
-                text = f"{_describe_cuts(one, row, cuts, cut_bp)}; {text}"
-                end = Verdict(row["name"], Outcome.CUT, ACCEPTED, CUT, text)
-            found = [*found, end]
-        who = (one.assembly.key, one.assembly.species, row["name"], row["length_bp"])
-        decisions += [
-            Decision(
-                *who,
-                outcome=v.outcome,
-                stage=v.stage,
-                reason=v.reason,
-                evidence=v.evidence,
-                kept_assembly=v.kept_assembly,
-                kept_record=v.kept_record,
-                cut_bp=cut_bp if v.outcome is Outcome.CUT else 0,
-            )
-            for v in found
-        ]
-    return decisions
-
-
-def _describe_cuts(one: Prepared, row: dict[str, Any], cuts: list[tuple[int, int]], cut_bp: int) -> str:
-    places = ", ".join(f"{start:,}-{end:,}" for start, end in cuts[:_SHOWN])
-    more = f" and {len(cuts) - _SHOWN} more" if len(cuts) > _SHOWN else ""
-    pieces, left = len(one.pieces[row["name"]]), row["length_bp"] - cut_bp
-    return (
-        f"{cut_bp:,} of {row['length_bp']:,} bp cut out in {len(cuts)} interval{'s' * (len(cuts) != 1)} "
-        f"({places}{more}); {left:,} bp left in {pieces} piece{'s' * (pieces != 1)}"
-    )

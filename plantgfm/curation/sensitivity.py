@@ -18,14 +18,11 @@ from plantgfm.curation import assembly_score, completeness, contamination, dupli
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction, LabelConfig, RepeatConfig
 from plantgfm.curation.facts import RecordFacts, bare_facts
 from plantgfm.curation.findings import Finding, coverage
-from plantgfm.curation.join import (
-    Prepared,
-    compare_screens,
-    reference_hashes,
-    remove_duplicates,
-    verify_labels,
-)
+from plantgfm.curation.intruders import compare_screens
+from plantgfm.curation.join import reference_hashes, verify_labels
 from plantgfm.curation.measures import Step
+from plantgfm.curation.prepared import Prepared
+from plantgfm.curation.removals import remove_duplicates
 from plantgfm.curation.vectors import Strength
 from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord

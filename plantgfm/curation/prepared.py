@@ -1,0 +1,89 @@
+"""One assembly as the join sees it: what was prepared of it, and verdicts that fall while assemblies are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from plantgfm.curation.facts import Verdict
+from plantgfm.curation.findings import Finding, cuts_between
+from plantgfm.curation.species import Genome
+from plantgfm.curation.store import Artefact
+from plantgfm.schema import Assembly, Outcome
+from plantgfm.sketch import distinct
+
+
+@dataclass
+class Prepared:
+    """One assembly after the first three stages; verdicts of later stages are added as they fall."""
+
+    assembly: Assembly
+    artefact: Artefact
+    description: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    synonyms: InitVar[Mapping[str, str]] = MappingProxyType({})  # accepted binomials
+    species: str = field(init=False)  # by its accepted name
+    verdicts: list[Verdict] = field(init=False)
+    offsets: dict[str, int] = field(init=False)  # of each surviving record in the bases
+    numbers: dict[str, int] = field(init=False)  # and its row in the arrays
+    hashes: dict[str, np.ndarray] = field(init=False)  # FracMinHash of each surviving record
+    findings: list[Finding] = field(init=False)  # of screens; those of the join are added
+    pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
+    verified: str = ""  # what verified its label
+
+    def __post_init__(self, synonyms):
+        self.species = synonyms.get(self.assembly.species, self.assembly.species)
+        self.verdicts = [Verdict(**{**row, "outcome": Outcome(row["outcome"])}) for row in self.description["verdicts"]]
+        kept = self.description["kept"]
+        found = [Finding.restore(row) for row in self.description["findings"]]
+        self.findings = [replace(one, assembly=self.assembly.key) for one in found]
+        self.pieces = {row["name"]: [tuple(piece) for piece in row["pieces"]] for row in kept}
+        starts = np.concatenate(([0], np.cumsum([row["length_bp"] for row in kept], dtype=np.int64)))
+        self.offsets = {row["name"]: int(start) for row, start in zip(kept, starts)}
+        self.numbers = {row["name"]: number for number, row in enumerate(kept)}
+        ends = np.cumsum(self.arrays["hash_counts"])
+        parts = np.split(self.arrays["hashes"], ends[:-1]) if kept else []
+        self.hashes = {row["name"]: part for row, part in zip(kept, parts)}
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
+
+    def release(self) -> None:
+        """Let go of the mapped bases: what was read of them counts as this process's memory until then."""
+        self.__dict__.pop("_whole", None)
+
+    def rejected(self) -> set[str]:
+        """Names of records that any stage has rejected so far."""
+        return {verdict.record for verdict in self.verdicts if verdict.outcome is Outcome.REJECTED}
+
+    def left(self) -> list[dict[str, Any]]:
+        """Descriptions of the records that are not rejected, in file order."""
+        rejected = self.rejected()
+        return [row for row in self.description["kept"] if row["name"] not in rejected]
+
+    def bases(self, record: str = "") -> np.ndarray:
+        """Bases of a surviving record with the repeat bit; of all of them for ""."""
+        whole = self._whole
+        if not record:
+            return whole
+        length = self.description["kept"][self.numbers[record]]["length_bp"]
+        return whole[self.offsets[record] : self.offsets[record] + length]
+
+    def cuts(self, row: dict[str, Any]) -> list[tuple[int, int]]:
+        """Intervals that were cut out of a surviving record, as (start, end)."""
+        return cuts_between(self.pieces[row["name"]], row["length_bp"])
+
+    def all_hashes(self) -> np.ndarray:
+        """Sorted distinct hashes of the records that are left."""
+        return distinct([self.hashes[row["name"]] for row in self.left()])
+
+    def genome(self) -> Genome:
+        """What is left of it, as species are told by it."""
+        known_bp = sum(row["length_bp"] - row["unknown_bp"] for row in self.left())
+        return Genome(self.assembly, self.species, known_bp, self.all_hashes())
