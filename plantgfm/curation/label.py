@@ -11,6 +11,7 @@ settings say what each means. The passport's binomial is asked, too; names that 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt64
@@ -63,6 +64,46 @@ class Evidence:
     references: dict[tuple[str, str], UInt64[np.ndarray, "m"]]  # hashes of accessions, by (INSTCODE, ACCENUMB)
     synonyms: dict[str, str]  # accepted binomials
     k: int
+
+    def accession_of(self, sample: str, links: list[str]) -> tuple[str, str] | None:
+        """The accession that a sample is of: by its links, else by its name; None where none fits, or several names do.
+
+        Args:
+            sample: its name.
+            links: what the header of the VCF file says of it: DOI, or number of an accession.
+        """
+        for claim in (*links, sample):
+            doi = plain_doi(claim)
+            found = {self._numbers.get(plain_name(claim)), self._dois.get(doi) if doi else None} - {None}
+            if found:
+                record = self.passport[min(found)]
+                return record.instcode, record.accenumb
+        named = self._names.get(plain_name(sample), [])
+        return named[0] if len(named) == 1 else None
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Places in the passport by number, and by institute and number; the first of each."""
+        found: dict[str, int] = {}
+        for place, record in enumerate(self.passport):
+            for text in (record.accenumb, f"{record.instcode}:{record.accenumb}"):
+                found.setdefault(plain_name(text), place)
+        return found
+
+    @cached_property
+    def _dois(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for place, record in enumerate(self.passport):
+            found.setdefault(plain_doi(record.doi), place)
+        return found
+
+    @cached_property
+    def _names(self) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for record in self.passport:
+            for name in {plain_name(name) for name in record.names}:
+                found.setdefault(name, []).append((record.instcode, record.accenumb))
+        return found
 
 
 def judge_label(
@@ -167,13 +208,19 @@ def _judge_genotypes(
 ) -> list[AssemblyVerdict]:
     """What SNP identity says: of samples of the same accession, and of the nearest one of another."""
     own = record.instcode, record.accenumb
-    labels = [_accession_of(sample, genotypes, evidence.passport) for sample in genotypes.samples]
+    labels = [evidence.accession_of(sample, genotypes.links.get(sample, [])) for sample in genotypes.samples]
     identity, sites = genotypes.identity(assembly.sample)
     mine = genotypes.samples.index(assembly.sample)
     rows = [i for i in range(len(labels)) if i != mine and sites[i] >= config.min_common_sites]
     same = [(float(identity[i]), int(sites[i]), genotypes.samples[i]) for i in rows if labels[i] == own]
     other = [(float(identity[i]), int(sites[i]), genotypes.samples[i]) for i in rows if labels[i] not in (own, None)]
     found = []
+    if labels[mine] not in (own, None):
+        institute, accession = labels[mine]
+        text = (
+            f"its sample {assembly.sample} is, by its name or the links of the VCF header, of {institute}:{accession}"
+        )
+        found += said(config.on_ambiguous, "ambiguous_label", text)
     if same:
         share, number, name = min(same)
         text = f"SNP identity with {name}, of the same accession, is {share:.4f} over {number:,} sites"
@@ -187,16 +234,3 @@ def _judge_genotypes(
         text = f"{text}; above {config.other_label_identity:g} two labels stand for one genotype, or were mixed up"
         found += said(config.on_synonym, "label_synonym", text)
     return found
-
-
-def _accession_of(sample: str, genotypes: Genotypes, passport: list[PassportRecord]) -> tuple[str, str] | None:
-    """The accession that a sample is of: by the links of the VCF header, else by its name; None where none fits."""
-    claims = [*genotypes.links.get(sample, []), sample]
-    for claim in claims:
-        doi, plain = plain_doi(claim), plain_name(claim)
-        for record in passport:
-            numbers = plain_name(record.accenumb), plain_name(f"{record.instcode}:{record.accenumb}")
-            if (doi and plain_doi(record.doi) == doi) or plain in numbers:
-                return record.instcode, record.accenumb
-    named = [r for r in passport if plain_name(sample) in {plain_name(name) for name in r.names}]
-    return (named[0].instcode, named[0].accenumb) if len(named) == 1 else None

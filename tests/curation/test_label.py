@@ -153,3 +153,35 @@ def test_too_few_common_sites_say_nothing():
 def test_label_settings_that_can_not_be_are_refused(asked):
     with pytest.raises(ValueError, match=next(iter(asked))):
         LabelConfig(**asked)
+
+
+def test_a_sample_that_is_linked_to_another_accession_is_ambiguous():
+    row, known = replace(assembly(accession="A3"), sample="me", genotypes=Path("a.vcf")), genotyped()
+    linked = replace(known, links={**known.links, "me": ["https://doi.org/10.18730/XYZ", "XYZ001:A2"]})
+    found = verdicts(row, CULTIVAR["A1"], genotypes=linked)
+    assert [(v.outcome, v.reason) for v in found] == [
+        (Outcome.FLAGGED, "ambiguous_label"),
+        (Outcome.KEPT, "verified"),
+    ]
+    assert "its sample me is, by its name or the links of the VCF header, of XYZ001:A2" in found[0].evidence
+    own = replace(known, links={**known.links, "me": ["XYZ001:A3"]})
+    assert [v.reason for v in verdicts(row, CULTIVAR["A1"], genotypes=own)] == ["verified"]
+
+
+def test_samples_are_found_in_the_passport_by_doi_number_or_a_name_of_one_record():
+    records = [
+        *PASSPORT,
+        PassportRecord("A2", "ABC002", "Testus", "unus", accename="Borea", doi="10.18730/ABC2"),
+        PassportRecord("9", "ABC002", "Testus", "unus", accename="Aurora B"),
+    ]
+    evidence = label.Evidence(records, {}, {}, 21)
+    for sample, links, accession in (
+        ("x", ["doi:10.18730/abc2"], ("ABC002", "A2")),
+        ("x", ["ABC002:A2"], ("ABC002", "A2")),
+        ("a-2", [], ("XYZ001", "A2")),  # the first of that number
+        ("AURORA", [], ("XYZ001", "A1")),
+        ("Borea", [], None),  # two have that name
+        ("aurora b", ["nothing"], ("ABC002", "9")),
+        ("-", [], None),
+    ):
+        assert evidence.accession_of(sample, links) == accession
