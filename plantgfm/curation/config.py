@@ -55,6 +55,10 @@ class ContaminationConfig:
     min_organelle_fraction: float = 0.5  # of a record labelled nuclear; below, an insertion
     organelle_insertions: IntervalAction = IntervalAction.FLAG  # natural in nuclear records; or CUT, DROP
     rdna_insertions: IntervalAction = IntervalAction.FLAG  # natural as well; or CUT, DROP
+    chimeras: IntervalAction = IntervalAction.FLAG  # parts of another species or kingdom; or CUT, DROP
+    min_chimera_bp: int = 10_000  # shorter parts are no chimera: repeats travel
+    min_chimera_fraction: float = 0.25  # of a nuclear record that is like an organelle: more than insertions are
+    shipped_sketches: bool = True  # of plastids, in data/: references beside those that are named
     min_expected_shared: float = 10.0  # hashes that peers of a record's size share, for it to be judged by theirs
     max_peer_fraction: float = 0.005  # of what peers share: up to it, and up to chance, counts as sharing none
     min_insertion_bp: int = 200  # a shorter interval like an organelle or rDNA is told of nowhere
@@ -74,16 +78,18 @@ class ContaminationConfig:
             raise ValueError(f"k = {self.k} must be odd and vector_seed_k = {self.vector_seed_k} at most 31")
         for name in ("max_foreign_fraction", "max_vector_fraction", "min_organelle_fraction", "max_peer_fraction"):
             _fraction(name, getattr(self, name))
+        _fraction("min_chimera_fraction", self.min_chimera_fraction)
         if self.min_expected_shared < 5:
             raise ValueError(f"min_expected_shared = {self.min_expected_shared} must be at least 5: less is chance")
         for name in ("foreign_intervals", "vector_intervals"):
             if getattr(self, name) is IntervalAction.FLAG:
                 raise ValueError(f"{name} = FLAG would keep contamination: choose MASK, CUT or DROP")
-        for name in ("organelle_insertions", "rdna_insertions"):
+        for name in ("organelle_insertions", "rdna_insertions", "chimeras"):
             if getattr(self, name) is IntervalAction.MASK:
                 raise ValueError(f"{name} = MASK is not done: choose FLAG, CUT or DROP")
-        if self.min_insertion_bp < 0:
-            raise ValueError(f"min_insertion_bp = {self.min_insertion_bp} can't be negative")
+        for name in ("min_insertion_bp", "min_chimera_bp"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} can't be negative")
         if self.min_piece_bp < self.k:
             raise ValueError(f"min_piece_bp = {self.min_piece_bp} must be at least k = {self.k}")
         self._check_vector_scores()

@@ -109,7 +109,7 @@ def _meet(hashes, owner, order, sharers, probes, counted, keys):
 
 
 def find_containers(
-    contents: list[Contents], identity: Callable[[int, int], float], *, k: int
+    contents: list[Contents], identity: Callable[[int, int], float], *, k: int, shared: Shared | None = None
 ) -> dict[int, tuple[int, float]]:
     """For each contained sequence its container (the largest) and the identity of the two.
 
@@ -119,15 +119,17 @@ def find_containers(
         contents: the sequences.
         identity: nucleotide identity that is asked of two sequences, given their numbers; above 1: not to be compared.
         k: length of the k-mers.
+        shared: what `probe` says of them; None: it is asked here.
     """
-    waiting = _candidates([one.hashes for one in contents], identity, k=k)
+    sets = [one.hashes for one in contents]
+    waiting = _candidates(sets, probe(sets) if shared is None else shared, identity, k=k)
     found: dict[int, tuple[int, float]] = {}
     while waiting:
         turn = defaultdict(list)
         for inner, outers in waiting.items():
             turn[outers.pop(0)].append(inner)
         for outer, inners in sorted(turn.items()):
-            place = _Place(contents[outer].parts(), k=k)
+            place = Place(contents[outer].parts(), k=k)
             for inner in inners:
                 reached = place.identity_of(contents[inner].parts())
                 if reached >= identity(inner, outer):
@@ -136,10 +138,11 @@ def find_containers(
     return found
 
 
-def _candidates(sets: list[np.ndarray], identity: Callable[[int, int], float], *, k: int) -> dict[int, list[int]]:
+def _candidates(
+    sets: list[np.ndarray], shared: Shared, identity: Callable[[int, int], float], *, k: int
+) -> dict[int, list[int]]:
     """For each sequence those that may contain it, the largest first."""
-    shared, found = probe(sets), defaultdict(list)
-    counted = shared.counted
+    counted, found = shared.counted, defaultdict(list)
     for inner, outer, number in shared.pairs.tolist():
         asked, probes = identity(inner, outer), int(shared.probes[inner])
         if asked > 1 or (counted[inner], -inner) > (counted[outer], -outer):
@@ -152,7 +155,7 @@ def _candidates(sets: list[np.ndarray], identity: Callable[[int, int], float], *
     return {inner: sorted(outers, key=lambda o: (-counted[o], o)) for inner, outers in found.items()}
 
 
-class _Place:
+class Place:
     """A sequence in which pieces of others are located; k-mers by the place of their hashes."""
 
     def __init__(self, parts: list[np.ndarray], *, k: int):

@@ -92,20 +92,18 @@ def shared_intervals(
     config: ContaminationConfig,
 ) -> list[Shared]:
     """Intervals of a record that share at least `min_shared_hashes` distinct hashes with a reference."""
-    if not index.hashes.size or not hashes.size:
-        return []
-    at = np.minimum(np.searchsorted(index.hashes, hashes), index.hashes.size - 1)
-    hits = np.flatnonzero(index.hashes[at] == hashes)
+    hits, at = index.find(hashes)
     if not hits.size:
         return []
     intervals = []
-    for group in np.split(hits, np.flatnonzero(np.diff(places[hits]) > config.max_gap_bp) + 1):
+    borders = np.flatnonzero(np.diff(places[hits]) > config.max_gap_bp) + 1
+    for group, held in zip(np.split(hits, borders), np.split(at, borders)):
         shared = int(np.unique(hashes[group]).size)
         if shared < config.min_shared_hashes:
             continue
         start, end = int(places[group[0]]), int(places[group[-1]]) + config.k
         total = int(group[-1] - group[0] + 1)
-        owner = np.bincount(index.owner[at[group]], minlength=len(index.names))
+        owner = np.bincount(index.owner[held], minlength=len(index.names))
         intervals.append(Shared(start, end, shared, max(shared, total), index.names[int(owner.argmax())]))
     return intervals
 
@@ -188,7 +186,11 @@ def judge_organelle(
         return Screened([], [])
     findings = [part.finding(fact.name, "organelle", tool) for part in new]
     text = f"{coverage(fact, findings)[0]} match organelles: {_list(new, config.k)}"
-    return act(fact, findings, config.organelle_insertions, stage=STAGE, reason="organelle_insertion", evidence=text)
+    reason, action = "organelle_insertion", config.organelle_insertions
+    if share >= config.min_chimera_fraction and max(part.end - part.start for part in new) >= config.min_chimera_bp:
+        text = f"{text}; insertions are shorter, or less of their record than {config.min_chimera_fraction:.0%}"
+        reason, action = "organelle_chimera", config.chimeras if action is IntervalAction.FLAG else action
+    return act(fact, findings, action, stage=STAGE, reason=reason, evidence=text)
 
 
 def _insertions(intervals: list[Shared], config: ContaminationConfig) -> list[Shared]:

@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 9
+JOIN_VERSION = 10  # chimeras
 
 Progress = Callable[[str, int, int], None]
 
@@ -86,7 +86,7 @@ def curate(
     accessions = read_passport(passport) if passport else []  # a wrong one is told before the long work
     remove_leftovers(store)
     hashes = FileHashes(store / "files.json")
-    known_references = list_references(references, config.contamination.organelle_references)
+    known_references = list_references(references, config.contamination)
     tasks = _plan(assemblies, config, known_references, store=store, hashes=hashes)
     pending = [task for task in tasks if not task.artefact.intact(hashes)]
     repaired = [task.assembly.key for task in pending if task.artefact.seal.is_file()]
@@ -134,7 +134,7 @@ def prepare_part(
     if not 1 <= part <= parts:
         raise ValueError(f"part {part} of {parts} is none: give I/N with I from 1 to N")
     hashes = FileHashes(store / "files.json")
-    known_references = list_references(references, config.contamination.organelle_references)
+    known_references = list_references(references, config.contamination)
     mine = sorted(assemblies, key=lambda assembly: assembly.key)[part - 1 :: parts]
     tasks = _plan(mine, config, known_references, store=store, hashes=hashes) if mine else []
     pending = [task for task in tasks if not task.artefact.intact(hashes)]

@@ -17,7 +17,7 @@ from jaxtyping import Int64, UInt8, UInt64
 
 from plantgfm.curation.candidates import candidate_pairs
 from plantgfm.curation.config import DuplicateConfig
-from plantgfm.curation.contained import Contents, find_containers
+from plantgfm.curation.contained import Contents, Shared, find_containers, probe
 from plantgfm.curation.linkage import MIN_LENGTH_RATIO, Matcher
 from plantgfm.curation.names import Fit, FitOf, fits_text
 from plantgfm.sketch import EMPTY, fraction, identity_of_jaccard, jaccard, jaccard_of_identity, one_permutation
@@ -27,6 +27,7 @@ EXACT = "exact_duplicate"
 TWIN = "reverse_complement_twin"
 NEAR = "near_duplicate"
 TWO_NAMES = "same_sequence_two_species"  # and nothing, or not enough, says which name is right
+IN_DOUBT = "species_in_doubt"  # what is kept of these
 OTHER_SPECIES = "species_mismatch"  # the sequence of one species under the name of another
 
 _STRAND_SAMPLES = 5_000
@@ -98,10 +99,19 @@ class Bars:
         return bar if bar < 1 or a.species == b.species else 2.0
 
 
+@dataclass(frozen=True)
+class Found:
+    """What came of a search for duplicates."""
+
+    removals: list[Removal]  # in order of name
+    distinct: list[Sequence]  # one of each cluster, in order of name; those inside longer ones are among them
+    shared: Shared  # what their probes say of each other
+
+
 def find_duplicates(
     sequences: list[Sequence], fit: FitOf, *, identity: float, across: float, config: DuplicateConfig
-) -> list[Removal]:
-    """What to remove from sequences, in order of name; the result does not depend on their order.
+) -> Found:
+    """What to remove from sequences; the result does not depend on their order.
 
     Args:
         sequences: records, or whole assemblies.
@@ -117,8 +127,9 @@ def find_duplicates(
         removals += _settle([sequences[number] for number in cluster], fit, bars)
     removed = {removal.removed.place for removal in removals}
     left = [one for one in sequences if one.place not in removed]
-    removals += _remove_contained(left, fit, bars)
-    return sorted(removals, key=lambda one: one.removed.place)
+    shared = probe([one.hashes for one in left])
+    removals += _remove_contained(left, shared, fit, bars)
+    return Found(sorted(removals, key=lambda one: one.removed.place), left, shared)
 
 
 @dataclass
@@ -239,12 +250,13 @@ def _two_names(removed: Sequence, kept: Sequence, text: str, fits: dict[str, Fit
     return Removal(removed, kept, reason, f"{text}: it is {kept.species} rather ({known})")
 
 
-def _remove_contained(sequences: list[Sequence], fit: FitOf, bars: Bars) -> list[Removal]:
+def _remove_contained(sequences: list[Sequence], shared: Shared, fit: FitOf, bars: Bars) -> list[Removal]:
     removals = []
     found = find_containers(
         [Contents(one.hashes, one.parts) for one in sequences],
         lambda i, j: bars.of_part(sequences[i], sequences[j]),
         k=sequences[0].k if sequences else 0,
+        shared=shared,
     )
     for inner, (outer, reached) in sorted(found.items()):
         removed, kept = sequences[inner], sequences[outer]

@@ -25,7 +25,7 @@ class Finding:
     record: str
     start: int
     end: int
-    kind: str  # "foreign", "vector", "organelle", "rdna"
+    kind: str  # "foreign", "vector", "organelle", "rdna", "chimera"
     name: str  # what it is like: a reference, a vector, what a report says
     tool: str  # what found it: "hashes", "VecScreen", "FCS-GX", "FCS-adaptor", "other assemblies"
     score: float  # of that tool: distinct shared hashes, alignment score, percent covered

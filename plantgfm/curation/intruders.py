@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from plantgfm.curation import contamination, peers
-from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
-from plantgfm.curation.facts import Verdict, bare_facts
-from plantgfm.curation.findings import pieces_of
+from plantgfm.curation.config import ContaminationConfig, CurationConfig
+from plantgfm.curation.facts import Verdict
 from plantgfm.curation.prepared import Prepared
 from plantgfm.curation.references import HashIndex
 from plantgfm.schema import Compartment
@@ -50,13 +48,6 @@ def _add_insertions(one: Prepared, row: dict[str, Any], index: HashIndex, config
     hashes, places = fraction(one.bases(row["name"]), k=config.k, scaled=config.scaled)
     told = tuple(found for found in one.findings if found.record == row["name"] and found.kind == "organelle")
     intervals = contamination.shared_intervals(hashes, places, index, config)
-    figures = next(record for record in one.description["records"] if record["name"] == row["name"])
-    fact = bare_facts(row["name"], figures["length_bp"], figures["unknown_bp"])
+    fact = one.fact(row["name"])
     found = contamination.judge_organelle(fact, intervals, config, tool="other assemblies", told=told)
-    one.findings += [replace(finding, assembly=one.assembly.key) for finding in found.findings]
-    one.verdicts += found.verdicts
-    if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:
-        runs = np.array([*cuts, *one.cuts(row)], dtype=np.int64)
-        one.pieces[row["name"]] = pieces_of(runs, row["length_bp"], min_piece_bp=config.min_piece_bp)
-        if not one.pieces[row["name"]]:
-            one.verdicts.append(contamination.nothing_left(row["name"], len(runs), config))
+    one.add(row["name"], found, config)

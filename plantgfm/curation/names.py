@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from plantgfm.sketch import distinct
 
@@ -111,13 +111,12 @@ class NameIndex:
         if species not in self._by_species:
             return Fit(0, hashes.size, 0, whole=False, bearers=0)
         known, counts, total, sized = self._by_species[species]
-        places = {(a, r) for a, r in holders}
-        held = {id(one): one for place in sorted(places) for one in self._by_place[place] if one.species == species}
-        inside, number = _counted(list(held.values()))
+        held = self._held(species, holders)
+        inside, number = _counted(held)
         left = dict(sized)
-        for one in held.values():
+        for one in held:
             left[one.assembly] -= one.whole
-        bearers = {one.assembly for one in held.values()}
+        bearers = {one.assembly for one in held}
         others = _lookup(known, counts, hashes) - _lookup(inside, number, hashes)
         return Fit(
             found=int(np.count_nonzero(others > 0)),
@@ -126,6 +125,22 @@ class NameIndex:
             whole=any(count > 0 for assembly, count in left.items() if assembly not in bearers),
             bearers=len(bearers),
         )
+
+    def lies_in(
+        self, hashes: UInt64[np.ndarray, "n"], species: str, holders: Iterable[tuple[str, str]]
+    ) -> Bool[np.ndarray, "n"]:
+        """Which hashes lie in records of a species that are no holders."""
+        known, counts = self._by_species[species][:2] if species in self._by_species else _counted([])
+        return _lookup(known, counts, hashes) > _lookup(*_counted(self._held(species, holders)), hashes)
+
+    def smallest(self, species: str, most: int) -> UInt64[np.ndarray, "n"]:
+        """The smallest hashes of a species, at most so many: a fair sample of it."""
+        return self._by_species[species][0][:most]
+
+    def _held(self, species: str, holders: Iterable[tuple[str, str]]) -> list[NamedRecord]:
+        places = {(a, r) for a, r in holders}
+        held = {id(one): one for place in sorted(places) for one in self._by_place[place] if one.species == species}
+        return list(held.values())
 
 
 def _counted(records: list[NamedRecord]) -> tuple[UInt64[np.ndarray, "n"], Int64[np.ndarray, "n"]]:

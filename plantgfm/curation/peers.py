@@ -181,14 +181,20 @@ def _fit_none(
     return [peers.judge_assembly(one, config) for one in thin]
 
 
-def _join_kin(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[UInt64[np.ndarray, "hashes"]]:
-    """The sets, those that share as much as related genomes do joined into one."""
+def relatives(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[int]:
+    """The group of each set: those that share as much as related genomes do have one number."""
     head = list(range(len(sets)))
     for i, one in enumerate(sets):
         for j in range(i):
             share, shared = containment(one, sets[j], most=_KIN_HASHES)
             if head[i] != head[j] and share >= _KIN_SHARE and shared >= _KIN_SHARED:
                 head = [head[j] if of == head[i] else of for of in head]
+    return head
+
+
+def _join_kin(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[UInt64[np.ndarray, "hashes"]]:
+    """The sets, those of relatives joined into one."""
+    head = relatives(sets)
     return [distinct([one for one, of in zip(sets, head) if of == number]) for number in sorted(set(head))]
 
 

@@ -40,7 +40,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 11  # signatures are of a fair share of the k-mers; digests of both strands are of packed bases
+PREPARE_VERSION = 12  # records that are much like an organelle are called chimeras
 
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from plantgfm.curation.facts import Verdict
-from plantgfm.curation.findings import Finding, cuts_between
+from plantgfm.curation.config import ContaminationConfig, IntervalAction
+from plantgfm.curation.contamination import nothing_left
+from plantgfm.curation.facts import RecordFacts, Verdict, bare_facts
+from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of
 from plantgfm.curation.species import Genome
 from plantgfm.curation.store import Artefact
 from plantgfm.schema import Assembly, Outcome
@@ -83,7 +85,24 @@ class Prepared:
         """Sorted distinct hashes of the records that are left."""
         return distinct([self.hashes[row["name"]] for row in self.left()])
 
-    def genome(self) -> Genome:
-        """What is left of it, as species are told by it."""
+    def fact(self, record: str) -> RecordFacts:
+        """Name and lengths of a record, as it was read."""
+        row = next(row for row in self.description["records"] if row["name"] == record)
+        return bare_facts(record, row["length_bp"], row["unknown_bp"])
+
+    def add(self, record: str, found: Screened, config: ContaminationConfig) -> None:
+        """Add what a screen says of a surviving record; what it cuts is gone from then on, of all, it is rejected."""
+        self.findings += [replace(finding, assembly=self.assembly.key) for finding in found.findings]
+        self.verdicts += found.verdicts
+        if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:
+            row = self.description["kept"][self.numbers[record]]
+            runs = np.array([*cuts, *self.cuts(row)], dtype=np.int64)
+            self.pieces[record] = pieces_of(runs, row["length_bp"], min_piece_bp=config.min_piece_bp)
+            if not self.pieces[record]:
+                self.verdicts.append(nothing_left(record, len(runs), config))
+
+    def genome(self, *, hashed: bool = True) -> Genome:
+        """What is left of it, as species are told by it; without its hashes where these are not asked for."""
         known_bp = sum(row["length_bp"] - row["unknown_bp"] for row in self.left())
-        return Genome(self.assembly, self.species, known_bp, self.all_hashes())
+        hashes = self.all_hashes() if hashed else np.empty(0, dtype=np.uint64)
+        return Genome(self.assembly, self.species, known_bp, hashes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt64
+from jaxtyping import Bool, Int32, Int64, UInt64
 
 from plantgfm.curation.config import ContaminationConfig
+from plantgfm.curation.shipped import SHIPPED, SKETCH_SUFFIX, read_sketches
 from plantgfm.curation.vectors import VectorIndex, index_vectors
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.fasta import read_fasta
@@ -17,6 +18,8 @@ from plantgfm.formats.paths import check_file, file_beside
 from plantgfm.formats.tables import read_rows, require_columns
 from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.sketch import fraction
+
+_LOW_BITS = np.uint64((1 << 20) - 1)
 
 KINDS = ("foreign", "vector", "organelle", "rdna")
 _COLUMNS = ("name", "kind", "path")
@@ -39,6 +42,22 @@ class HashIndex:
     hashes: UInt64[np.ndarray, "hashes"]
     owner: Int32[np.ndarray, "hashes"]  # index into names; the first reference in order of name that holds the hash
 
+    def find(self, hashes: UInt64[np.ndarray, "n"]) -> tuple[Int64[np.ndarray, "hits"], Int64[np.ndarray, "hits"]]:
+        """Which of some hashes are held, as numbers of them in order, and their places in the index."""
+        if not self.hashes.size:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        near = np.flatnonzero(self._low_bits[hashes & _LOW_BITS])  # most hashes are told from all here at little cost
+        at = np.minimum(np.searchsorted(self.hashes, hashes[near]), self.hashes.size - 1)
+        held = self.hashes[at] == hashes[near]
+        return near[held], at[held]
+
+    @cached_property
+    def _low_bits(self) -> Bool[np.ndarray, "values"]:
+        """Whether a hash of these low bits is held."""
+        found = np.zeros(int(_LOW_BITS) + 1, dtype=bool)
+        found[self.hashes & _LOW_BITS] = True
+        return found
+
 
 @dataclass(frozen=True)
 class ReferenceIndex:
@@ -50,13 +69,17 @@ class ReferenceIndex:
     rdna: HashIndex
 
 
-def list_references(table: Path | None, organelle_references: list[str]) -> list[Reference]:
-    """References of a table (`references.tsv`, or a folder that holds one) and organelle files of the settings.
+def list_references(table: Path | None, config: ContaminationConfig) -> list[Reference]:
+    """References of a table (`references.tsv`, or a folder that holds one), of the settings, and those shipped.
+
+    What is shipped lies in `data/`, beside the package: where only the package is installed there is none.
 
     Raises:
         FormatError: for a column that is missing, a kind that is unknown, or a file that does not exist.
     """
-    rows = [Reference(Path(path).name, "organelle", Path(path)) for path in organelle_references]
+    rows = [Reference(Path(path).name, "organelle", Path(path)) for path in config.organelle_references]
+    if config.shipped_sketches and SHIPPED.is_file():
+        rows.append(Reference("shipped plastids", "organelle", SHIPPED))
     if table is not None:
         path = table / "references.tsv" if table.is_dir() else table
         columns, cells = read_rows(path)
@@ -98,10 +121,18 @@ def load_references(references: tuple[Reference, ...], k: int, scaled: int, vect
 
 def _hash_index(references: list[Reference], k: int, scaled: int) -> HashIndex:
     hashes, owner = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int32)]
-    for number, row in enumerate(references):
+    names: list[str] = []
+    for row in references:
+        if row.path.suffix == SKETCH_SUFFIX:
+            for name, found in read_sketches(row.path, k=k, scaled=scaled):
+                hashes.append(found)
+                owner.append(np.full(found.size, len(names), dtype=np.int32))
+                names.append(name)
+            continue
         for record in read_fasta(row.path):
             found = fraction(record.codes, k=k, scaled=scaled)[0]
             hashes.append(found)
-            owner.append(np.full(found.size, number, dtype=np.int32))
+            owner.append(np.full(found.size, len(names), dtype=np.int32))
+        names.append(row.name)
     unique, first = np.unique(np.concatenate(hashes), return_index=True)
-    return HashIndex([row.name for row in references], unique, np.concatenate(owner)[first])
+    return HashIndex(names, unique, np.concatenate(owner)[first])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from plantgfm.curation import duplicates
-from plantgfm.curation.config import CurationConfig
+from plantgfm.curation import chimeras, duplicates
+from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.contamination import STAGE
 from plantgfm.curation.facts import Verdict
+from plantgfm.curation.findings import Finding, act
 from plantgfm.curation.names import NamedRecord, NameIndex
 from plantgfm.curation.prepared import Prepared
 from plantgfm.identity import fingerprint
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import distinct, ring_digest
+
+Group = list[tuple[Prepared, list[dict[str, Any]]]]
+"""Assemblies of one compartment, with the records that are left of each."""
 
 
 def remove_duplicates(prepared: list[Prepared], config: CurationConfig) -> None:
@@ -51,22 +57,26 @@ def _sequence(one: Prepared, rows: list[dict[str, Any]], config: CurationConfig,
     )
 
 
-def _find(prepared: list[Prepared], *, whole: bool, identity: float, config: CurationConfig) -> list:
-    """Removals among whole assemblies, or among records; a plastid is no duplicate of its copy in a chromosome."""
-    removals, settings = [], config.duplicates
+def _groups(prepared: list[Prepared]) -> Iterator[tuple[Compartment, Group]]:
+    """What is left, by compartment: a plastid is no duplicate of its copy in a chromosome."""
     for compartment in Compartment:
-        group = [(one, one.left()) for one in prepared if one.assembly.compartment is compartment]
-        units = [(one, rows) for one, left in group for rows in ([left] if whole else [[row] for row in left]) if rows]
-        candidates = [_sequence(one, rows, config, whole=whole) for one, rows in units]
-        nuclear = compartment is Compartment.NUCLEAR
-        across = settings.species_identity if nuclear else settings.organelle_species_identity
-        removals += duplicates.find_duplicates(
-            candidates, _names(group).fit, identity=identity, across=max(identity, across), config=settings
-        )
-    return removals
+        yield compartment, [(one, one.left()) for one in prepared if one.assembly.compartment is compartment]
 
 
-def _names(group: list[tuple[Prepared, list[dict[str, Any]]]]) -> NameIndex:
+def _find(
+    compartment: Compartment, group: Group, config: CurationConfig, *, whole: bool, identity: float, names: NameIndex
+) -> duplicates.Found:
+    """Duplicates among whole assemblies, or among records."""
+    units = [(one, rows) for one, left in group for rows in ([left] if whole else [[row] for row in left]) if rows]
+    candidates = [_sequence(one, rows, config, whole=whole) for one, rows in units]
+    settings, nuclear = config.duplicates, compartment is Compartment.NUCLEAR
+    across = settings.species_identity if nuclear else settings.organelle_species_identity
+    return duplicates.find_duplicates(
+        candidates, names.fit, identity=identity, across=max(identity, across), config=settings
+    )
+
+
+def _names(group: Group) -> NameIndex:
     records = [
         NamedRecord(
             one.assembly.key,
@@ -82,8 +92,12 @@ def _names(group: list[tuple[Prepared, list[dict[str, Any]]]]) -> NameIndex:
 
 
 def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None:
-    by_key = {one.assembly.key: one for one in prepared}
-    removals = _find(prepared, whole=True, identity=config.duplicates.assembly_identity, config=config)
+    by_key, identity = {one.assembly.key: one for one in prepared}, config.duplicates.assembly_identity
+    removals = [
+        removal
+        for compartment, group in _groups(prepared)
+        for removal in _find(compartment, group, config, whole=True, identity=identity, names=_names(group)).removals
+    ]
     for removal in removals:
         one = by_key[removal.removed.assembly]
         text = f"assembly {removal.evidence}"
@@ -91,17 +105,49 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
     for removal in removals:
         if removal.in_doubt:
             one, text = by_key[removal.kept.assembly], f"assembly: {removal.in_doubt}"
-            one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, "species_in_doubt", text) for row in one.left()]
+            one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, duplicates.IN_DOUBT, text) for row in one.left()]
 
 
 def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
-    by_key = {one.assembly.key: one for one in prepared}
-    for removal in _find(prepared, whole=False, identity=config.duplicates.record_identity, config=config):
+    by_key, identity = {one.assembly.key: one for one in prepared}, config.duplicates.record_identity
+    removals, parts = [], []
+    for compartment, group in _groups(prepared):
+        names = _names(group)
+        found = _find(compartment, group, config, whole=False, identity=identity, names=names)
+        removals += found.removals
+        if compartment is Compartment.NUCLEAR:  # organelles are alike by nature, in long parts
+            genomes = {one.species for one, left in group if left and one.genome(hashed=False).whole}
+            parts += chimeras.find_parts(found, names, genomes, config.contamination)
+    for removal in removals:
         verdict = _rejection(removal.removed.record, removal, removal.evidence)
         by_key[removal.removed.assembly].verdicts.append(verdict)
         if removal.in_doubt:
-            flag = _verdict(removal.kept.record, Outcome.FLAGGED, "species_in_doubt", removal.in_doubt)
+            flag = _verdict(removal.kept.record, Outcome.FLAGGED, duplicates.IN_DOUBT, removal.in_doubt)
             by_key[removal.kept.assembly].verdicts.append(flag)
+    for part in parts:
+        _judge_part(by_key[part.sequence.assembly], part, config.contamination)
+
+
+def _judge_part(one: Prepared, part: chimeras.Part, config: ContaminationConfig) -> None:
+    """What a part under another species' name means for its record: all of it, a mislabelled one, else a chimera."""
+    record = part.sequence.record
+    if record in one.rejected():  # by its likeness to a second species
+        return
+    if part.whole:
+        outcome, reason = (
+            (Outcome.REJECTED, duplicates.OTHER_SPECIES) if part.told else (Outcome.FLAGGED, duplicates.IN_DOUBT)
+        )
+        kept = part.other.place if part.told else ("", "")
+        one.verdicts.append(Verdict(record, outcome, duplicates.STAGE, reason, part.evidence, *kept))
+        return
+    findings = [
+        Finding(record, start, end, "chimera", part.other.named, "other assemblies", 0.0)
+        for start, end in part.intervals
+    ]
+    action = config.chimeras if part.told else IntervalAction.FLAG
+    reason = chimeras.REASON if part.told else chimeras.IN_DOUBT
+    fact = one.fact(record)
+    one.add(record, act(fact, findings, action, stage=STAGE, reason=reason, evidence=part.evidence), config)
 
 
 def _verdict(record: str, outcome: Outcome, reason: str, evidence: str) -> Verdict:

@@ -28,7 +28,7 @@ from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Compartment, Outcome
 
-SENSITIVITY_VERSION = 2
+SENSITIVITY_VERSION = 3  # parts under another species' name
 _OF_PEERS = ("min_organelle_fraction", "max_peer_fraction", "min_expected_shared")
 _OF_SPECIES = ("max_species_distance", "species_margin")
 _SUSPECTED = (Strength.MODERATE.value, Strength.WEAK.value)  # begin the names of matches that are flagged, or less
@@ -108,6 +108,7 @@ UNTRIED = {
         "contamination.suspect_bp",
         "contamination.min_piece_bp",
         "contamination.organelle_references",
+        "contamination.shipped_sketches",
         "contamination.plant_lineage",
         "duplicates.k",
         "duplicates.seed",
@@ -121,12 +122,15 @@ UNTRIED = {
     "they flag, mask or weigh, and reject no record": (
         "completeness.max_size_ratio",
         "contamination.min_insertion_bp",
+        "contamination.min_chimera_bp",
+        "contamination.min_chimera_fraction",
         "duplicates.window_identity",
         *(f"repeats.{item.name}" for item in fields(RepeatConfig)),
     ),
     "they are choices without a step": (
         *(f"contamination.{name}_intervals" for name in ("foreign", "vector")),
         *(f"contamination.{name}_insertions" for name in ("organelle", "rdna")),
+        "contamination.chimeras",
         *(f"label.{item.name}" for item in fields(LabelConfig) if item.name.startswith("on_")),
     ),
 }

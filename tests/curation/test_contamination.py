@@ -32,7 +32,7 @@ def references(tmp_path_factory):
         write_fasta(folder / f"{kind}.fa", [(name.split()[-1], codes)])
         rows.append({"name": name, "kind": kind, "path": f"{kind}.fa"})
     write_tsv(folder / "references.tsv", rows, columns=["name", "kind", "path"])
-    found = tuple(list_references(folder, []))
+    found = tuple(list_references(folder, CONFIG))
     return load_references(found, CONFIG.k, CONFIG.scaled, CONFIG.vector_seed_k)
 
 
@@ -170,4 +170,4 @@ def test_bad_reference_tables_are_named(tmp_path, kind, path, message):
     rows = [{"name": "x", "kind": kind, "path": path}]
     write_tsv(tmp_path / "references.tsv", rows, columns=["name", "kind", "path"])
     with pytest.raises(FormatError, match=message):
-        list_references(tmp_path / "references.tsv", [])
+        list_references(tmp_path / "references.tsv", CONFIG)

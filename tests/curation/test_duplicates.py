@@ -52,7 +52,7 @@ def fits_as(shares, whole=False):
 
 
 def find(*sequences, fit=unknown, across=0.99):
-    return duplicates.find_duplicates(list(sequences), fit, identity=0.99, across=across, config=CONFIG)
+    return duplicates.find_duplicates(list(sequences), fit, identity=0.99, across=across, config=CONFIG).removals
 
 
 def remove(*sequences, **more):

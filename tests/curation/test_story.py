@@ -29,7 +29,7 @@ def test_every_record_and_assembly_of_the_input_is_measured(ledger):
     assert {(m.assembly, m.record, m.length_bp) for m in ledger.measures} == finals and len(finals) == 11
     assert len(ledger.measures) == 11 and {a.assembly for a in ledger.assemblies} == {a for a, _, _ in finals}
     assert ledger.settings["completeness"]["min_record_bp"] == 1_000
-    assert ledger.references == ["Some bacterium (foreign)"]
+    assert ledger.references == ["Some bacterium (foreign)", "shipped plastids (organelle)"]
 
 
 def test_a_kept_record_tells_every_stage_in_order(ledger):
@@ -39,7 +39,10 @@ def test_a_kept_record_tells_every_stage_in_order(ledger):
     found = checks_of(story, "completeness")
     assert found["length"].found == "60,000 bp" and found["length"].asked == "at least 1,000" and found["length"].met
     assert found["stated elsewhere"].found == "header states 60,001 bp"
-    assert "1 reference (Some bacterium (foreign))" in checks_of(story, "contamination")["screened against"].found
+    assert (
+        "2 references (Some bacterium (foreign), shipped plastids (organelle))"
+        in checks_of(story, "contamination")["screened against"].found
+    )
     assert "no genome size is stated" in checks_of(story, "assembly_score")["assembly"].found
     assert checks_of(story, "duplicates")["windows of 6,144 bp"].found.startswith("0 of 10 ")
     (flag,) = story.chapters[0].decisions

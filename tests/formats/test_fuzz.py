@@ -7,6 +7,7 @@ import pysam
 import pytest
 from hypothesis import given
 
+from plantgfm.curation.config import ContaminationConfig
 from plantgfm.curation.references import list_references
 from plantgfm.formats.bed import read_bed, write_bed
 from plantgfm.formats.busco import read_completeness
@@ -88,7 +89,7 @@ READERS = {
     "synonyms": (read_synonyms, [SYNONYMS]),
     "catalogue": (read_catalogue, [CATALOGUE.encode()]),
     "truth": (lambda path: read_truth(path, target_sequences={"chr1"}), [TRUTH]),
-    "references": (lambda path: list_references(path, []), [REFERENCES]),
+    "references": (lambda path: list_references(path, ContaminationConfig(shipped_sketches=False)), [REFERENCES]),
 }
 
 
