@@ -11,7 +11,7 @@ from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
 from plantgfm.cli.records import compare_corpora, explain
-from plantgfm.cli.results import report, retrieve, runs
+from plantgfm.cli.results import report, retrieve, runs, train_reranker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,6 +43,7 @@ for command in (
     embed,
     score_variants,
     retrieve,
+    train_reranker,
     report,
     runs,
     ablate,

@@ -30,33 +30,49 @@ from plantgfm.cli.progress import progress_bars
 @click.option(
     "--localize", type=int, default=0, show_default=True, help="Hits per query to scan finely; needs --target."
 )
-@click.option("--truth", type=PATH, help="Evaluate: TSV of query, chr, start (0-based), end. Ranking never sees it.")
 @click.option(
-    "--target", type=PATH, multiple=True, help="FASTA of the target, for --localize and the evaluation's baselines."
+    "--target", type=PATH, multiple=True, help="FASTA of the target: adds sequence evidence, --localize and baselines."
 )
+@click.option(
+    "--rank-by",
+    type=click.Choice(["auto", "fused", "embedding"]),
+    default="auto",
+    show_default=True,
+    help="Embedding alone, or summed with sequence evidence; auto: the sum where --target is given.",
+)
+@click.option("--truth", type=PATH, help="Evaluate: orthologs (gene_id, chr, start, end, ...). Ranking never sees it.")
+@click.option("--truth-annotation", type=PATH, help="GFF3 of the target, for a Compara dump as --truth.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
+@click.option("--reranker", type=PATH, help="From `plantgfm train-reranker`: orders the hits by their probability.")
+@click.option("--target-species", help="With --reranker, which must not have seen it.")
 @SET
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
-    """Find where sequences of one plant lie in another, by embedding, and say how that compares.
+    """Find where sequences of one plant lie in another, by embedding and sequence, and say how that compares.
+
+    With --target windows are ranked by the sum of z of four sources: debiased cosine of the embedding, cosine of 6-mer
+    frequencies, 11-mers shared (weighed by rarity), ungapped local alignments. --truth is a table with columns gene_id
+    (or query), chr, start (0-based), end, and where known strand, display_name, homology_type, perc_id, perc_cov,
+    score, source_seed; a BioMart table of Ensembl; or a Compara dump with --truth-annotation.
 
     Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
     """
     from plantgfm.config import settings
-    from plantgfm.retrieval.config import QueryPart, RetrievalConfig
-    from plantgfm.wiring.downstream import RetrievalInputs, retrieve_files
-    from plantgfm.wiring.tables import retrieval_table
+    from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
+    from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
+    from plantgfm.wiring.tables import place_tables, retrieval_table
 
     named = {name: options.pop(name) for name in ("top_k", "components", "whiten", "upstream_bp", "downstream_bp")}
     named["localize_hits"] = options.pop("localize")
-    named["query_part"] = QueryPart(options.pop("part"))
+    named["query_part"], named["rank_by"] = QueryPart(options.pop("part")), RankBy(options.pop("rank_by"))
     config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:
-        found, evaluation = retrieve_files(bundle, out, RetrievalInputs(**options), config, progress=progress)
-    click.echo(f"{out / 'hits.tsv'}: {len(found.hits)} hits of {len(found.queries)} queries")
-    for note in found.notes():
+        outcome = retrieve_files(bundle, out, RetrievalInputs(**options), config, progress=progress)
+    if outcome.evaluation is not None:
+        tables = [retrieval_table(outcome.evaluation), *place_tables(outcome.places)]
+        click.echo("\n\n".join(table.to_text() for table in tables) + "\n")
+    click.echo(f"{out / 'hits.tsv'}: {len(outcome.found.hits)} hits of {len(outcome.found.queries)} queries")
+    for note in outcome.found.notes():
         click.echo(note)
-    if evaluation is not None:
-        click.echo(retrieval_table(evaluation).to_text())
 
 
 @click.command()
@@ -80,16 +96,43 @@ def runs(folder: Path) -> None:
 def report(run: Path, out: Path | None) -> None:
     """Draw a run's report: curation, loss curves, vocabulary use, held-out figures, retrieval ranks.
 
-    RUN is a run, or the folder that `plantgfm curate --out` wrote: then the report is that of curation alone.
+    RUN is a run, or the folder that `plantgfm curate --out` wrote: then the report is that of curation alone; or the
+    one that `plantgfm retrieve --out` wrote: all figures are drawn again from its tables.
 
     Example: plantgfm report runs/demo
     """
     from plantgfm.wiring.curation_report import holds_curation, write_curation_report
     from plantgfm.wiring.report import write_report
+    from plantgfm.wiring.retrieval_report import holds_retrieval, write_retrieval_report
 
+    if holds_retrieval(run):
+        click.echo(f"report: {write_retrieval_report(run, out)}")
+        return
     if holds_curation(run):
         click.echo(f"report: {write_curation_report(run, out)}")
         return
     path, summary = write_report(run, out)
     click.echo(summary.to_text())
     click.echo(f"\nreport: {path}")
+
+
+@click.command("train-reranker")
+@click.argument("folders", type=PATH, nargs=-1, required=True)
+@click.option("--species", multiple=True, required=True, help="Of the target of each folder, in their order.")
+@click.option("--truth", type=PATH, multiple=True, required=True, help="Orthologs of each folder, in their order.")
+@click.option("--within-bp", type=int, default=0, show_default=True, help="Gap to the ortholog that counts as near.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=PATH, required=True, help="JSON file to write.")
+def train_reranker(folders, species, truth, within_bp: int, seed: int, out: Path) -> None:
+    """Train a calibrated model that tells how probable it is that a hit lies near the ortholog.
+
+    FOLDERS are what `plantgfm retrieve --out` wrote. The file lists the species and sequences that it saw; `retrieve
+    --reranker` refuses a target among them. Printed is how reliable it is on queries that did not fit it.
+
+    Example: plantgfm train-reranker hits_lyrata --species "Arabidopsis lyrata" --truth truth.tsv --out reranker.json
+    """
+    from plantgfm.wiring.reranking import reliability_table, train_reranker_files
+
+    model = train_reranker_files(list(folders), list(species), list(truth), out, within_bp=within_bp, seed=seed)
+    click.echo(reliability_table(model).to_text())
+    click.echo(f"{out}")

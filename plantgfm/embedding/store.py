@@ -189,25 +189,40 @@ def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     return origin
 
 
+def open_vectors(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    """A file of vectors, open to be read piece by piece, and what made it.
+
+    Raises:
+        ValueError: when it is not a file that `plantgfm embed` wrote.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path} is no readable Parquet file: {error}") from error
+    schema = file.schema_arrow
+    try:
+        origin = _origin(schema.metadata or {})
+        needed = [name for name in _schema(1, {}).names if name not in _LATER]
+        if missing := [name for name in needed if name not in schema.names]:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        if not pa.types.is_fixed_size_list(schema.field("vector").type):
+            raise ValueError(f"its vectors are {schema.field('vector').type}, no lists of one size")
+    except ValueError as error:
+        raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
+    return file, origin
+
+
 def read_vectors(path: Path) -> VectorTable:
     """Read a file of vectors.
 
     Raises:
         ValueError: when it is not a file that `plantgfm embed` wrote.
     """
+    file, origin = open_vectors(path)
     try:
-        table = pq.read_table(path)
+        table = file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from error
-    try:
-        origin = _origin(table.schema.metadata or {})
-        needed = [name for name in _schema(1, {}).names if name not in _LATER]
-        if missing := [name for name in needed if name not in table.column_names]:
-            raise ValueError(f"it has no column {missing[0]!r}")
-        if not pa.types.is_fixed_size_list(table.schema.field("vector").type):
-            raise ValueError(f"its vectors are {table.schema.field('vector').type}, no lists of one size")
-    except ValueError as error:
-        raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
     columns = [table[name].to_pylist() for name in ("sequence", "start", "end")]
     strands = table["strand"].to_pylist() if "strand" in table.column_names else ["."] * len(table)
     rows = zip(*columns, strands)

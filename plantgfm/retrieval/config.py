@@ -15,11 +15,24 @@ class QueryPart(Enum):
     PROMOTER = "promoter"
 
 
+class RankBy(Enum):
+    """What windows are ranked by: the embedding alone, or its sum with evidence from the sequences themselves."""
+
+    AUTO = "auto"  # fused where the bases of the target are at hand
+    FUSED = "fused"
+    EMBEDDING = "embedding"
+
+
 @dataclass
 class RetrievalConfig:
     """How queries are searched in a target."""
 
     top_k: int = 50  # hits reported per query
+    rank_by: RankBy = RankBy.AUTO  # fused: the weighted sum of z of the four sources below
+    weight_embedding: float = 1.0  # debiased cosine
+    weight_composition: float = 1.0  # cosine of centred 6-mer frequencies
+    weight_containment: float = 1.0  # share of a query's distinct 11-mers, each weighed by its rarity
+    weight_alignment: float = 1.0  # ungapped local alignments
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
@@ -36,6 +49,11 @@ class RetrievalConfig:
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
 
+    @property
+    def deepest_rank(self) -> int:
+        """How far down ranks are read where they are evaluated, whatever number of hits is reported."""
+        return max(self.top_k, 50)
+
     def __post_init__(self):
         if not 0 < self.ridge < math.inf:
             raise ValueError(
@@ -47,6 +65,11 @@ class RetrievalConfig:
         for name in ("localize_hits", "scan_window_bp", "scan_stride_bp"):
             if getattr(self, name) < 0:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} is negative: 0 is the default")
+        for name in ("embedding", "composition", "containment", "alignment"):
+            if not 0 <= (weight := getattr(self, f"weight_{name}")) < math.inf:
+                raise ValueError(f"retrieval.weight_{name}={weight} needs to be 0 or more and finite: 0 leaves it out")
+        if not (self.weight_embedding or self.weight_composition or self.weight_containment or self.weight_alignment):
+            raise ValueError("retrieval.weight_embedding=0 and all other weights 0 leave nothing to rank by: raise one")
         if self.null_queries < 0:
             raise ValueError(f"retrieval.null_queries={self.null_queries} is negative: 0 leaves p and q out")
         if self.components < 0:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 4_096
 _ROUNDING = 1e-6  # of float32, in which vectors are stored
 
 
@@ -32,34 +32,63 @@ class Debias:
         return np.where(null, 0.0, corrected / np.where(null, 1.0, norms)).astype(np.float32)
 
 
+def no_debias(width: int) -> Debias:
+    """Leaves vectors as they are, but for their length."""
+    return Debias(np.zeros(width), np.eye(width))
+
+
+class Moments:
+    """Mean and covariance of vectors that come block by block; sums are taken about the first block's mean."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._shift = np.zeros(0)
+        self._sum = np.zeros(0)
+        self._products = np.zeros((0, 0))
+
+    def add(self, vectors: Float32[np.ndarray, "B D"]) -> None:
+        """Take in a block of rows."""
+        if not self.rows:
+            self._shift = vectors.mean(axis=0, dtype=np.float64)
+            self._sum, self._products = np.zeros(vectors.shape[1]), np.zeros((vectors.shape[1],) * 2)
+        moved = vectors.astype(np.float64) - self._shift
+        self._sum += moved.sum(axis=0)
+        self._products += moved.T @ moved
+        self.rows += vectors.shape[0]
+
+    def fit(self, *, components: int, whiten: bool, ridge: float) -> Debias:
+        """The correction for all that was taken in.
+
+        Args:
+            components: how many leading components to remove.
+            whiten: scale every other component to the same variance.
+            ridge: variance added to each component before whitening, as a share of the mean variance of a component, so
+                that the weakest ones are not blown up.
+
+        Raises:
+            ValueError: when there are not more targets than components.
+        """
+        width = self._sum.size
+        if components >= min(self.rows - 1, width):
+            raise ValueError(
+                f"retrieval.components={components} needs at least {components + 2} target windows and "
+                f"{components + 1} dimensions, there are {self.rows} and {width}: lower it, or embed with a smaller "
+                "stride"
+            )
+        offset = self._sum / self.rows
+        covariance = self._products / self.rows - np.outer(offset, offset)
+        variances, vectors = np.linalg.eigh(covariance)
+        scales = np.ones(width)
+        floor = ridge * max(float(variances.mean()), 0.0)
+        if whiten and floor > 0.0:
+            scales = np.sqrt(floor / (np.maximum(variances, 0.0) + floor))  # at most 1: the weakest stay as they are
+        scales[width - components :] = 0.0
+        return Debias(self._shift + offset, (vectors * scales) @ vectors.T)
+
+
 def fit_debias(targets: Float32[np.ndarray, "B D"], *, components: int, whiten: bool, ridge: float) -> Debias:
-    """Fit on the target vectors alone, streaming over blocks of rows.
-
-    Args:
-        targets: vectors of the target windows; queries never enter.
-        components: how many leading components to remove.
-        whiten: scale every other component to the same variance.
-        ridge: variance added to each component before whitening, as a share of the mean variance of a component, so
-            that the weakest ones are not blown up.
-
-    Raises:
-        ValueError: when there are not more targets than components.
-    """
-    n, width = targets.shape
-    if components >= min(n - 1, width):
-        raise ValueError(
-            f"retrieval.components={components} needs at least {components + 2} target windows and {components + 1} "
-            f"dimensions, there are {n} and {width}: lower it, or embed with a smaller stride"
-        )
-    mean = targets.mean(axis=0, dtype=np.float64)
-    covariance = np.zeros((width, width))
-    for first in range(0, n, _BLOCK_ROWS):
-        block = targets[first : first + _BLOCK_ROWS].astype(np.float64) - mean
-        covariance += block.T @ block / n
-    variances, vectors = np.linalg.eigh(covariance)
-    scales = np.ones(width)
-    floor = ridge * max(float(variances.mean()), 0.0)
-    if whiten and floor > 0.0:
-        scales = np.sqrt(floor / (np.maximum(variances, 0.0) + floor))  # at most 1: the weakest stay as they are
-    scales[width - components :] = 0.0
-    return Debias(mean, (vectors * scales) @ vectors.T)
+    """The correction for target vectors alone, as `Moments.fit` gives it; queries never enter."""
+    moments = Moments()
+    for first in range(0, targets.shape[0], _BLOCK_ROWS):
+        moments.add(targets[first : first + _BLOCK_ROWS])
+    return moments.fit(components=components, whiten=whiten, ridge=ridge)

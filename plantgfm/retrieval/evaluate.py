@@ -1,29 +1,39 @@
 """The evaluation stream: where the truth lies, and how far down the ranks it was found, beside chance and baselines.
 
-Labels enter here and nowhere else.
+Labels enter here, in `places` and in `chance`, and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float64, Int64
+from scipy.special import gammaln
 
-from plantgfm.formats.errors import FormatError
-from plantgfm.formats.numbers import whole
+from plantgfm.formats.orthologs import Ortholog, read_orthologs
 from plantgfm.formats.streams import atomic_text
-from plantgfm.formats.tables import read_rows
 from plantgfm.identity import read_json
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.search import ranked_windows
-from plantgfm.sequence import Interval
+from plantgfm.retrieval.search import FUSED, Ranking, merged_rows
+from plantgfm.retrieval.targets import Targets
 
-_NAMES = {"query": ("gene_id", "query"), "sequence": ("chr", "target_contig"), "start": ("start",), "end": ("end",)}
 RECALL_AT = (1, 10, 50)
+LEAST_QUERIES, FEW_QUERIES = 5, 20
+CHANCE, CLOSED_FORM = "chance", "chance, closed form"
+_DRAWS_A_HIT = 6  # windows drawn for each that is wanted, so that merging leaves enough
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labels of the queries, and those that could not be used."""
+
+    by_query: dict[str, list[Ortholog]]  # on sequences that were searched
+    elsewhere: int = 0  # labels on sequences that were not processed
+    unplaced: int = 0  # labels without a place in the target's annotation
 
 
 @dataclass(frozen=True)
@@ -42,18 +52,27 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class RetrievalEvaluation:
-    """All methods on the same queries, and the paired difference of the model to each of them."""
+    """All methods on the same queries, and the paired difference of the first of them to each other one."""
 
     methods: list[MethodScore]
     ranks: dict[str, Int64[np.ndarray, "rankings Q"]]  # first true rank per query, 0 = not among the first top_k
-    differences: dict[str, tuple[float, float, float]]  # method -> model minus method in MRR: mean, low, high
+    differences: dict[str, tuple[float, float, float]]  # method -> first minus method in MRR: mean, low, high
+    model_differences: dict[str, tuple[float, float, float]]  # the same for the embedding alone
     queries_without_truth: int
     top_k: int  # how far down the ranks were read
+    labels_elsewhere: int = 0
+    labels_unplaced: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def recall_at(self, method: str, k: int) -> float:
         """Share of queries with a true window among the first k."""
         ranks = self.ranks[method]
         return float(np.mean((ranks > 0) & (ranks <= k)))
+
+    def best_single(self) -> MethodScore:
+        """The method that is no mixture, nor chance, whose MRR is best; of equals the first."""
+        singles = [one for one in self.methods if one.method not in ("reranked", FUSED, CHANCE, CLOSED_FORM)]
+        return max(singles, key=lambda one: one.mean_reciprocal_rank)
 
     def write(self, path: Path) -> None:
         """Write the figures as JSON, whole or not at all."""
@@ -61,8 +80,12 @@ class RetrievalEvaluation:
             "methods": [asdict(method) for method in self.methods],
             "ranks": {name: ranks.tolist() for name, ranks in self.ranks.items()},
             "mrr_difference_to": self.differences,
+            "model_mrr_difference_to": self.model_differences,
             "queries_without_truth": self.queries_without_truth,
             "top_k": self.top_k,
+            "labels_elsewhere": self.labels_elsewhere,
+            "labels_unplaced": self.labels_unplaced,
+            "warnings": self.warnings,
         }
         with atomic_text(path) as stream:
             stream.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
@@ -79,120 +102,176 @@ class RetrievalEvaluation:
                 for row in data["methods"]
             ]
             ranks = {name: np.asarray(values, dtype=np.int64) for name, values in data["ranks"].items()}
-            differences = {name: tuple(values) for name, values in data["mrr_difference_to"].items()}
-            return RetrievalEvaluation(methods, ranks, differences, data["queries_without_truth"], data["top_k"])
+            differences, of_model = (
+                {name: tuple(values) for name, values in data[key].items()}
+                for key in ("mrr_difference_to", "model_mrr_difference_to")
+            )
+            counts = [data[key] for key in ("queries_without_truth", "top_k", "labels_elsewhere", "labels_unplaced")]
+            return RetrievalEvaluation(methods, ranks, differences, of_model, *counts, list(data["warnings"]))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from None
 
 
-def read_truth(path: Path, *, target_sequences: set[str]) -> dict[str, list[Interval]]:
-    """Truth intervals per query, for the sequences that were searched.
+def read_truth(path: Path, *, target_sequences: set[str], annotation: Path | None = None) -> Truth:
+    """Labels per query, on the sequences that were searched; others are counted.
 
-    Columns `gene_id` or `query`, `chr` or `target_contig`, `start`, `end`; coordinates 0-based and half-open.
+    Args:
+        path: table of orthologs, as `plantgfm.formats.orthologs` reads them.
+        target_sequences: names of the sequences that were searched.
+        annotation: GFF3 of the target, for a table that tells no places.
 
     Raises:
-        FormatError: for a table without these columns, or coordinates that are no numbers.
+        FormatError: for a table without the columns that it needs, or coordinates that are no numbers.
     """
-    truth: dict[str, list[Interval]] = defaultdict(list)
-    columns, rows = read_rows(path)
-    named = [next((name for name in names if name in columns), None) for names in _NAMES.values()]
-    if None in named:
-        missing = " or ".join(list(_NAMES.values())[named.index(None)])
-        raise FormatError(path, f"the truth table lacks a column: {missing}; found {', '.join(columns)}", line=1)
-    for line, row in rows:
-        query, sequence, start, end = (row[name] for name in named)
-        try:
-            where = Interval(sequence, whole(start, "start"), whole(end, "end"))
-            if not query or not sequence or where.start >= where.end:
-                raise ValueError(f"no base lies from {start} to {end}, or query or sequence has no name")
-        except ValueError as error:
-            message = f"bad coordinates: {error}; they are 0-based and half-open"
-            raise FormatError(path, message, query or None, line) from None
-        if sequence in target_sequences:
-            truth[query].append(where)
-    return dict(truth)
+    table = read_orthologs(path, annotation=annotation)
+    truth: dict[str, list[Ortholog]] = defaultdict(list)
+    elsewhere = 0
+    for one in table.orthologs:
+        if one.where.sequence in target_sequences:
+            truth[one.gene_id].append(one)
+        else:
+            elsewhere += 1
+    return Truth(dict(truth), elsewhere, table.unplaced)
 
 
-def rows_with_truth(names: list[str], truth: dict[str, list[Interval]]) -> list[int]:
+def rows_with_truth(names: list[str], truth: Truth) -> list[int]:
     """The rows of the queries that have a true place.
 
     Raises:
         ValueError: when these are fewer than 5: no interval is worth printing.
     """
-    rows = [row for row, name in enumerate(names) if truth.get(name)]
-    if len(rows) < 5:
+    rows = [row for row, name in enumerate(names) if truth.by_query.get(name)]
+    if len(rows) < LEAST_QUERIES:
+        others = f"; {truth.elsewhere:,} labels lie on sequences that were not processed" if truth.elsewhere else ""
         raise ValueError(
-            f"only {len(rows)} of {len(names)} queries have a true place in the target: at least 5 are needed"
+            f"only {len(rows)} of {len(names)} queries have a true place in the target: at least {LEAST_QUERIES} are "
+            f"needed{others}"
         )
     return rows
 
 
-def first_true_rank(
-    scores: Float32[np.ndarray, "N"], intervals: list[Interval], truth: list[Interval], *, top_k: int
-) -> int:
-    """Rank, from 1, of the first kept window that overlaps a true interval; 0 when none of `top_k` does."""
-    for rank, index in enumerate(ranked_windows(scores, intervals, top_k=top_k), start=1):
-        window = intervals[index]
-        if any(t.sequence == window.sequence and t.start < window.end and window.start < t.end for t in truth):
-            return rank
-    return 0
+def true_windows(targets: Targets, labels: list[Ortholog]) -> Int64[np.ndarray, "true"]:
+    """The windows that overlap a label."""
+    found = [
+        np.flatnonzero(
+            (targets.sequence == targets.number_of[one.where.sequence])
+            & (targets.start < one.where.end)
+            & (targets.end > one.where.start)
+        )
+        for one in labels
+    ]
+    return np.unique(np.concatenate(found))
+
+
+def first_true_rank(rows: Int64[np.ndarray, "K"], true: Int64[np.ndarray, "true"], *, top_k: int) -> int:
+    """Rank, from 1, of the first window that is true; 0 when none of `top_k` is."""
+    found = np.flatnonzero(np.isin(rows[:top_k], true))
+    return int(found[0]) + 1 if found.size else 0
 
 
 def evaluate_retrieval(
-    methods: dict[str, Float32[np.ndarray, "Q N"]],
+    rankings: dict[str, Ranking],
     names: list[str],
     *,
-    intervals: list[Interval],
-    truth: dict[str, list[Interval]],
+    targets: Targets,
+    truth: Truth,
     config: RetrievalConfig,
+    model: str = "model",
 ) -> RetrievalEvaluation:
-    """Score methods on the same queries; "chance" is added, by random rankings through the same merging.
+    """Score methods on the same queries; chance is added, by random rankings, merged alike, and in closed form.
 
     Args:
-        methods: scores per method, queries by windows; the first one is the model that others are compared with.
-        names: query names, in the order of the rows.
-        intervals: target windows, in the order of the columns.
-        truth: true intervals per query; queries without one are left out and counted.
+        rankings: per method; the first one is compared with all others.
+        names: query names, in the order of the rankings' rows.
+        targets: the windows that were ranked.
+        truth: labels; queries without one are left out and counted.
         config: top_k, bootstrap resamples, permutations, seed.
+        model: which method is the embedding alone: it is compared with all others, too.
 
     Raises:
         ValueError: when fewer than 5 queries have a truth: no interval is worth printing.
     """
     rows = rows_with_truth(names, truth)
     rng = np.random.default_rng(config.seed)
-    top_k = max(config.top_k, *RECALL_AT)
-
-    def ranks_of(scores: np.ndarray) -> np.ndarray:
-        found = [first_true_rank(scores[r], intervals, truth[names[r]], top_k=top_k) for r in rows]
-        return np.array([found], dtype=np.int64)
-
-    ranks = {name: ranks_of(scores) for name, scores in methods.items()}
-    shuffled = [ranks_of(rng.random((len(names), len(intervals)), np.float32)) for _ in range(config.permutations)]
-    ranks["chance"] = np.concatenate(shuffled)
+    top_k = config.deepest_rank
+    true = [true_windows(targets, truth.by_query[names[row]]) for row in rows]
+    ranks = {
+        name: np.array([[first_true_rank(r.rows[row], t, top_k=top_k) for row, t in zip(rows, true)]], np.int64)
+        for name, r in rankings.items()
+    }
+    shuffled = [
+        [first_true_rank(_random_ranking(targets, rng, top_k=top_k), one, top_k=top_k) for one in true]
+        for _ in range(config.permutations)
+    ]
+    ranks[CHANCE] = np.array(shuffled, np.int64)
     resample = rng.integers(0, len(rows), (config.resamples, len(rows)))
     scored = [_method_score(name, values, resample) for name, values in ranks.items()]
-    model = next(iter(methods))
-    differences = {
-        name: _interval(_reciprocal(ranks[model]) - _reciprocal(values), resample)
-        for name, values in ranks.items()
-        if name != model
-    }
-    return RetrievalEvaluation(scored, ranks, differences, len(names) - len(rows), top_k)
+    scored.append(_closed_form([one.size for one in true], len(targets), resample, top_k=top_k))
+    first = next(iter(rankings))
+    return RetrievalEvaluation(
+        scored,
+        ranks,
+        _differences(ranks, first, resample),
+        _differences(ranks, model, resample) if model in ranks else {},
+        len(names) - len(rows),
+        top_k,
+        truth.elsewhere,
+        truth.unplaced,
+        few_queries(len(rows)),
+    )
+
+
+def few_queries(count: int) -> list[str]:
+    """What is to be said of intervals over so few queries, if anything."""
+    said = f"{count} queries: fewer than {FEW_QUERIES}, so that intervals are wide and rest on few"
+    return [said] if count < FEW_QUERIES else []
+
+
+def _random_ranking(targets: Targets, rng: np.random.Generator, *, top_k: int) -> Int64[np.ndarray, "K"]:
+    drawn = top_k * _DRAWS_A_HIT  # one that is drawn twice is merged into itself
+    rows = rng.permutation(len(targets)) if len(targets) <= drawn else rng.integers(0, len(targets), drawn)
+    return rows[merged_rows(rows, targets, top_k=top_k)]
 
 
 def _reciprocal(ranks: np.ndarray) -> np.ndarray:
     return np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0).mean(axis=0)
 
 
-def _interval(values: np.ndarray, resample: np.ndarray) -> tuple[float, float, float]:
+def interval(values: Float64[np.ndarray, "Q"], resample: Int64[np.ndarray, "R Q"]) -> tuple[float, float, float]:
+    """The mean over queries and its 95 % interval over resamples of queries."""
     means = values[resample].mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return float(values.mean()), float(low), float(high)
 
 
+def _differences(ranks: dict[str, np.ndarray], one: str, resample: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    return {
+        name: interval(_reciprocal(ranks[one]) - _reciprocal(values), resample)
+        for name, values in ranks.items()
+        if name != one
+    }
+
+
 def _method_score(name: str, ranks: np.ndarray, resample: np.ndarray) -> MethodScore:
     recall, low, high = {}, {}, {}
     for k in RECALL_AT:
-        recall[k], low[k], high[k] = _interval(((ranks > 0) & (ranks <= k)).mean(axis=0), resample)
-    mrr = _interval(_reciprocal(ranks), resample)
+        recall[k], low[k], high[k] = interval(((ranks > 0) & (ranks <= k)).mean(axis=0), resample)
+    mrr = interval(_reciprocal(ranks), resample)
     return MethodScore(name, resample.shape[1], recall, low, high, *mrr)
+
+
+def chance_of_none(true: int, windows: int, drawn: int) -> float:
+    """The chance that none of some windows, drawn without putting back, is one of the true ones."""
+    if drawn > windows - true:
+        return 0.0
+    logs = gammaln([windows - true + 1, windows - drawn + 1, windows - true - drawn + 1, windows + 1])
+    return float(np.exp(logs[0] + logs[1] - logs[2] - logs[3]))
+
+
+def _closed_form(true: list[int], windows: int, resample: np.ndarray, *, top_k: int) -> MethodScore:
+    """Recall and reciprocal rank of random windows, without merging: hypergeometric."""
+    none = np.array([[chance_of_none(m, windows, k) for k in range(top_k + 1)] for m in true])
+    reciprocal = ((none[:, :-1] - none[:, 1:]) / np.arange(1, top_k + 1)).sum(axis=1)
+    found = {k: interval(1 - none[:, min(k, top_k)], resample) for k in RECALL_AT}
+    recalls = [{k: values[part] for k, values in found.items()} for part in range(3)]
+    return MethodScore(CLOSED_FORM, len(true), *recalls, *interval(reciprocal, resample))

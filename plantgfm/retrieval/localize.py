@@ -11,20 +11,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.store import VectorTable
 from plantgfm.formats.gff3 import write_gff3
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.queries import rewindowed
 from plantgfm.retrieval.retrieve import Retrieval
-from plantgfm.retrieval.search import embed_queries
+from plantgfm.retrieval.search import backgrounds_of, fused_z
+from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, EmbeddingSource, FirstQueries, QueryVectors, embed_queries
+from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Feature, Record
 from plantgfm.sequence import Interval
 
-SPAN_FILES = ("spans.tsv", "spans.parquet", "spans.gff3")
+SPAN_FILES = ("spans.tsv", "spans.parquet", "spans.gff3", "scan.tsv")
+SCAN_COLUMNS = ("query_id", "target_id", "middle", "score")
 SPAN_COLUMNS = {
     "query_id": pa.string(),
     "rank": pa.int64(),
@@ -36,8 +40,9 @@ SPAN_COLUMNS = {
     "candidate_start": pa.int64(),
     "candidate_end": pa.int64(),
     "strand": pa.string(),
-    "cosine": pa.float64(),
+    "score": pa.float64(),
     "z": pa.float64(),
+    "cosine": pa.float64(),
 }
 
 
@@ -46,12 +51,14 @@ class Span:
     """Where a query is said to lie: one a candidate, that is, a stretch of hits of the query that touch."""
 
     query: str
-    rank: int  # from 1, by the cosine of the peak
+    rank: int  # from 1, by the score of the peak
     where: Interval  # the windows around the peak that reach half its height, each by its middle; strand of the query
     peak: Interval  # the window that scored best
     candidate: Interval
-    cosine: float
-    z: float  # of the peak, against all windows scanned for this query
+    score: float  # fused, of the peak, against all windows scanned for any query
+    z: float  # of that score, against all windows scanned for this query
+    cosine: float  # of the peak
+    profile: tuple[tuple[int, float], ...] = ()  # middle and score of every window of the candidate
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,8 @@ class ScanIndex:
 def spans_of(
     query: str,
     candidates: list[tuple[Interval, list[Interval]]],
-    values: Float32[np.ndarray, "N"],
+    values: Float64[np.ndarray, "N"],
+    cosines: Float64[np.ndarray, "N"],
     reverse: Bool[np.ndarray, "N"],
     *,
     stride_bp: int,
@@ -162,15 +170,15 @@ def spans_of(
         query: its name.
         candidates: merged hits of the query, each with its windows as they lie on the target.
         values: score of each window, candidate by candidate.
+        cosines: likewise.
         reverse: the reverse strand of the query scored best there.
         stride_bp: from window to window.
     """
-    exact = values.astype(np.float64)
-    base, mean, spread = float(np.median(exact)), float(exact.mean()), float(exact.std()) or 1.0
+    base, mean, spread = float(np.median(values)), float(values.mean()), float(values.std()) or 1.0
     spans, offset = [], 0
     for candidate, windows in candidates:
-        here, strands = exact[offset : offset + len(windows)], reverse[offset : offset + len(windows)]
-        offset += len(windows)
+        part = slice(offset, offset + len(windows))
+        here, strands, offset = values[part], reverse[part], part.stop
         first = last = peak = int(here.argmax())
         half = (here[peak] + base) / 2
         while first > 0 and here[first - 1] >= half:
@@ -181,15 +189,18 @@ def spans_of(
         start, end = max(middles[0] - stride_bp // 2, candidate.start), middles[1] + max(stride_bp // 2, 1)
         where = Interval(candidate.sequence, start, min(end, candidate.end), "-" if strands[peak] else "+")
         value = float(here[peak])
-        spans.append(Span(query, 0, where, windows[peak], candidate, value, (value - mean) / spread))
-    ordered = sorted(spans, key=lambda span: (-span.cosine, span.candidate))
+        z, cosine = (value - mean) / spread, float(cosines[part][peak])
+        profile = tuple(((w.start + w.end) // 2, float(score)) for w, score in zip(windows, here))
+        spans.append(Span(query, 0, where, windows[peak], candidate, value, z, cosine, profile))
+    ordered = sorted(spans, key=lambda span: (-span.score, span.candidate))
     return [replace(span, rank=rank) for rank, span in enumerate(ordered, start=1)]
 
 
 def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) -> list[Span]:
     """Scan the first `localize_hits` hits of every query with narrow windows, on both strands of the query.
 
-    Every window is embedded once, whichever queries share it; the correction is that of the search.
+    Every window is embedded once, whichever queries share it; the correction and the sources of evidence are those of
+    the search, their mean and spread are taken over all windows that were scanned.
 
     Args:
         found: the search.
@@ -199,7 +210,7 @@ def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) ->
     Raises:
         ValueError: for widths that do not fit the target's windows.
     """
-    config, debias = found.config, found.scores.debias
+    config = found.config
     window_bp, stride_bp = scan_widths(config, target_window_bp=embedder.config.window_bp)
     targets: dict[str, list[Interval]] = defaultdict(list)
     for hit in found.hits:
@@ -207,31 +218,68 @@ def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) ->
             targets[hit.query].append(hit.target)
     regions = merged(target for hits in targets.values() for target in hits)
     scan = scan_regions(records, regions, embedder.embed, window_bp=window_bp, stride_bp=stride_bp)
-    unit, index = debias.apply(scan.vectors), ScanIndex(scan.windows)
-    vectors = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries])
-    strands = [debias.apply(side) for side in (vectors.forward, vectors.backward)]
+    index = ScanIndex(scan.windows)
+    candidates = [merged(targets[query.name]) for query in found.queries]
+    rows = [[index.rows(candidate) for candidate in own] for own in candidates]
+    queries = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries])
+    scored = _scored(found, scan, queries, [np.concatenate(own) for own in rows])
     spans: list[Span] = []
-    for row, query in enumerate(found.queries):
-        candidates, own = merged(targets[query.name]), vectors.owner == row
-        rows = [index.rows(candidate) for candidate in candidates]
-        scanned = unit[np.concatenate(rows)]
-        best = np.stack([(side[own] @ scanned.T).max(axis=0) for side in strands])
-        places = [(one, [scan.windows[i] for i in inside]) for one, inside in zip(candidates, rows)]
-        spans += spans_of(query.name, places, best.max(axis=0), best[1] > best[0], stride_bp=stride_bp)
+    for query, own, inside, scores in zip(found.queries, candidates, rows, scored):
+        places = [(one, [scan.windows[i] for i in windows]) for one, windows in zip(own, inside)]
+        spans += spans_of(query.name, places, *scores, stride_bp=stride_bp)
     return spans
 
 
+def _scored(
+    found: Retrieval, scan: Scan, queries: QueryVectors, rows: list[Int64[np.ndarray, "_"]]
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Fused score, cosine, and whether the reverse strand fits better, of every query at its own windows."""
+    n, weights = len(found.queries), found.search.weights
+    table = VectorTable(scan.windows, scan.vectors, np.zeros(0), np.zeros(len(scan.windows)), found.targets.origin)
+    windows = Targets.of(table, fasta=found.targets.fasta)
+    embedding = EmbeddingSource(queries, found.config, debias=found.embedding.debias)
+    sources = {name: FirstQueries(source, n) for name, source in found.sources.items() if name in weights}
+    sources[EMBEDDING] = embedding
+    bases = any(source.needs_bases for source in sources.values())
+    backgrounds = backgrounds_of(windows.blocks(bases=bases), sources, n_queries=n)
+    out = [(np.empty(own.size), np.empty(own.size), np.empty(own.size, bool)) for own in rows]
+    for block in windows.blocks(bases=bases):
+        fused = fused_z({name: sources[name].scores(block) for name in weights}, backgrounds, weights)
+        strands = np.stack([np.maximum.reduceat(side, queries.starts, axis=0) for side in embedding.cosines(block)])
+        reverse = strands[1] > strands[0]
+        if ALIGNMENT in sources:
+            forward, backward = found.sources[ALIGNMENT].by_strand(block)[:, :n]
+            reverse = np.where(forward == backward, reverse, backward > forward)
+        for query, own in enumerate(rows):
+            here = np.flatnonzero((own >= block.rows[0]) & (own <= block.rows[-1]))
+            columns = own[here] - block.rows[0]
+            for values, scores in zip(out[query], (fused, strands.max(axis=0), reverse)):
+                values[here] = scores[query, columns]
+    return out
+
+
 def write_spans(out: Path, spans: list[Span]) -> None:
-    """Write spans.tsv, spans.parquet and spans.gff3 into a folder, each whole or not at all."""
+    """Write spans.tsv, spans.parquet, spans.gff3 and scan.tsv into a folder, each whole or not at all.
+
+    `scan.tsv` holds the scores along the candidate of each query's first span.
+    """
     rows = []
     for span in spans:
         where, peak, candidate = span.where, span.peak, span.candidate
         places = (where.start, where.end, peak.start, peak.end, candidate.start, candidate.end)
         values = (span.query, span.rank, where.sequence, *places, where.strand)
-        rows.append(dict(zip(SPAN_COLUMNS, (*values, round(span.cosine, 6), round(span.z, 4)))))
+        scores = round(span.score, 4), round(span.z, 4), round(span.cosine, 6)
+        rows.append(dict(zip(SPAN_COLUMNS, (*values, *scores))))
     write_tsv(out / "spans.tsv", rows, columns=tuple(SPAN_COLUMNS))
     with atomic_binary(out / "spans.parquet") as stream:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(SPAN_COLUMNS.items()))), stream)
+    profiles = (
+        dict(zip(SCAN_COLUMNS, (span.query, span.where.sequence, middle, round(score, 4))))
+        for span in spans
+        if span.rank == 1
+        for middle, score in span.profile
+    )
+    write_tsv(out / "scan.tsv", profiles, columns=SCAN_COLUMNS)
     ordered = sorted(spans, key=lambda span: (span.where, span.query))
     write_gff3(out / "spans.gff3", [_feature(span) for span in ordered])
 
@@ -239,4 +287,4 @@ def write_spans(out: Path, spans: list[Span]) -> None:
 def _feature(span: Span) -> Feature:
     names = {"ID": (f"{span.query}:{span.rank}",), "Name": (span.query,), "rank": (str(span.rank),)}
     names["z"], names["peak"] = (f"{span.z:.4f}",), (f"{span.peak.start + 1}-{span.peak.end}",)
-    return Feature(span.where, "match", "plantgfm", round(span.cosine, 6), None, names)
+    return Feature(span.where, "match", "plantgfm", round(span.score, 4), None, names)

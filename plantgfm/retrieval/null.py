@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float64, UInt8
 
 from plantgfm.retrieval.queries import Query
 
@@ -61,12 +61,6 @@ def shuffled_queries(queries: list[Query], *, count: int, seed: int) -> list[Que
         windows = [shuffled[slice(*query.span_of(window))] for window in range(len(query.windows))]
         out.append(replace(query, name=f"{query.name} shuffled {number}", windows=windows))
     return out
-
-
-def best_z(scores: Float32[np.ndarray, "Q N"]) -> Float64[np.ndarray, "Q"]:
-    """The best score of every query, in standard deviations of its scores above their mean."""
-    mean, spread = scores.mean(axis=1, dtype=np.float64), scores.std(axis=1, dtype=np.float64)
-    return (scores.max(axis=1) - mean) / np.where(spread > 0, spread, 1.0)
 
 
 def empirical_p(z: float, null: Float64[np.ndarray, "M"]) -> float:

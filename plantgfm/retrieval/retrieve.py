@@ -1,10 +1,11 @@
-"""The retrieval stream: queries and target vectors in, ranked hits out. It sees no label."""
+"""The retrieval stream: queries and target windows in, ranked hits out. It sees no label."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -20,50 +21,85 @@ from plantgfm.formats.bed import write_bed, write_bedgraph
 from plantgfm.formats.gff3 import write_gff3
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.formats.tables import write_tsv
-from plantgfm.identity import plain
-from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.null import benjamini_hochberg, best_z, empirical_p, shuffled_queries
+from plantgfm.identity import fingerprint, plain
+from plantgfm.retrieval.config import RankBy, RetrievalConfig
+from plantgfm.retrieval.debias import no_debias
+from plantgfm.retrieval.hits import Hit, hits_of
+from plantgfm.retrieval.null import benjamini_hochberg, empirical_p, shuffled_queries
 from plantgfm.retrieval.queries import Query
-from plantgfm.retrieval.search import Hit, QueryVectors, Scores, embed_queries, hits_of, score_queries
+from plantgfm.retrieval.reranker import Reranker, features_of
+from plantgfm.retrieval.search import FUSED, Search, search
+from plantgfm.retrieval.sources import (
+    ALIGNMENT,
+    COMPOSITION,
+    CONTAINMENT,
+    EMBEDDING,
+    AlignmentSource,
+    CompositionSource,
+    ContainmentSource,
+    EmbeddingSource,
+    Source,
+    cosine_histogram,
+    embed_queries,
+)
+from plantgfm.retrieval.targets import Targets
 from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows
 
-HIT_COLUMNS = (
-    "query_id",
-    "query_span",
-    "query_length_bp",
-    "target_id",
-    "target_span",
-    "target_start",
-    "target_end",
-    "strand",
-    "rank",
-    "cosine",
-    "z",
-    "p",
-    "q",
-)
-_TEXT, _NUMBER = ("query_id", "query_span", "target_id", "target_span", "strand"), ("cosine", "z", "p", "q")
-_SCHEMA = pa.schema(
-    [(c, pa.string() if c in _TEXT else pa.float64() if c in _NUMBER else pa.int64()) for c in HIT_COLUMNS]
-)
+_COLUMNS = {
+    "query_id": pa.string(),
+    "query_span": pa.string(),
+    "query_length_bp": pa.int64(),
+    "target_id": pa.string(),
+    "target_span": pa.string(),
+    "target_start": pa.int64(),
+    "target_end": pa.int64(),
+    "strand": pa.string(),
+    "rank": pa.int64(),
+    "score": pa.float64(),
+    "margin": pa.float64(),
+    "cosine": pa.float64(),
+    "z": pa.float64(),
+    "z_6mers": pa.float64(),
+    "z_11mers": pa.float64(),
+    "z_alignments": pa.float64(),
+    "strands_agree": pa.int64(),
+    "repeat_fraction": pa.float64(),
+    "gc": pa.float64(),
+    "p": pa.float64(),
+    "q": pa.float64(),
+    "probability": pa.float64(),
+    "searched_rank": pa.int64(),
+}
+HIT_COLUMNS = tuple(_COLUMNS)
+_PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
+COSINE_COLUMNS = ("from", "to", "before", "after")
+HUB_AT = 10
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Hits of every query, and the score matrix that evaluation may want."""
+    """Hits of every query, and what they were found with."""
 
     hits: list[Hit]
-    scores: Scores
+    search: Search  # rows of its rankings beyond the queries are those of the null
+    sources: dict[str, Source]
     queries: list[Query]
-    query_vectors: QueryVectors
-    targets: VectorTable
+    targets: Targets
     config: RetrievalConfig
     bundle: str  # fingerprint
     without: list[str] = field(default_factory=list)  # genes that have no such part, and so are no query
+    reranker: Reranker | None = None  # that the hits were put in order by, after the search
+
+    @property
+    def embedding(self) -> EmbeddingSource:
+        """The source that knows the vectors."""
+        return self.sources[EMBEDDING]
 
     def notes(self) -> list[str]:
         """What a reader of the hits has to know of the queries, a line each."""
         said = []
+        if len(self.search.weights) == 1:
+            said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
         if self.without:
             said.append(f"{len(self.without)} genes have no CDS and were left out, {self.without[0]} first")
         trimmed = [query for query in self.queries if query.trimmed_bp]
@@ -75,28 +111,72 @@ class Retrieval:
             )
         return said
 
+    def reranked(self, model: Reranker) -> Retrieval:
+        """The hits of every query by their probability, of equals as they were ranked."""
+        rated = [
+            replace(hit, probability=float(probability), searched_rank=hit.rank)
+            for hit, probability in zip(self.hits, model.probabilities(features_of(self.rows())))
+        ]
+        hits: list[Hit] = []
+        for _, own in groupby(rated, key=lambda hit: hit.query):
+            ordered = sorted(own, key=lambda hit: (-hit.probability, hit.rank))
+            hits += [replace(hit, rank=rank) for rank, hit in enumerate(ordered, start=1)]
+        return replace(self, hits=hits, reranker=model)
+
     def rows(self) -> list[dict[str, object]]:
         """The hits as table rows; coordinates are 0-based and half-open."""
         lengths = {query.name: query.length_bp for query in self.queries}
-        values = (
-            (
-                hit.query,
-                "{}-{}".format(*hit.query_span),
-                lengths[hit.query],
-                hit.target.sequence,
-                f"{hit.target.start}-{hit.target.end}",
-                hit.target.start,
-                hit.target.end,
-                hit.strand,
-                hit.rank,
-                round(hit.cosine, 6),
-                round(hit.z, 4),
-                None if hit.p is None else round(hit.p, 6),
-                None if hit.q is None else round(hit.q, 6),
-            )
-            for hit in self.hits
+        rows = []
+        for hit in self.hits:
+            where, parts = hit.target, {name: hit.parts.get(part) for name, part in _PARTS.items()}
+            row = {
+                "query_id": hit.query,
+                "query_span": "{}-{}".format(*hit.query_span),
+                "query_length_bp": lengths[hit.query],
+                "target_id": where.sequence,
+                "target_span": f"{where.start}-{where.end}",
+                "target_start": where.start,
+                "target_end": where.end,
+                "strand": hit.strand,
+                "rank": hit.rank,
+                "score": round(hit.score, 4),
+                "margin": None if hit.margin is None else round(hit.margin, 4),
+                "cosine": round(hit.cosine, 6),
+                **{name: None if value is None else round(value, 4) for name, value in parts.items()},
+                "strands_agree": None if hit.agree is None else int(hit.agree),
+                "repeat_fraction": round(hit.repeat_fraction, 4),
+                "gc": None if hit.gc is None else round(hit.gc, 4),
+                "p": None if hit.p is None else round(hit.p, 6),
+                "q": None if hit.q is None else round(hit.q, 6),
+                "probability": None if hit.probability is None else round(hit.probability, 6),
+                "searched_rank": hit.searched_rank,
+            }
+            rows.append(row)
+        return rows
+
+    def cosine_rows(self) -> list[dict[str, object]]:
+        """The distribution of all cosines before and after the correction, a line a bin."""
+        queries = self.embedding.queries
+        raw = EmbeddingSource(queries, self.config, debias=no_debias(queries.sides[0].shape[1]))
+        n = len(self.queries)
+        before, after = (
+            cosine_histogram(source, self.targets.blocks(), n_queries=n) for source in (raw, self.embedding)
         )
-        return [dict(zip(HIT_COLUMNS, row)) for row in values]
+        edges = np.linspace(-1, 1, before.size + 1)
+        return [
+            dict(zip(COSINE_COLUMNS, (round(float(low), 2), round(float(high), 2), int(b), int(a))))
+            for low, high, b, a in zip(edges[:-1], edges[1:], before, after)
+        ]
+
+    def hubs(self) -> dict[str, object]:
+        """How often one window is among the first hits of queries: 1 where each query finds its own."""
+        counts: dict[tuple[str, int], int] = {}
+        for hit in self.hits:
+            if hit.rank <= HUB_AT:
+                place = hit.target.sequence, hit.target.start
+                counts[place] = counts.get(place, 0) + 1
+        (sequence, start), most = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
+        return {"among_first": HUB_AT, "queries_of_largest": most, "largest": f"{sequence}:{start}"}
 
     def manifest(self) -> dict[str, object]:
         """What made the hits: model, target, settings, and what was left out."""
@@ -104,9 +184,13 @@ class Retrieval:
             "bundle": self.bundle,
             "target": self.targets.origin,
             "settings": plain(self.config),
+            "ranked_by": self.search.weights,
+            "reranked_by": None if self.reranker is None else fingerprint(self.reranker),
             "queries": [query.name for query in self.queries],
             "trimmed_bp": {query.name: query.trimmed_bp for query in self.queries if query.trimmed_bp},
             "genes_without_cds": self.without,
+            "target_sequences_bp": self.targets.lengths_bp(),
+            "hubs": self.hubs(),
         }
 
     def write(self, out: Path) -> None:
@@ -115,15 +199,16 @@ class Retrieval:
         rows = self.rows()
         write_tsv(out / "hits.tsv", rows, columns=HIT_COLUMNS)
         with atomic_binary(out / "hits.parquet") as stream:
-            pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), stream)
+            pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_COLUMNS.items()))), stream)
         write_bed(out / "hits.bed", bed_rows(self.hits))
         write_gff3(out / "hits.gff3", gff3_rows(self.hits))
-        write_bedgraph(out / "best_z.bedgraph", best_z_track(self.scores.best, self.targets.intervals))
+        write_bedgraph(out / "best_z.bedgraph", best_z_track(self.search.best_z, self.targets))
+        write_tsv(out / "cosines.tsv", self.cosine_rows(), columns=COSINE_COLUMNS)
         with atomic_text(out / "retrieval.json") as stream:
             stream.write(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n")
 
 
-def check_origin(targets: VectorTable, encoder: Encoder) -> None:
+def check_origin(targets: Targets, encoder: Encoder) -> None:
     """Refuse target vectors that another model made, or that are not of the forward strand.
 
     Raises:
@@ -142,7 +227,7 @@ def check_origin(targets: VectorTable, encoder: Encoder) -> None:
         )
 
 
-def _check_settings(targets: VectorTable, embedder: Embedder) -> None:
+def _check_settings(targets: Targets, embedder: Embedder) -> None:
     settings = targets.origin["settings"]
     for name, value in (("pooling", embedder.config.pooling.value), ("layer", embedder.config.layer)):
         if settings.get(name) != value:
@@ -151,11 +236,8 @@ def _check_settings(targets: VectorTable, embedder: Embedder) -> None:
             )
 
 
-def _check_lengths(queries: list[Query], targets: VectorTable) -> None:
-    ends: dict[str, int] = {}
-    for tile in targets.intervals:
-        ends[tile.sequence] = max(ends.get(tile.sequence, 0), tile.end)
-    target_bp = sum(ends.values())
+def _check_lengths(queries: list[Query], targets: Targets) -> None:
+    target_bp = sum(targets.lengths_bp().values())
     longest = max(queries, key=lambda query: query.length_bp)
     if longest.length_bp > target_bp:
         raise ValueError(
@@ -164,21 +246,54 @@ def _check_lengths(queries: list[Query], targets: VectorTable) -> None:
         )
 
 
+def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
+    """What the windows are ranked by: sources with a weight above 0.
+
+    Args:
+        config: rank_by and the weights.
+        bases: the bases of the target are at hand.
+
+    Raises:
+        ValueError: for a sum without bases.
+    """
+    if config.rank_by is RankBy.FUSED and not bases:
+        raise ValueError("retrieval.rank_by=fused reads the bases of the target: give --target")
+    if config.rank_by is RankBy.EMBEDDING or not bases:
+        return {EMBEDDING: 1.0}
+    weights = {
+        EMBEDDING: config.weight_embedding,
+        COMPOSITION: config.weight_composition,
+        CONTAINMENT: config.weight_containment,
+        ALIGNMENT: config.weight_alignment,
+    }
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def sequence_sources(queries: list[Query], names: Mapping[str, float]) -> dict[str, Source]:
+    """The sources of evidence that need no model, by their names."""
+    kinds = {
+        COMPOSITION: lambda: CompositionSource(queries, k=6),
+        CONTAINMENT: lambda: ContainmentSource(queries, weighted=True),
+        ALIGNMENT: lambda: AlignmentSource(queries),
+    }
+    return {name: make() for name, make in kinds.items() if name in names}
+
+
 def retrieve(
     embedder: Embedder,
     queries: list[Query],
-    targets: VectorTable,
+    targets: Targets | VectorTable,
     *,
     config: RetrievalConfig,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Retrieval:
-    """Rank target windows for every query by debiased cosine.
+    """Rank target windows for every query by debiased cosine, summed with sequence evidence where bases are at hand.
 
     Args:
         embedder: compiled bundle; the targets must come from the same one.
         queries: what to look for.
-        targets: vectors of the target windows.
-        config: how many hits, and what is done against bias.
+        targets: the target windows; with `fasta`, their bases too.
+        config: how many hits, what is done against bias, and what is summed.
         progress: called with (label, done, total).
 
     Raises:
@@ -186,38 +301,30 @@ def retrieve(
     """
     if not queries:
         raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
+    targets = Targets.of(targets) if isinstance(targets, VectorTable) else targets
     check_origin(targets, embedder.encoder)
     _check_settings(targets, embedder)
     _check_lengths(queries, targets)
-    vectors = embed_queries(embedder, queries)
-    scores = score_queries(vectors, targets.vectors, config)
-    hits: list[Hit] = []
-    for row in range(len(queries)):
-        hits += hits_of(
-            queries,
-            vectors,
-            targets.vectors,
-            scores=scores,
-            intervals=targets.intervals,
-            row=row,
-            top_k=config.top_k,
-        )
-        if progress is not None:
-            progress("search", row + 1, len(queries))
+    weights = weights_of(config, bases=bool(targets.fasta))
+    asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
+    sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked), config)}
+    sources |= sequence_sources(asked, weights)
+    sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
+    found = search(targets, sources, weights=weights, progress=progress, **sizes)
+    hits = hits_of(queries, found, sources, targets=targets, top_k=config.top_k)
     if config.null_queries:
-        shuffled = embed_queries(embedder, shuffled_queries(queries, count=config.null_queries, seed=config.seed))
-        null = score_queries(shuffled, targets.vectors, config, debias=scores.debias)
-        hits = with_significance(hits, best_z(null.best))
-    return Retrieval(hits, scores, queries, vectors, targets, config, embedder.encoder.fingerprint)
+        best = [scores[0] for scores in found.rankings[FUSED].scores[len(queries) :]]
+        hits = with_significance(hits, np.array(best))
+    return Retrieval(hits, found, sources, queries, targets, config, embedder.encoder.fingerprint)
 
 
 def with_significance(hits: list[Hit], null: Float64[np.ndarray, "M"]) -> list[Hit]:
-    """Hits with p, against the best z of shuffled queries, and q, over the queries at the same rank.
+    """Hits with p, against the best score of shuffled queries, and q, over the queries at the same rank.
 
-    The null is one for all queries, as z is in standard deviations of each query's own scores. Lower ranks are compared
+    The null is one for all queries, as scores are in standard deviations of each query's own. Lower ranks are compared
     with best hits too, and so err on the safe side.
     """
-    rated = [replace(hit, p=empirical_p(hit.z, null)) for hit in hits]
+    rated = [replace(hit, p=empirical_p(hit.score, null)) for hit in hits]
     for rank in {hit.rank for hit in hits}:
         at = [index for index, hit in enumerate(rated) if hit.rank == rank]
         for index, q in zip(at, benjamini_hochberg(rated[index].p for index in at)):

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from plantgfm.formats.bed import BedRow
-from plantgfm.retrieval.search import Hit
+from plantgfm.retrieval.hits import Hit
+from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Feature
 from plantgfm.sequence import Interval
 
@@ -36,7 +37,7 @@ def gff3_rows(hits: Iterable[Hit]) -> list[Feature]:
     rows = []
     for hit in _along_the_target(hits):
         attributes = {"ID": (f"{hit.query}:{hit.rank}",), "Name": (hit.query,), "rank": (str(hit.rank),)}
-        attributes["z"] = (f"{hit.z:.4f}",)
+        attributes["score"] = (f"{hit.score:.4f}",)
         if hit.p is not None:
             attributes["p"], attributes["q"] = (f"{hit.p:.6f}",), (f"{hit.q:.6f}",)
         attributes["query_span"] = ("{}-{}".format(*hit.query_span),)
@@ -44,23 +45,20 @@ def gff3_rows(hits: Iterable[Hit]) -> list[Feature]:
     return rows
 
 
-def best_z_track(scores: Float32[np.ndarray, "Q N"], intervals: list[Interval]) -> Iterator[tuple[Interval, float]]:
-    """The best z of all queries at every target window, as spans that do not overlap.
+def best_z_track(best: Float32[np.ndarray, "N"], targets: Targets) -> Iterator[tuple[Interval, float]]:
+    """The best score of all queries at every target window, as spans that do not overlap.
 
     Windows that overlap are parted in the middle of what they share; one inside another may vanish.
     """
-    mean, spread = scores.mean(axis=1, dtype=np.float64), scores.std(axis=1, dtype=np.float64)
-    best = np.full(scores.shape[1], -np.inf)
-    for row, values in enumerate(scores):
-        np.maximum(best, (values - mean[row]) / (spread[row] or 1.0), out=best)
-    order = sorted(range(len(intervals)), key=lambda i: (intervals[i].sequence, intervals[i].start, intervals[i].end))
+    names = np.array(targets.names)[targets.sequence]
+    order = np.lexsort((targets.end, targets.start, names))
     start, last = 0, ""
-    for index, after in pairwise([*order, None]):
-        here = intervals[index]
-        start = max(here.start, start) if here.sequence == last else here.start
-        joined = after is not None and intervals[after].sequence == here.sequence
-        end = (intervals[after].start + here.end) // 2 if joined and intervals[after].start < here.end else here.end
+    for index, after in pairwise([*order.tolist(), None]):
+        name, end, first = str(names[index]), int(targets.end[index]), int(targets.start[index])
+        start = max(first, start) if name == last else first
+        if after is not None and names[after] == name and targets.start[after] < end:
+            end = (int(targets.start[after]) + end) // 2
         if end > start:
-            yield Interval(here.sequence, start, end), float(best[index])
+            yield Interval(name, start, end), float(best[index])
             start = end
-        last = here.sequence
+        last = name

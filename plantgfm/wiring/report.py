@@ -14,14 +14,19 @@ from plantgfm.retrieval.evaluate import RetrievalEvaluation
 from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
 from plantgfm.wiring.curation_report import curation_sections
+from plantgfm.wiring.retrieval import EVALUATION_FILE
+from plantgfm.wiring.retrieval_report import holds_retrieval, retrieval_sections
 from plantgfm.wiring.runs import Run, open_run_folder
 from plantgfm.wiring.scores import EVALUATION_FOLDER
-from plantgfm.wiring.tables import corpus_table, evaluation_tables, near_duplicates_table, retrieval_table
+from plantgfm.wiring.tables import (
+    corpus_table,
+    evaluation_tables,
+    near_duplicates_table,
+)
 from plantgfm.wiring.training import LEDGER_FOLDER
 from plantgfm.wiring.vocabulary import report_tables, stored_report
 
 RETRIEVAL_FOLDER = "retrieval"
-RETRIEVAL_FILE = "evaluation.json"
 
 
 def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
@@ -46,7 +51,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
         _vocabulary_section(run, corpus),
         _training_section(run_dir),
         _held_out_section(evaluation),
-        _retrieval_section(retrieval),
+        *_retrieval_section_of(run_dir),
     ]
     path = out or run_dir / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +65,7 @@ def _evaluation_of(run_dir: Path) -> EvaluationResult | None:
 
 
 def _retrieval_of(run_dir: Path) -> RetrievalEvaluation | None:
-    path = run_dir / RETRIEVAL_FOLDER / RETRIEVAL_FILE
+    path = run_dir / RETRIEVAL_FOLDER / EVALUATION_FILE
     return RetrievalEvaluation.read(path) if path.is_file() else None
 
 
@@ -170,11 +175,8 @@ def _held_out_section(evaluation: EvaluationResult | None) -> Section:
     return Section("Held-out regions", tables=evaluation_tables(evaluation), figures=[Picture(caption, picture)])
 
 
-def _retrieval_section(retrieval: RetrievalEvaluation | None) -> Section:
-    if retrieval is None:
-        return Section("Retrieval", "Not run yet: `plantgfm retrieve` with --truth and --out RUN/retrieval.")
-    steps = list(range(1, retrieval.top_k + 1))
-    curves = {name: (steps, [retrieval.recall_at(name, k) for k in steps]) for name in retrieval.ranks}
-    picture = figures.lines(curves, xlabel="windows looked at, k", ylabel="queries found", log_x=True)
-    caption = "Retrieval ranks: share of queries whose true place is among the first k windows"
-    return Section("Retrieval", tables=[retrieval_table(retrieval)], figures=[Picture(caption, picture)])
+def _retrieval_section_of(run_dir: Path) -> list[Section]:
+    folder = run_dir / RETRIEVAL_FOLDER
+    if not holds_retrieval(folder):
+        return [Section("Retrieval", "Not run yet: `plantgfm retrieve` with --truth and --out RUN/retrieval.")]
+    return retrieval_sections(folder)

@@ -10,6 +10,7 @@ from plantgfm.corpus.read import Corpus
 from plantgfm.evaluation.result import EvaluationResult
 from plantgfm.report.table import Table, table_of
 from plantgfm.retrieval.evaluate import RECALL_AT, RetrievalEvaluation
+from plantgfm.retrieval.places import TOLERANCES_BP, PlaceEvaluation
 
 
 def corpus_table(corpus: Corpus) -> Table:
@@ -89,18 +90,84 @@ def by_group_table(result: EvaluationResult) -> Table:
 
 
 def retrieval_table(evaluation: RetrievalEvaluation) -> Table:
-    """Recall and reciprocal rank of every method on the same queries, best first."""
+    """Recall and reciprocal rank of every method on the same queries, best first; the title says which one wins."""
     rows = []
     for method in sorted(evaluation.methods, key=lambda m: -m.mean_reciprocal_rank):
         recalls = [method.recall[k] for k in RECALL_AT]
         rows.append((method.method, *recalls, method.mean_reciprocal_rank, method.mrr_low, method.mrr_high))
     columns = ("method", *(f"recall@{k}" for k in RECALL_AT), "MRR", "low", "high")
-    model = evaluation.methods[0].method
-    best = next(row[0] for row in rows if not row[0].startswith(f"{model},"))  # its own variants aside
-    verdict = "the model ranks first" if best == model else f"{best} ranks above the model"
-    if "untrained model" in evaluation.differences:
-        mean, low, high = evaluation.differences["untrained model"]
-        verdict += f"; trained minus untrained MRR {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
     left_out = evaluation.queries_without_truth
-    note = f"{evaluation.methods[0].queries} queries ({left_out} without a true place left out); {verdict}"
-    return Table("Retrieval", columns, rows, note=note, formats=dict.fromkeys(columns[1:], ".3f"))
+    said = [f"{evaluation.methods[0].queries} queries ({left_out} without a true place left out)"]
+    if evaluation.labels_elsewhere:
+        said.append(f"{evaluation.labels_elsewhere:,} labels on sequences that were not processed left out")
+    if evaluation.labels_unplaced:
+        said.append(f"{evaluation.labels_unplaced:,} labels that the annotation does not place left out")
+    if "untrained model" in evaluation.model_differences:
+        mean, low, high = evaluation.model_differences["untrained model"]
+        said.append(f"trained minus untrained MRR {mean:+.4f} [{low:+.4f}, {high:+.4f}]")
+    note, formats = "; ".join([*said, *evaluation.warnings]), dict.fromkeys(columns[1:], ".3f")
+    return Table(f"Retrieval: {retrieval_verdict(evaluation)}", columns, rows, note=note, formats=formats)
+
+
+def retrieval_verdict(evaluation: RetrievalEvaluation) -> str:
+    """Which single source of evidence finds most, and how what the windows were ranked by compares."""
+    best, first = evaluation.best_single(), evaluation.methods[0]
+    said = f"of single sources {best.method} is best, MRR {best.mean_reciprocal_rank:.3f}"
+    if first.method == best.method:
+        return said
+    mean, low, high = evaluation.differences[best.method]
+    return f"{said}; {first.method} minus {best.method} {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def place_tables(places: PlaceEvaluation) -> list[Table]:
+    """Figures in base pairs: accuracy against tolerance, distances, correlation, and what chance gives."""
+    cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for one in places.accuracies:
+        cells[one.level, one.of, one.measure].append(one.share)
+    names = [f"{tolerance:,} bp" for tolerance in TOLERANCES_BP]
+    shares = [(*key, *values) for key, values in cells.items()]
+    note = "share of rows, and of queries by their nearest row; intervals over queries stand in places.json"
+    columns = ("level", "of", "measure", *names)
+    tables = [Table("Accuracy against tolerance", columns, shares, note=note, formats=dict.fromkeys(names, ".3f"))]
+    columns = ("level", "measure", "queries", "median, bp", "quartile 1", "quartile 3", "low", "high")
+    spreads = [
+        (
+            o.level,
+            o.measure,
+            o.queries,
+            o.median_bp,
+            o.quartile_1_bp,
+            o.quartile_3_bp,
+            o.median_low_bp,
+            o.median_high_bp,
+        )
+        for o in places.spreads
+    ]
+    numbers = dict.fromkeys(columns[3:], ",.0f")
+    note = "of the nearest row of each query; low and high: 95 % interval of the median over queries"
+    tables.append(Table("Distance to the label", columns, spreads, note=note, formats=numbers))
+    if places.correlations:
+        rows = [(one.level, one.rows, one.rho, one.low, one.high) for one in places.correlations]
+        formats = dict.fromkeys(("rho", "low", "high"), "+.3f")
+        title = "Spearman's rho of cosine and negative gap"
+        tables.append(Table(title, ("level", "rows", "rho", "low", "high"), rows, formats=formats))
+    return [*tables, _null_table(places)]
+
+
+def _null_table(places: PlaceEvaluation) -> Table:
+    columns = ("null", "draws", "median gap, bp", "within 0", "within 10 kb", "median p", "queries at p 0.05")
+    rows = [
+        (
+            one["null"],
+            one["draws"],
+            one["median_gap_bp"],
+            one["within"]["0"],
+            one["within"]["10000"],
+            one["median_p"],
+            one["queries_at_p_5_percent"],
+        )
+        for one in places.nulls
+    ]
+    note = "the nearest of as many windows as a query has hits; p of a query: how often a draw lies as near as its hits"
+    formats = {"median gap, bp": ",.0f", **dict.fromkeys(columns[3:], ".3f")}
+    return Table("What chance gives", columns, rows, note=note, formats=formats)

@@ -1,126 +1,121 @@
-"""The evaluation stream: recall and ranks by hand, chance where it should be, baselines, cut genes."""
+"""The evaluation stream: recall and ranks by hand, chance where it should be, labels that could not be used."""
 
 import ast
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.retrieval import baselines
+from plantgfm.formats.orthologs import Ortholog
+from plantgfm.retrieval import evaluate as module
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.evaluate import RetrievalEvaluation, evaluate_retrieval, first_true_rank, read_truth
-from plantgfm.retrieval.queries import Query
-from plantgfm.sequence import Interval, encode, reverse_complement
-from tests.fixtures import random_codes
+from plantgfm.retrieval.evaluate import (
+    CLOSED_FORM,
+    RetrievalEvaluation,
+    Truth,
+    chance_of_none,
+    evaluate_retrieval,
+    first_true_rank,
+    read_truth,
+    true_windows,
+)
+from plantgfm.sequence import Interval
+from tests.retrieval.worlds import ranking_of, windows
 
-TILES = [Interval("c", 10 * i, 10 * i + 10) for i in range(40)]
+TILES = windows([Interval("c", 10 * i, 10 * i + 10) for i in range(40)])
 NAMES = [f"q{i}" for i in range(12)]
-TRUTH = {name: [Interval("c", 30 * i + 2, 30 * i + 5)] for i, name in enumerate(NAMES)}
+LABELS = {name: [Ortholog(name, Interval("c", 30 * i + 2, 30 * i + 5))] for i, name in enumerate(NAMES)}
+TRUTH = Truth(LABELS)
 
 
 def perfect():
-    scores = np.zeros((12, 40), np.float32)
+    scores = np.zeros((12, 40))
     scores[np.arange(12), 3 * np.arange(12)] = 1
-    return scores
+    return ranking_of(scores, TILES)
+
+
+def evaluated(rankings, truth=TRUTH, **settings):
+    return evaluate_retrieval(rankings, NAMES, targets=TILES, truth=truth, config=RetrievalConfig(**settings))
 
 
 def test_first_true_rank_by_hand():
-    scores = np.float32([5, 4, 3, 2])
-    truth = [Interval("c", 25, 26)]
-    assert first_true_rank(scores, TILES[:4], truth, top_k=4) == 3
-    assert first_true_rank(scores, TILES[:4], truth, top_k=2) == 0
-    assert first_true_rank(scores, TILES[:4], [Interval("other", 25, 26)], top_k=4) == 0
-    assert first_true_rank(scores, TILES[:4], [Interval("c", 10, 10)], top_k=4) == 0
+    true = true_windows(TILES, [Ortholog("q", Interval("c", 25, 32))])
+    assert true.tolist() == [2, 3]
+    order = np.array([7, 1, 3, 2])
+    assert first_true_rank(order, true, top_k=4) == 3 and first_true_rank(order, true, top_k=2) == 0
+    touching = [Ortholog("q", Interval("c", 10, 20)), Ortholog("q", Interval("c", 10, 11))]
+    assert true_windows(TILES, touching).tolist() == [1]
 
 
 def test_a_perfect_model_beats_chance_and_differs_from_it():
-    result = evaluate_retrieval(
-        {"model": perfect(), "none": np.zeros((12, 40), np.float32)},
-        NAMES,
-        intervals=TILES,
-        truth=TRUTH,
-        config=RetrievalConfig(top_k=50, permutations=50),
-    )
+    nothing = ranking_of(np.zeros((12, 40)), TILES)
+    result = evaluated({"fused": perfect(), "model": nothing}, permutations=50)
     by_name = {method.method: method for method in result.methods}
-    assert by_name["model"].recall[1] == 1.0 == by_name["model"].mean_reciprocal_rank
-    assert by_name["none"].recall[1] == pytest.approx(1 / 12)
-    assert by_name["chance"].recall[1] == pytest.approx(1 / 40, abs=0.02)
-    assert by_name["chance"].recall[10] == pytest.approx(10 / 40, abs=0.06)
+    assert by_name["fused"].recall[1] == 1.0 == by_name["fused"].mean_reciprocal_rank
+    assert by_name["model"].recall[1] == pytest.approx(1 / 12)
+    for chance in ("chance", CLOSED_FORM):
+        assert by_name[chance].recall[1] == pytest.approx(1 / 40, abs=0.02)
+        assert by_name[chance].recall[10] == pytest.approx(10 / 40, abs=0.06)
+    harmonic = sum(1 / k for k in range(1, 41)) / 40
+    assert by_name[CLOSED_FORM].mean_reciprocal_rank == pytest.approx(harmonic)
+    assert by_name["chance"].mean_reciprocal_rank == pytest.approx(harmonic, abs=0.03)
     mean, low, high = result.differences["chance"]
     assert 0 < low <= mean <= high
+    assert result.best_single().method == "model"
+    assert result.model_differences["fused"][0] == -result.differences["model"][0] < 0
+
+
+def test_chance_of_none_counts_the_draws():
+    draws = list(combinations(range(8), 3))
+    assert chance_of_none(2, 8, 3) == pytest.approx(np.mean([not {0, 1} & set(draw) for draw in draws]))
+    assert chance_of_none(2, 8, 7) == 0.0 and chance_of_none(2, 8, 0) == pytest.approx(1.0)
 
 
 def test_the_result_is_written_and_repeats(tmp_path):
-    methods = {"model": perfect()}
-    make = lambda: evaluate_retrieval(methods, NAMES, intervals=TILES, truth=TRUTH, config=RetrievalConfig())  # noqa: E731
+    def make():
+        return evaluated({"model": perfect()}, truth=Truth(LABELS, 3, 2))
+
     make().write(tmp_path / "a.json")
     make().write(tmp_path / "b.json")
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
     assert json.loads((tmp_path / "a.json").read_text())["ranks"]["model"] == [[1] * 12]
-    assert RetrievalEvaluation.read(tmp_path / "a.json").methods == make().methods
+    again = RetrievalEvaluation.read(tmp_path / "a.json")
+    assert again.methods == make().methods and (again.labels_elsewhere, again.labels_unplaced) == (3, 2)
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match="is damaged"):
+        RetrievalEvaluation.read(tmp_path / "a.json")
 
 
-def test_queries_without_truth_are_counted_and_too_few_are_refused():
-    half = {name: TRUTH[name] for name in NAMES[:6]}
-    result = evaluate_retrieval({"model": perfect()}, NAMES, intervals=TILES, truth=half, config=RetrievalConfig())
+def test_queries_without_truth_are_counted_few_are_warned_of_and_too_few_refused():
+    half = Truth({name: LABELS[name] for name in NAMES[:6]})
+    result = evaluated({"model": perfect()}, truth=half)
     assert result.queries_without_truth == 6 and result.methods[0].queries == 6
-    few = {name: TRUTH[name] for name in NAMES[:4]}
-    with pytest.raises(ValueError, match="only 4 of 12 queries"):
-        evaluate_retrieval({"model": perfect()}, NAMES, intervals=TILES, truth=few, config=RetrievalConfig())
+    assert result.warnings == ["6 queries: fewer than 20, so that intervals are wide and rest on few"]
+    few = Truth({name: LABELS[name] for name in NAMES[:4]}, elsewhere=7)
+    with pytest.raises(ValueError, match="only 4 of 12 queries.*7 labels lie on sequences that were not processed"):
+        evaluated({"model": perfect()}, truth=few)
+    assert module.few_queries(20) == []
 
 
-def test_truth_tables_of_both_kinds_are_read(tmp_path):
+def test_labels_on_other_sequences_are_left_out_and_counted(tmp_path):
     path = tmp_path / "t.tsv"
-    path.write_text("query\ttarget_contig\tstart\tend\nq0\tc\t1\t5\nq0\tother\t1\t5\n")
-    assert read_truth(path, target_sequences={"c"}) == {"q0": [Interval("c", 1, 5)]}
+    path.write_text("query\ttarget_contig\tstart\tend\nq0\tc\t1\t5\nq0\tother\t1\t5\nq1\tother\t1\t5\n")
+    truth = read_truth(path, target_sequences={"c"})
+    assert truth == Truth({"q0": [Ortholog("q0", Interval("c", 1, 5))]}, elsewhere=2)
     path.write_text("gene_id\tchr\tstart\tend\nq0\tc\t1\tx\n")
     with pytest.raises(FormatError, match="line 2.*bad coordinates"):
         read_truth(path, target_sequences={"c"})
-    path.write_text("gene\tchr\tstart\tend\nq0\tc\t1\t2\n")
-    with pytest.raises(FormatError, match="lacks a column"):
-        read_truth(path, target_sequences={"c"})
-
-
-def query(name, codes):
-    return Query(name, codes.size, [codes])
-
-
-def test_baselines_find_an_exact_piece_on_either_strand():
-    tiles = [random_codes(400, seed=s) for s in range(6)]
-    queries = [query("a", tiles[2][100:300]), query("b", reverse_complement(tiles[4][50:350]))]
-    for scores in (
-        baselines.composition_scores(queries, tiles, k=6),
-        baselines.containment_scores(queries, tiles),
-    ):
-        assert scores.argmax(axis=1).tolist() == [2, 4]
-    assert baselines.containment_scores(queries, tiles)[0, 2] == pytest.approx(1.0, abs=1e-5)
-
-
-def test_composition_by_hand():
-    (row,) = baselines.composition([encode("AAAATTTTN")], k=4)
-    assert row[0] == pytest.approx(2 / 5) and row.sum() == pytest.approx(1.0)
-    assert baselines.composition([encode("AC")], k=4).sum() == 0.0
-
-
-def test_gc_scores_are_minus_the_difference():
-    scores = baselines.gc_scores([query("q", encode("GGCC"))], [encode("GCAT"), encode("GGGG"), encode("NNNN")])
-    np.testing.assert_allclose(scores, [[-0.5, 0.0, -0.5]])
 
 
 def test_the_retrieval_stream_can_not_reach_the_truth():
-    folder = Path(baselines.__file__).parent
-    for name in (
-        "retrieve.py",
-        "search.py",
-        "queries.py",
-        "genes.py",
-        "debias.py",
-        "null.py",
-        "tracks.py",
-        "localize.py",
-    ):
-        source = (folder / name).read_text()
-        imported = [n.module for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
-        assert "plantgfm.retrieval.evaluate" not in imported and "read_truth" not in source
+    """No module that the search is made of imports one that reads labels, directly or through others."""
+    folder, labelled = Path(module.__file__).parent, {"evaluate", "places", "chance", "rerank_training"}
+    labelled = {f"plantgfm.retrieval.{name}" for name in labelled} | {"plantgfm.formats.orthologs"}
+    stream = [path for path in folder.glob("*.py") if f"plantgfm.retrieval.{path.stem}" not in labelled]
+    assert len(stream) > 12
+    for path in stream:
+        imported = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)}
+        assert not imported & labelled, path.name

@@ -63,7 +63,8 @@ def scanned(values, *candidates):
     rows = [index.rows(candidate) for candidate in candidates]
     places = [(one, [windows[i] for i in inside]) for one, inside in zip(candidates, rows)]
     inside = np.concatenate(rows)
-    return spans_of("q", places, np.float32(values)[inside], inside % 2 == 1, stride_bp=2)
+    scores = np.float64(values)[inside]
+    return spans_of("q", places, scores, scores / 10, inside % 2 == 1, stride_bp=2)
 
 
 def test_windows_are_found_by_sequence_and_a_candidate_between_them_has_the_nearest():
@@ -101,6 +102,14 @@ def test_a_query_in_narrow_windows_holds_the_same_bases():
 def test_spans_are_written_and_counted_as_each_format_counts(tmp_path):
     write_spans(tmp_path, scanned([0.1, 0.1, 0.7, 0.9, 0.9, 0.1, 0.1, 0.8, 0.1], (0, 14), (14, 24)))
     rows = read_tsv(tmp_path / "spans.tsv")
-    assert [(row["rank"], row["peak_start"], row["cosine"]) for row in rows] == [("1", "6", "0.9"), ("2", "14", "0.8")]
+    assert [(row["rank"], row["peak_start"], row["score"]) for row in rows] == [("1", "6", "0.9"), ("2", "14", "0.8")]
+    assert [row["cosine"] for row in rows] == ["0.09", "0.08"]
+    profile = read_tsv(tmp_path / "scan.tsv")  # of the first span alone
+    assert [(row["middle"], row["score"]) for row in profile] == [
+        ("4", "0.1"),
+        ("6", "0.1"),
+        ("8", "0.7"),
+        ("10", "0.9"),
+    ]
     first = read_gff3(tmp_path / "spans.gff3")[0]
     assert (first.attributes["peak"], first.interval.strand) == (("7-14",), "-")

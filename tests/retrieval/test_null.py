@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plantgfm.retrieval.null import benjamini_hochberg, best_z, empirical_p, shuffle_dinucleotides, shuffled_queries
+from plantgfm.retrieval.null import benjamini_hochberg, empirical_p, shuffle_dinucleotides, shuffled_queries
 from plantgfm.retrieval.queries import query_of
 from plantgfm.sequence import decode, encode
 from tests.fixtures import random_codes, record
@@ -52,4 +52,3 @@ def test_p_and_q_by_hand():
     assert [empirical_p(z, null) for z in (5.0, 4.0, 0.0)] == [0.2, 0.4, 1.0]
     np.testing.assert_allclose(benjamini_hochberg([0.01, 0.04, 0.03, 0.9]), [0.04, 0.16 / 3, 0.16 / 3, 0.9])
     assert benjamini_hochberg([]).size == 0
-    np.testing.assert_allclose(best_z(np.float32([[0, 0, 0, 4], [2, 2, 2, 2]])), [np.sqrt(3), 0.0])

@@ -13,6 +13,10 @@ from plantgfm.retrieval.config import QueryPart, RetrievalConfig
         ("ridge", float("nan")),
         ("ridge", float("inf")),
         ("top_k", 0),
+        ("weight_embedding", -1.0),
+        ("weight_composition", float("nan")),
+        ("weight_containment", float("inf")),
+        ("weight_alignment", -0.5),
         ("components", -1),
         ("flank_bp", -1),
         ("upstream_bp", -1),
@@ -51,3 +55,10 @@ def test_widths_of_a_scan_that_is_off_are_refused():
     with pytest.raises(ValueError, match="scan_window_bp=99 .* give localize_hits"):
         RetrievalConfig(scan_window_bp=99)
     assert RetrievalConfig(scan_window_bp=99, localize_hits=1).scan_window_bp == 99
+
+
+def test_some_source_has_a_weight():
+    names = ("embedding", "composition", "containment", "alignment")
+    with pytest.raises(ValueError, match="leave nothing to rank by"):
+        RetrievalConfig(**{f"weight_{name}": 0.0 for name in names})
+    assert RetrievalConfig(top_k=7).deepest_rank == 50 and RetrievalConfig(top_k=70).deepest_rank == 70

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,23 +17,8 @@ from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import HIT_COLUMNS, retrieve
-from plantgfm.retrieval.search import ranked_windows
 from plantgfm.sequence import Interval, reverse_complement
 from tests.fixtures import random_codes, record, small_bundle
-
-
-def intervals(*starts, width=10):
-    return [Interval("c", start, start + width) for start in starts]
-
-
-def test_best_first_and_ties_by_index():
-    assert ranked_windows(np.float32([1, 3, 3, 2]), intervals(0, 10, 20, 30), top_k=3).tolist() == [1, 2, 3]
-
-
-def test_a_window_that_overlaps_a_better_one_is_merged_into_it():
-    assert ranked_windows(np.float32([1, 3, 2, 0]), intervals(0, 5, 10, 20), top_k=9).tolist() == [1, 3]
-    apart = [Interval("a", 0, 10), Interval("b", 5, 15)]
-    assert ranked_windows(np.float32([1, 2]), apart, top_k=9).tolist() == [1, 0]
 
 
 def test_a_long_query_becomes_windows_and_an_unknown_one_is_refused():
@@ -84,13 +68,24 @@ def test_pieces_of_the_target_are_found_on_their_strand(searched, tmp_path):
     first = {hit.query: hit for hit in found.hits if hit.rank == 1}
     assert (first["exact"].target.start, first["exact"].strand) == (3000, "+")
     assert (first["twin"].target.start, first["twin"].strand) == (6000, "-")
-    assert first["exact"].cosine == pytest.approx(1.0, abs=1e-4) and first["exact"].z > 3
+    assert first["exact"].cosine == pytest.approx(1.0, abs=1e-4) and first["exact"].parts["model"] > 3
     assert first["exact"].query_span == (0, 300) and first["exact"].q >= first["exact"].p == pytest.approx(1 / 31)
     assert all(hit.p > 1 / 31 for hit in found.hits if hit.rank > 1)
+    assert all(hit.score == pytest.approx(hit.parts["model"]) and hit.gc is None for hit in found.hits)
+    assert found.notes() == ["ranked by the embedding alone; --target adds evidence from the sequences themselves"]
     found.write(tmp_path / "one")
     retrieve(embedder, queries, targets, config=config).write(tmp_path / "two")
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert files == ["best_z.bedgraph", "hits.bed", "hits.gff3", "hits.parquet", "hits.tsv", "retrieval.json"]
+    assert files == [
+        "best_z.bedgraph",
+        "cosines.tsv",
+        "hits.bed",
+        "hits.gff3",
+        "hits.parquet",
+        "hits.tsv",
+        "retrieval.json",
+    ]
+    assert json.loads((tmp_path / "one/retrieval.json").read_text())["ranked_by"] == {"model": 1.0}
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     check_tables(tmp_path / "one")
@@ -98,6 +93,10 @@ def test_pieces_of_the_target_are_found_on_their_strand(searched, tmp_path):
 
 def check_tables(out):
     """Two queries with three hits each, told alike by every file."""
+    cosines = read_tsv(out / "cosines.tsv")
+    before, after = (sum(int(row[name]) for row in cosines) for name in ("before", "after"))
+    assert before == after == 2 * 59 and len(cosines) == 100  # two queries, 59 windows
+    assert int(cosines[-1]["after"]) >= 2 and cosines[0]["from"] == "-1.0"  # each finds itself, at 1
     rows, parquet = read_tsv(out / "hits.tsv"), pq.read_table(out / "hits.parquet").to_pylist()
     assert len(rows) == len(parquet) == 6 and list(rows[0]) == list(HIT_COLUMNS) == list(parquet[0])
     best = next(row for row in rows if row["query_id"] == "twin" and row["rank"] == "1")

@@ -6,14 +6,15 @@ import pytest
 from plantgfm.formats.bed import read_bed, write_bed, write_bedgraph
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.gff3 import read_gff3, write_gff3
+from plantgfm.retrieval.hits import Hit
 from plantgfm.retrieval.retrieve import with_significance
-from plantgfm.retrieval.search import Hit
 from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows
 from plantgfm.sequence import Interval
+from tests.retrieval.worlds import windows
 
 
-def hit(query, rank, start, *, cosine=0.5, z=2.0, strand="+"):
-    return Hit(query, (0, 10), rank, Interval("c", start, start + 10), strand, cosine, z)
+def hit(query, rank, start, *, cosine=0.5, score=2.0, strand="+"):
+    return Hit(query, (0, 10), rank, Interval("c", start, start + 10), strand, score, cosine)
 
 
 def test_hits_lie_along_the_target_in_bed_and_gff3(tmp_path):
@@ -29,7 +30,12 @@ def test_hits_lie_along_the_target_in_bed_and_gff3(tmp_path):
 
 
 def test_p_is_against_the_best_of_the_null_and_q_over_the_queries_of_one_rank():
-    hits = [hit("a", 1, 0, z=9.0), hit("a", 2, 20, z=1.0), hit("b", 1, 40, z=2.5), hit("b", 2, 60, z=0.0)]
+    hits = [
+        hit("a", 1, 0, score=9.0),
+        hit("a", 2, 20, score=1.0),
+        hit("b", 1, 40, score=2.5),
+        hit("b", 2, 60, score=0.0),
+    ]
     rated = with_significance(hits, np.array([1.0, 2.0, 3.0]))
     assert [one.p for one in rated] == [0.25, 1.0, 0.5, 1.0]
     assert [one.q for one in rated] == [0.5, 1.0, 0.5, 1.0]
@@ -37,8 +43,7 @@ def test_p_is_against_the_best_of_the_null_and_q_over_the_queries_of_one_rank():
 
 def test_the_best_z_parts_windows_in_the_middle_of_what_they_share(tmp_path):
     intervals = [Interval("c", 0, 10), Interval("c", 4, 14), Interval("c", 20, 30), Interval("d", 5, 9)]
-    scores = np.float32([[1, -1, 1, -1], [-3, -3, 3, 3]])
-    rows = list(best_z_track(scores, intervals))
+    rows = list(best_z_track(np.float32([1, -1, 1, 1]), windows(intervals)))
     spans = [("c", 0, 7), ("c", 7, 14), ("c", 20, 30), ("d", 5, 9)]
     assert rows == [(Interval(*span), z) for span, z in zip(spans, (1.0, -1.0, 1.0, 1.0))]
     write_bedgraph(tmp_path / "z.bedgraph", rows)
@@ -48,7 +53,7 @@ def test_the_best_z_parts_windows_in_the_middle_of_what_they_share(tmp_path):
 
 def test_regions_in_any_order_and_inside_each_other_make_a_track_without_overlaps(tmp_path):
     intervals = [Interval("d", 0, 5), Interval("c", 90, 120), Interval("c", 0, 100), Interval("c", 10, 20)]
-    rows = list(best_z_track(np.float32([[0, 1, 2, 3]]), intervals))
+    rows = list(best_z_track(np.float32([0, 1, 2, 3]), windows(intervals)))
     spans = [(where.sequence, where.start, where.end) for where, _ in rows]
     assert spans == [("c", 0, 55), ("c", 90, 120), ("d", 0, 5)]
     write_bedgraph(tmp_path / "z.bedgraph", rows)

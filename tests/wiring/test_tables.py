@@ -12,12 +12,15 @@ from plantgfm.corpus.config import CorpusConfig
 from plantgfm.corpus.write import write_corpus
 from plantgfm.curation.ledger import Ledger
 from plantgfm.evaluation.result import EvaluationResult
+from plantgfm.formats.orthologs import Ortholog
 from plantgfm.retrieval.config import RetrievalConfig
-from plantgfm.retrieval.evaluate import evaluate_retrieval
+from plantgfm.retrieval.evaluate import Truth, evaluate_retrieval
+from plantgfm.retrieval.places import TOLERANCES_BP, Accuracy, Correlation, PlaceEvaluation, Spread
 from plantgfm.schema import Decision, Outcome
 from plantgfm.sequence import Interval
 from plantgfm.wiring import curation_report, ledger_tables, report, tables
 from tests.corpus.worlds import accepted, random_bases, species_name
+from tests.retrieval.worlds import ranking_of, windows
 
 
 def ledger():
@@ -94,16 +97,35 @@ def test_near_duplicate_windows_are_counted_per_species_with_what_thinning_keeps
     assert "^-0.5" in table.note and "53.3%" in table.to_text()
 
 
-def test_the_retrieval_table_is_sorted_and_says_when_a_baseline_wins():
-    tiles = [Interval("c", 10 * i, 10 * i + 10) for i in range(30)]
+def test_the_retrieval_table_is_sorted_and_its_title_says_which_single_source_wins():
+    tiles = windows([Interval("c", 10 * i, 10 * i + 10) for i in range(30)])
     names = [f"q{i}" for i in range(6)]
-    truth = {name: [tiles[i]] for i, name in enumerate(names)}
-    perfect = np.eye(6, 30, dtype=np.float32)
-    methods = {"model": np.zeros((6, 30), np.float32), "other": perfect, "untrained model": perfect}
-    found = evaluate_retrieval(methods, names, intervals=tiles, truth=truth, config=RetrievalConfig(permutations=3))
+    truth = Truth({name: [Ortholog(name, tiles.interval(i))] for i, name in enumerate(names)}, elsewhere=3)
+    perfect, nothing = (ranking_of(scores, tiles) for scores in (np.eye(6, 30), np.zeros((6, 30))))
+    methods = {"fused": nothing, "model": nothing, "other": perfect, "untrained model": perfect}
+    found = evaluate_retrieval(methods, names, targets=tiles, truth=truth, config=RetrievalConfig(permutations=3))
     table = tables.retrieval_table(found)
     assert table.rows[0][0] == "other" and table.rows[0][1] == 1.0
-    assert "other ranks above the model" in table.note and "trained minus untrained MRR -" in table.note
+    assert table.to_text().startswith("Retrieval: of single sources other is best, MRR 1.000; fused minus other -0.")
+    assert "trained minus untrained MRR -" in table.note and "6 queries: fewer than 20" in table.note
+    assert "3 labels on sequences that were not processed left out" in table.note
+    alone = evaluate_retrieval({"model": perfect}, names, targets=tiles, truth=truth, config=RetrievalConfig())
+    assert tables.retrieval_verdict(alone) == "of single sources model is best, MRR 1.000"
+
+
+def test_places_are_told_in_four_tables():
+    spread = Spread("windows", "gap", 6, 1234.0, None, None, None, None)
+    within = {"0": 0.5, "10000": 0.75}
+    null = {"null": "shifted hits", "draws": 9, "median_gap_bp": None, "within": within, "median_p": 0.1}
+    places = PlaceEvaluation(
+        [Accuracy("windows", "queries", "gap", bp, number / 8, 0.25, 0.75) for number, bp in enumerate(TOLERANCES_BP)],
+        [spread],
+        [Correlation("windows", 12, 0.5, 0.1, 0.9)],
+        [{**null, "queries_at_p_5_percent": 0.25}],
+    )
+    accuracy, distance, rho, chance = (table.to_text() for table in tables.place_tables(places))
+    assert "0.000     0.125     0.250      0.375" in accuracy and "1,234" in distance and "+0.500" in rho
+    assert "shifted hits" in chance and "0.750" in chance
 
 
 def test_curves_skip_what_a_line_does_not_say(tmp_path):

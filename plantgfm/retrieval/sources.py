@@ -1,0 +1,244 @@
+"""Sources of evidence: each scores every query against a block of target windows. No label passes here.
+
+A source is shown every block once to learn what it needs of the target (`fit`), and then scores blocks in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from plantgfm.embedding.embed import Embedder
+from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.debias import Debias, Moments
+from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
+from plantgfm.retrieval.queries import Query
+from plantgfm.retrieval.targets import Block, joined
+from plantgfm.sequence import reverse_complement
+
+EMBEDDING, CONTAINMENT, COMPOSITION, ALIGNMENT = "model", "weighted 11-mers", "6-mer cosine", "alignments"
+_CHANCE_KMERS = 3  # shared by chance come in runs as long as this
+_CHANCE_SCORE = 4 * MATCH
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Evidence for where queries lie."""
+
+    needs_bases: bool
+    floor: Float64[np.ndarray, "Q"]  # of a query's scores: differences below it are chance, however rare they are
+
+    def fit(self, block: Block) -> None:
+        """Learn from a block of the target; every block comes once, before the first is scored."""
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """How well every query fits every window of the block."""
+
+
+class QueryVectors:
+    """Vectors of all windows of all queries on both strands, as embedded.
+
+    Attributes:
+        owner: which query each window belongs to, int64 [W].
+        sides: float32 [W, D] of the forward strand, and of the backward one.
+    """
+
+    def __init__(self, owner: Int64[np.ndarray, "W"], forward: np.ndarray, backward: np.ndarray):
+        self.owner, self.sides = owner, (forward, backward)
+        self.starts = np.flatnonzero(np.diff(owner, prepend=-1))
+
+    def first(self, count: int) -> QueryVectors:
+        """Those of the first queries."""
+        own = self.owner < count
+        return QueryVectors(self.owner[own], *(side[own] for side in self.sides))
+
+
+def embed_queries(embedder: Embedder, queries: list[Query]) -> QueryVectors:
+    """Vectors of the queries; strand is handled on this side, so that the target is embedded once."""
+    sequences = [window for query in queries for window in query.windows]
+    owner = np.repeat(np.arange(len(queries)), [len(query.windows) for query in queries])
+    backward = embedder.embed([reverse_complement(codes) for codes in sequences])
+    return QueryVectors(owner, embedder.embed(sequences), backward)
+
+
+class EmbeddingSource:
+    """Cosine of debiased vectors, the best over a query's windows and strands."""
+
+    needs_bases = False
+
+    def __init__(
+        self,
+        queries: QueryVectors,
+        config: RetrievalConfig,
+        *,
+        debias: Debias | None = None,
+        moments: Moments | None = None,
+    ):
+        """Fits its correction on the target.
+
+        Args:
+            queries: from `embed_queries`.
+            config: of the correction.
+            debias: the correction, where it is known.
+            moments: of the target, where another source takes them in.
+        """
+        self.queries, self._config = queries, config
+        self.floor = np.zeros(queries.starts.size)
+        self.moments, self._own = moments or Moments(), moments is None
+        self._debias = debias
+        self._sides: list[np.ndarray] = []
+
+    def fit(self, block: Block) -> None:
+        """Take in the moments of a block."""
+        if self._own and self._debias is None:
+            self.moments.add(block.vectors)
+
+    @property
+    def debias(self) -> Debias:
+        """The correction; the target has been seen when it is asked for."""
+        if self._debias is None:
+            c = self._config
+            self._debias = self.moments.fit(components=c.components, whiten=c.whiten, ridge=c.ridge)
+        return self._debias
+
+    def cosines(self, block: Block) -> Float32[np.ndarray, "2 W n"]:
+        """Of every window of every query on both strands."""
+        self._sides = self._sides or [self.debias.apply(side) for side in self.queries.sides]
+        unit = self.debias.apply(block.vectors)
+        return np.stack([side @ unit.T for side in self._sides])
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """The best over windows and strands."""
+        return np.maximum.reduceat(self.cosines(block).max(axis=0), self.queries.starts, axis=0)
+
+
+COSINE_BINS = 100
+
+
+def cosine_histogram(source: EmbeddingSource, blocks: Iterable[Block], *, n_queries: int) -> Int64[np.ndarray, "bins"]:
+    """How many of a source's cosines lie in each of 100 bins from -1 to 1, over all windows of the first queries."""
+    counts = np.zeros(COSINE_BINS, np.int64)
+    for block in blocks:
+        scores = source.scores(block)[:n_queries]
+        bins = np.clip(((scores + 1) * (COSINE_BINS / 2)).astype(np.int64), 0, COSINE_BINS - 1)
+        counts += np.bincount(bins.ravel(), minlength=COSINE_BINS)
+    return counts
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+class CompositionSource:
+    """Cosine of centred k-mer frequencies: the mean over the target's windows is taken off both."""
+
+    needs_bases = True
+
+    def __init__(self, queries: list[Query], *, k: int):
+        self._k, self._columns = k, canonical_columns(k)
+        bases, offsets = joined([query.bases() for query in queries])
+        self._queries = composition(bases, offsets, k=k, columns=self._columns)
+        self.floor = np.zeros(len(queries))
+        self._sum, self._rows = np.zeros(self._queries.shape[1]), 0
+
+    def fit(self, block: Block) -> None:
+        """Take in the mean."""
+        found = composition(block.bases, block.offsets, k=self._k, columns=self._columns)
+        self._sum += found.sum(axis=0, dtype=np.float64)
+        self._rows += found.shape[0]
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Cosines."""
+        mean = (self._sum / self._rows).astype(np.float32)
+        found = composition(block.bases, block.offsets, k=self._k, columns=self._columns)
+        return _unit(self._queries - mean) @ _unit(found - mean).T
+
+
+class ContainmentSource:
+    """Share of a query's distinct canonical k-mers that occur in a window, where asked for each by its rarity."""
+
+    needs_bases = True
+
+    def __init__(self, queries: list[Query], *, k: int = 11, weighted: bool):
+        """Weighted: a k-mer of df of the N windows counts log((N + 1) / (df + 1))."""
+        self._index, self._weighted = KmerIndex([query.bases() for query in queries], k), weighted
+        self._windows, self._rows = np.zeros(self._index.vocabulary.size, np.int64), 0
+        self.floor = _CHANCE_KMERS / np.maximum(self._index.sizes, 1)
+
+    def fit(self, block: Block) -> None:
+        """Count the windows that hold each k-mer."""
+        if self._weighted:
+            self._windows += self._index.windows_with(block.bases, block.offsets)
+            self._rows += block.rows.size
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Shares, from 0 to 1."""
+        weights = np.log((self._rows + 1) / (self._windows + 1)) if self._weighted else np.ones(self._windows.size)
+        return self._index.shared(block.bases, block.offsets, weights)
+
+
+class AlignmentSource:
+    """Ungapped local alignments, the better strand of a query."""
+
+    needs_bases = True
+
+    def __init__(self, queries: list[Query]):
+        self._index = AlignmentIndex([query.bases() for query in queries])
+        self.floor = _CHANCE_SCORE / np.array([MATCH * max(query.bases().size, 1) for query in queries])
+
+    def fit(self, block: Block) -> None:
+        """Nothing of the target is needed."""
+
+    def by_strand(self, block: Block) -> Float32[np.ndarray, "2 Q n"]:
+        """Shares of a perfect alignment, of the forward and of the backward strand."""
+        return self._index.scores(block.bases, block.offsets)
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Shares of a perfect alignment."""
+        return self.by_strand(block).max(axis=0)
+
+
+class FirstQueries:
+    """The first queries of another source that has learned its target."""
+
+    def __init__(self, source: Source, count: int):
+        self._source, self._count = source, count
+        self.needs_bases, self.floor = source.needs_bases, source.floor[:count]
+
+    def fit(self, block: Block) -> None:
+        """The other source knows what it needs."""
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Rows of the first queries."""
+        return self._source.scores(block)[: self._count]
+
+
+class GcSource:
+    """Minus the difference in GC content."""
+
+    needs_bases = True
+
+    def __init__(self, queries: list[Query]):
+        bases, offsets = joined([query.bases() for query in queries])
+        self._queries = gc_contents(bases, offsets)
+        self.floor = np.zeros(len(queries))
+
+    def fit(self, block: Block) -> None:
+        """Nothing of the target is needed."""
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """From -1 to 0."""
+        found = gc_contents(block.bases, block.offsets)
+        return -np.abs(self._queries[:, None] - found[None, :]).astype(np.float32)
+
+
+def gc_contents(bases: np.ndarray, offsets: np.ndarray) -> Float64[np.ndarray, "n"]:
+    """Share of G and C among the known bases of each sequence; a half where none is known."""
+    strong = np.concatenate([[0], np.cumsum((bases == 1) | (bases == 2))])
+    known = np.concatenate([[0], np.cumsum(bases < 4)])
+    counts, totals = np.diff(strong[offsets]), np.diff(known[offsets])
+    return np.where(totals > 0, counts / np.maximum(totals, 1), 0.5)

@@ -1,0 +1,348 @@
+"""Files to hits and figures: what the command `retrieve` does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plantgfm.embedding.config import EmbeddingConfig, Pooling
+from plantgfm.embedding.embed import Embedder, resolve
+from plantgfm.embedding.encoders import Encoder, open_encoder
+from plantgfm.embedding.store import write_vectors
+from plantgfm.embedding.tiles import Tile
+from plantgfm.formats.fasta import read_fasta
+from plantgfm.retrieval.chance import null_gaps, null_rows, strata_of
+from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
+from plantgfm.retrieval.evaluate import RetrievalEvaluation, Truth, evaluate_retrieval, read_truth, rows_with_truth
+from plantgfm.retrieval.genes import cut_genes, read_gene_ids
+from plantgfm.retrieval.localize import SPAN_FILES, Span, localize, scan_widths, write_spans
+from plantgfm.retrieval.places import (
+    SPANS,
+    WINDOWS,
+    Placed,
+    PlaceEvaluation,
+    Prediction,
+    evaluate_places,
+    nearest_of,
+    place,
+    write_rows,
+)
+from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
+from plantgfm.retrieval.reranker import Reranker
+from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve, weights_of
+from plantgfm.retrieval.search import FUSED, Ranking, search
+from plantgfm.retrieval.sources import (
+    EMBEDDING,
+    CompositionSource,
+    ContainmentSource,
+    EmbeddingSource,
+    GcSource,
+    Source,
+    embed_queries,
+    gc_contents,
+)
+from plantgfm.retrieval.targets import Targets
+from plantgfm.schema import Record
+
+Progress = Callable[[str, int, int], None]
+
+NOT_WHITENED = ", not whitened"
+"""Behind the name of a method: the same vectors with all-but-the-top alone."""
+UNTRAINED, RERANKED = "untrained model", "reranked"
+EVALUATION_FILE, PLACES_FILE, ROWS_FILE = "evaluation.json", "places.json", "distances.tsv"
+
+
+@dataclass(frozen=True)
+class RetrievalInputs:
+    """Files of one retrieval; `truth`, `truth_annotation` and `untrained` serve evaluation only."""
+
+    vectors: Path
+    queries: Path | None = None
+    genes: Path | None = None
+    genome: Path | None = None
+    annotation: Path | None = None
+    truth: Path | None = None
+    truth_annotation: Path | None = None
+    target: tuple[Path, ...] = ()
+    untrained: Path | None = None
+    reranker: Path | None = None
+    target_species: str | None = None
+
+    def __post_init__(self):
+        genome = (self.genome, self.annotation)
+        if (self.queries is None) == (genome == (None, None)):
+            raise ValueError("give either --queries, or --genome with --annotation (and --genes to choose some)")
+        if self.queries is None and None in genome:
+            raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
+        if self.untrained is not None and (not self.target or self.truth is None):
+            raise ValueError("--untrained needs --target and --truth: it is embedded for the evaluation alone")
+        if self.genes is not None and self.queries is not None:
+            raise ValueError("--genes chooses genes of --annotation: it does not go with --queries")
+        if self.truth_annotation is not None and self.truth is None:
+            raise ValueError("--truth-annotation places the genes of --truth: give both")
+        if (self.reranker is None) != (self.target_species is None):
+            raise ValueError("--reranker and --target-species go together: it must not have seen what is searched")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command found, and what the evaluation says of it, where a truth was given."""
+
+    found: Retrieval
+    spans: list[Span]
+    evaluation: RetrievalEvaluation | None = None
+    places: PlaceEvaluation | None = None
+
+
+def retrieve_files(
+    bundle: Path, out: Path, inputs: RetrievalInputs, config: RetrievalConfig, *, progress: Progress | None = None
+) -> Outcome:
+    """Search, write the hits, and evaluate where a truth is given.
+
+    What serves the evaluation is checked first, so that nothing is written beside a wrong file, and then let go: the
+    search has no truth at hand, which is read again after the hits are written.
+
+    Raises:
+        ValueError: for wrong or malformed input.
+    """
+    if inputs.target and config.rank_by is RankBy.EMBEDDING and inputs.truth is None and not config.localize_hits:
+        raise ValueError("--target serves sequence evidence, --truth and --localize: rank_by=embedding asks for none")
+    if config.localize_hits and not inputs.target:
+        raise ValueError("--localize needs --target: the fine scan reads its bases")
+    weights = weights_of(config, bases=bool(inputs.target))
+    targets = Targets.open(inputs.vectors, fasta=inputs.target)
+    reranker = _reranker(inputs, targets, weights)
+    opened = open_encoder(bundle)
+    check_origin(targets, opened)
+    embedder = Embedder(opened, _settings_of(targets))
+    queries, without = _queries(inputs, config, encoder=opened, window_bp=embedder.config.window_bp)
+    _check_evaluation(inputs, queries, targets, config=embedder.config)
+    if config.localize_hits:
+        scan_widths(config, target_window_bp=embedder.config.window_bp)
+    found = retrieve(embedder, queries, targets, config=config, progress=progress)
+    found = replace(found if reranker is None else found.reranked(reranker), without=without)
+    spans = localize(found, embedder, _records(inputs.target)) if config.localize_hits else []
+    for name in (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, *SPAN_FILES):  # of an earlier search
+        (out / name).unlink(missing_ok=True)
+    found.write(out)
+    if config.localize_hits:
+        write_spans(out, spans)
+    if inputs.truth is None:
+        return Outcome(found, spans)
+    return _evaluated(out, inputs, found, spans, embedder=embedder, progress=progress)
+
+
+def _reranker(inputs: RetrievalInputs, targets: Targets, weights: dict[str, float]) -> Reranker | None:
+    """The reranker, where one is asked for that has not seen the target."""
+    if inputs.reranker is None:
+        return None
+    model = Reranker.read(inputs.reranker)
+    model.check(
+        species=inputs.target_species, sequences=targets.names, inputs=inputs_of(targets.origin), ranked_by=weights
+    )
+    return model
+
+
+def inputs_of(origin: dict[str, Any]) -> list[str]:
+    """SHA-256 of the files that vectors were made of."""
+    return [one["sha256"] for one in origin.get("inputs", [])]
+
+
+def _evaluated(
+    out: Path,
+    inputs: RetrievalInputs,
+    found: Retrieval,
+    spans: list[Span],
+    *,
+    embedder: Embedder,
+    progress: Progress | None,
+) -> Outcome:
+    truth = _truth(inputs, found.targets)
+    names = [query.name for query in found.queries]
+    rankings = _rankings(inputs, found, embedder=embedder, progress=progress)
+    first = next(iter(rankings))
+    evaluation = evaluate_retrieval(
+        rankings, names, targets=found.targets, truth=truth, config=found.config, model=EMBEDDING
+    )
+    levels = {WINDOWS: _placed_hits(found, truth), SPANS: _placed_spans(spans, truth)}
+    levels = {level: placed for level, placed in levels.items() if placed}
+    asked = rows_with_truth(names, truth)
+    labels = [truth.by_query[names[row]] for row in asked]
+    drawn = null_gaps(found.targets, rankings[first], asked, labels, strata=_strata(found.targets), config=found.config)
+    observed = nearest_of(levels[WINDOWS], [names[row] for row in asked])
+    places = evaluate_places(levels, config=found.config, nulls=null_rows(observed, dict(drawn)))
+    evaluation.write(out / EVALUATION_FILE)
+    places.write(out / PLACES_FILE)
+    write_rows(out / ROWS_FILE, levels)
+    return Outcome(found, spans, evaluation, places)
+
+
+def _placed_hits(found: Retrieval, truth: Truth) -> list[Placed]:
+    return [
+        place(Prediction(hit.query, hit.rank, replace(hit.target, strand=hit.strand), hit.cosine, hit.score), labels)
+        for hit in found.hits
+        if (labels := truth.by_query.get(hit.query))
+    ]
+
+
+def _placed_spans(spans: list[Span], truth: Truth) -> list[Placed]:
+    return [
+        place(Prediction(span.query, span.rank, span.where, span.cosine, span.score), labels)
+        for span in spans
+        if (labels := truth.by_query.get(span.query))
+    ]
+
+
+def _strata(targets: Targets) -> np.ndarray:
+    """Windows that are alike in GC and repeats; in repeats alone where no bases are at hand."""
+    gc = np.zeros(len(targets))
+    if targets.fasta:
+        for block in targets.blocks(bases=True):
+            gc[block.rows] = gc_contents(block.bases, block.offsets)
+    return strata_of(gc, targets.repeat_fraction.astype(np.float64))
+
+
+def _truth(inputs: RetrievalInputs, targets: Targets) -> Truth:
+    return read_truth(inputs.truth, target_sequences=set(targets.names), annotation=inputs.truth_annotation)
+
+
+def _check_evaluation(
+    inputs: RetrievalInputs, queries: list[Query], targets: Targets, *, config: EmbeddingConfig
+) -> None:
+    """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
+    if inputs.truth is not None:
+        rows_with_truth([query.name for query in queries], _truth(inputs, targets))
+    if inputs.target:
+        _check_tiles({record.name: record.length_bp for record in _records(inputs.target)}, targets)
+    if inputs.untrained is not None:
+        resolve(config, open_encoder(inputs.untrained))
+
+
+def _check_tiles(lengths_bp: dict[str, int], targets: Targets) -> None:
+    for name, end in targets.lengths_bp().items():
+        if name not in lengths_bp:
+            raise ValueError(f"--target lacks sequence {name!r} of the vectors: give the FASTA that was embedded")
+        if end > lengths_bp[name]:
+            raise ValueError(
+                f"--target has {lengths_bp[name]:,} bp of {name!r}, the vectors go to {end:,}: "
+                "give the FASTA that was embedded"
+            )
+
+
+def _settings_of(targets: Targets) -> EmbeddingConfig:
+    stored = targets.origin["settings"]
+    return EmbeddingConfig(
+        window_bp=stored["window_bp"],
+        stride_bp=stored["stride_bp"],
+        pooling=Pooling(stored["pooling"]),
+        layer=stored["layer"],
+    )
+
+
+def _records(files: tuple[Path, ...]) -> Iterator[Record]:
+    for path in files:
+        yield from read_fasta(path)
+
+
+def _queries(
+    inputs: RetrievalInputs, config: RetrievalConfig, *, encoder: Encoder, window_bp: int
+) -> tuple[list[Query], list[str]]:
+    """Queries within their budget of tokens, and the genes that have no such part."""
+    if inputs.queries is not None:
+        if config.query_part is not QueryPart.GENE or config.flank_bp:
+            raise ValueError("--part and retrieval.flank_bp cut genes out of --genome: they do not go with --queries")
+        queries, without = fasta_queries(inputs.queries, window_bp=window_bp), []
+    else:
+        cut = cut_genes(
+            inputs.genome,
+            inputs.annotation,
+            gene_ids=None if inputs.genes is None else read_gene_ids(inputs.genes),
+            part=config.query_part,
+            flank_bp=config.flank_bp,
+            upstream_bp=config.upstream_bp,
+            downstream_bp=config.downstream_bp,
+        )
+        queries, without = [query_of(record, window_bp=window_bp) for record in cut.records], cut.without
+
+    def tokens_of(codes: np.ndarray) -> int:
+        return encoder.encode(codes, reverse=False).size
+
+    return [within_budget(query, tokens_of, max_tokens=config.max_query_tokens) for query in queries], without
+
+
+def _rankings(
+    inputs: RetrievalInputs, found: Retrieval, *, embedder: Embedder, progress: Progress | None
+) -> dict[str, Ranking]:
+    """What the windows were ranked by, then each source of it alone, then what a user could do without any of them."""
+    queries, config = found.queries, found.config
+    rankings = dict(found.search.rankings)
+    if list(found.search.weights) == [EMBEDDING]:
+        rankings.pop(FUSED)  # is the embedding itself
+    else:
+        rankings = {FUSED: rankings.pop(FUSED), **rankings}
+    if found.reranker is not None:
+        rankings = {RERANKED: _reranked(found), **rankings}
+    sources: dict[str, Source] = {}
+    if inputs.target:
+        sources["GC content"] = GcSource(queries)
+        sources["4-mer cosine"] = CompositionSource(queries, k=4)
+        if "6-mer cosine" not in rankings:
+            sources["6-mer cosine"] = CompositionSource(queries, k=6)
+        sources["11-mer containment"] = ContainmentSource(queries, weighted=False)
+    if config.whiten:
+        own = found.embedding.queries.first(len(queries))
+        sources[f"{EMBEDDING}{NOT_WHITENED}"] = EmbeddingSource(
+            own, replace(config, whiten=False), moments=found.embedding.moments
+        )
+    rankings |= _alone(found.targets, sources, queries, config, progress)
+    if inputs.untrained is not None:
+        untrained = Embedder(open_encoder(inputs.untrained), replace(embedder.config, max_unknown_fraction=1.0))
+        rankings |= _untrained(untrained, found, progress)
+    return rankings
+
+
+def _reranked(found: Retrieval) -> Ranking:
+    """The hits as the reranker put them in order; it reads no further down than they go."""
+    own = {query.name: [hit for hit in found.hits if hit.query == query.name] for query in found.queries}
+    rows = [np.array([hit.row for hit in own[query.name]], np.int64) for query in found.queries]
+    return Ranking(rows, [np.array([hit.probability for hit in own[query.name]]) for query in found.queries])
+
+
+def _alone(
+    targets: Targets,
+    sources: dict[str, Source],
+    queries: list[Query],
+    config: RetrievalConfig,
+    progress: Progress | None,
+) -> dict[str, Ranking]:
+    if not sources:
+        return {}
+    sizes = {"n_queries": len(queries), "n_counted": len(queries), "top_k": config.deepest_rank}
+    return search(targets, sources, weights={}, progress=progress, **sizes).rankings
+
+
+def _untrained(embedder: Embedder, found: Retrieval, progress: Progress | None) -> dict[str, Ranking]:
+    """The untrained model over the same windows; its vectors lie in a temporary folder while it is asked."""
+    targets, config = found.targets, found.config
+
+    def tiles() -> Iterator[Tile]:
+        for block in targets.blocks(bases=True):
+            for number, row in enumerate(block.rows):
+                bases = block.bases[block.offsets[number] : block.offsets[number + 1]]
+                yield Tile(targets.interval(row), bases, partial=False)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.parquet"
+        write_vectors(path, embedder.embed_tiles(tiles()), width=embedder.width, origin={})
+        asked = embed_queries(embedder, found.queries)
+        trained = EmbeddingSource(asked, config)
+        sources: dict[str, Source] = {UNTRAINED: trained}
+        if config.whiten:
+            raw = EmbeddingSource(asked, replace(config, whiten=False), moments=trained.moments)
+            sources[f"{UNTRAINED}{NOT_WHITENED}"] = raw
+        return _alone(Targets.open(path), sources, found.queries, config, progress)

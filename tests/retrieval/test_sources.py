@@ -1,0 +1,157 @@
+"""Sources of evidence by hand: composition, containment, alignments, GC, cosine."""
+
+import numpy as np
+import pytest
+
+from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
+from plantgfm.retrieval.queries import Query, query_of
+from plantgfm.retrieval.sources import (
+    AlignmentSource,
+    CompositionSource,
+    ContainmentSource,
+    EmbeddingSource,
+    FirstQueries,
+    GcSource,
+    QueryVectors,
+)
+from plantgfm.retrieval.targets import Block, joined
+from plantgfm.sequence import encode, reverse_complement
+from tests.fixtures import random_codes, record
+
+
+def query(name, codes):
+    return Query(name, codes.size, [codes])
+
+
+def block_of(tiles, vectors=None):
+    bases, offsets = joined(list(tiles))
+    vectors = np.zeros((len(tiles), 2), np.float32) if vectors is None else vectors
+    return Block(np.arange(len(tiles)), vectors, bases, offsets)
+
+
+def scored(source, block):
+    source.fit(block)
+    return source.scores(block)
+
+
+def diverged(codes, share, seed=0):
+    """A copy with a share of its bases replaced by another one."""
+    rng = np.random.default_rng(seed)
+    hit = rng.random(codes.size) < share
+    return np.where(hit, (codes + rng.integers(1, 4, codes.size)) % 4, codes).astype(np.uint8)
+
+
+def test_a_piece_is_found_on_either_strand():
+    tiles = [random_codes(400, seed=s) for s in range(6)]
+    queries = [query("a", tiles[2][100:300]), query("b", reverse_complement(tiles[4][50:350]))]
+    kinds = {
+        "composition": CompositionSource(queries, k=6),
+        "containment": ContainmentSource(queries, weighted=False),
+        "weighted": ContainmentSource(queries, weighted=True),
+        "alignment": AlignmentSource(queries),
+    }
+    for name, source in kinds.items():
+        assert scored(source, block_of(tiles)).argmax(axis=1).tolist() == [2, 4], name
+    assert kinds["containment"].scores(block_of(tiles))[0, 2] == pytest.approx(1.0, abs=1e-5)
+    assert kinds["weighted"].scores(block_of(tiles))[0, 2] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_composition_by_hand_and_what_overlapping_windows_share_counts_once():
+    bases, offsets = joined([encode("AAAATTTTN"), encode("AC")])
+    rows = composition(bases, offsets, k=4, columns=canonical_columns(4))
+    assert rows.shape == (2, 136) and rows[1].sum() == 0.0
+    assert rows[0, 0] == pytest.approx(2 / 5) and rows[0].sum() == pytest.approx(1.0)
+    codes = random_codes(300)
+    whole, cut = query("q", codes), query_of(record("q", codes), window_bp=100)  # windows every 50 bp
+    assert len(cut.windows) == 5
+    tiles = block_of([random_codes(200, seed=s) for s in range(4)])
+    expected, found = (scored(CompositionSource([one], k=4), tiles) for one in (whole, cut))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_containment_by_hand_and_by_rarity():
+    queries = [encode("ACGTAAC"), encode("ACGTA"), encode("NNNN")]
+    index = KmerIndex(queries, 3)
+    assert index.sizes.tolist() == [4, 2, 0]  # ACG = CGT, GTA = TAC, TAA = TTA, AAC = GTT
+    bases, offsets = joined([encode("TTGTAC"), encode("ACGNTTA"), encode("ACGT")])
+    shares = index.shared(bases, offsets, np.ones(index.vocabulary.size))
+    np.testing.assert_allclose(shares, [[0.25, 0.5, 0.25], [0.5, 0.5, 0.5], [0, 0, 0]], atol=1e-6)
+    counts = dict(zip(index.vocabulary.tolist(), index.windows_with(bases, offsets).tolist()))
+    acg, gta, taa = (int(encode(text) @ np.array([16, 4, 1])) for text in ("ACG", "GTA", "TAA"))
+    assert (counts[acg], counts[min(gta, int(encode("TAC") @ np.array([16, 4, 1])))], counts[taa]) == (2, 1, 1)
+    rare = np.where(index.vocabulary == acg, 1.0, 3.0)
+    np.testing.assert_allclose(index.shared(bases, offsets, rare)[0], [0.3, 0.4, 0.1], atol=1e-6)
+
+
+def test_a_kmer_of_all_windows_says_less_than_a_rare_one():
+    common, rare = random_codes(60, seed=1), random_codes(60, seed=2)
+    tiles = [np.concatenate([common, random_codes(50, seed=s)]) for s in range(10, 18)]
+    tiles.append(np.concatenate([rare, random_codes(50, seed=30)]))
+    asked = [query("q", np.concatenate([common, rare]))]
+    plain, weighted = (scored(ContainmentSource(asked, weighted=w), block_of(tiles))[0] for w in (False, True))
+    assert abs(plain[8] - plain[0]) < 0.02 and weighted[8] > 5 * weighted[0]
+
+
+def test_alignments_are_summed_by_strand_as_a_share_of_a_perfect_one():
+    codes = random_codes(200)
+    index = AlignmentIndex([codes, random_codes(150, seed=7)])
+    tile = np.concatenate([random_codes(60, seed=3), codes, random_codes(60, seed=4)])
+    bases, offsets = joined([tile, reverse_complement(tile), random_codes(300, seed=5)])
+    scores = index.scores(bases, offsets)
+    assert scores.shape == (2, 2, 3)
+    assert (
+        scores[0, 0, 0] == scores[1, 0, 1] == 1.0
+        and scores[:, 1].max() == scores[0, 0, 1] == scores[:, 0, 2].max() == 0
+    )
+    half = index.scores(*joined([np.concatenate([random_codes(60, seed=3), codes[:100], random_codes(60, seed=4)])]))
+    assert 0.5 <= half[0, 0, 0] < 0.53  # 100 of 200 bases; by chance a few more on either side
+    apart = [codes[:70], random_codes(40, seed=8), codes[100:170]]  # two exons and another intron
+    two = index.scores(*joined([np.concatenate(apart)]))[0, 0, 0]
+    assert 0.69 <= two < 0.75
+    assert MATCH * 18 == 90
+
+
+def test_alignments_hear_what_shared_kmers_do_not():
+    codes, tiles = random_codes(600), [random_codes(900, seed=s) for s in range(1, 60)]
+    tiles[17][100:700] = diverged(codes, 0.3)
+    block = block_of(tiles)
+    shared = scored(ContainmentSource([query("q", codes)], weighted=False), block)[0]
+    aligned = scored(AlignmentSource([query("q", codes)]), block)[0]
+    assert aligned.argmax() == 17 and aligned[17] > 3 * np.sort(aligned)[-2]
+    assert shared[17] < 0.05
+
+
+def test_repeats_seed_nothing_and_unknown_bases_end_an_alignment():
+    dull = query("dull", encode("AT" * 100))
+    assert not scored(AlignmentSource([dull]), block_of([encode("AT" * 200)])).any()
+    codes = random_codes(120)
+    cut = codes.copy()
+    cut[60] = 4
+    source = AlignmentSource([query("q", codes)])
+    scores = scored(source, block_of([cut, codes[:10], codes[:0]]))[0]
+    assert scores[0] == pytest.approx(119 / 120) and scores[1] == scores[2] == 0  # two alignments of 60 and 59
+
+
+def test_gc_scores_are_minus_the_difference():
+    source = GcSource([query("q", encode("GGCC"))])
+    np.testing.assert_allclose(
+        scored(source, block_of([encode("GCAT"), encode("GGGG"), encode("NNNN")])), [[-0.5, 0.0, -0.5]]
+    )
+
+
+def test_cosines_are_the_best_over_windows_and_strands():
+    vectors = QueryVectors(
+        np.array([0, 0, 1]), np.float32([[1, 0], [0, 1], [0, 2]]), np.float32([[0, 0]] * 2 + [[-1, 0]])
+    )
+    config = RetrievalConfig(components=0, whiten=False)
+    source = EmbeddingSource(vectors, config)
+    block = block_of([encode("A")] * 4, np.float32([[1, 0], [-1, 0], [0, 1], [0, -1]]))  # their mean is 0
+    found = scored(source, block)
+    np.testing.assert_allclose(found, [[1, 0, 1, 0], [0, 1, 1, 0]], atol=1e-6)
+    np.testing.assert_array_equal(FirstQueries(source, 1).scores(block), found[:1])
+    again = EmbeddingSource(vectors.first(1), config, moments=source.moments)
+    again.fit(block)  # the moments are the other's to take in
+    np.testing.assert_allclose(again.scores(block), found[:1], atol=1e-6)
+    assert again.moments.rows == 4

@@ -1,0 +1,67 @@
+"""Target windows: the same in memory and from a file, block by block, with their bases."""
+
+import numpy as np
+import pytest
+
+from plantgfm.embedding.embed import Embedded
+from plantgfm.embedding.store import write_vectors
+from plantgfm.embedding.tiles import Tile
+from plantgfm.formats.fasta import write_fasta
+from plantgfm.retrieval import targets as module
+from plantgfm.retrieval.targets import Targets, joined
+from plantgfm.sequence import Interval
+from tests.fixtures import random_codes, record
+from tests.retrieval.worlds import tiled, windows
+
+
+def written(path, targets, blocks):
+    """The file of vectors of targets, in some blocks."""
+
+    def parts():
+        for rows in np.array_split(np.arange(len(targets)), blocks):
+            tiles = [Tile(targets.interval(row), random_codes(10), partial=False) for row in rows]
+            yield Embedded(tiles, targets.source[rows], 0)
+
+    write_vectors(path, parts(), width=targets.source.shape[1], origin={"bundle": "x"})
+    return path
+
+
+def test_a_file_is_read_in_blocks_of_one_size_whatever_its_parts_and_equals_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
+    targets = tiled(tmp_path, {"a": random_codes(100), "b": random_codes(90, seed=1)}, width=10, stride=5)
+    opened = Targets.open(written(tmp_path / "v.parquet", targets, blocks=4), fasta=targets.fasta)
+    assert opened.names == ["a", "b"] and len(opened) == len(targets) == 19 + 17
+    assert [opened.interval(i) for i in range(36)] == [targets.interval(i) for i in range(36)]
+    sizes = []
+    for one, two in zip(opened.blocks(bases=True), targets.blocks(bases=True), strict=True):
+        sizes.append(one.rows.size)
+        assert (one.rows == two.rows).all() and (one.vectors == two.vectors).all() and (one.bases == two.bases).all()
+    assert sizes == [7] * 5 + [1]
+    assert opened.lengths_bp() == {"a": 100, "b": 90} and opened.origin == {"bundle": "x"}
+
+
+def test_bases_are_those_of_each_window_in_whatever_order_they_stand(tmp_path):
+    sequences = {"a": random_codes(40), "b": random_codes(40, seed=1)}
+    write_fasta(tmp_path / "t.fa", [record(name, codes) for name, codes in sequences.items()])
+    order = [Interval("b", 3, 9), Interval("a", 0, 5), Interval("b", 30, 40), Interval("a", 35, 40)]
+    (block,) = windows(order, fasta=(tmp_path / "t.fa",)).blocks(bases=True)
+    pieces = [sequences[one.sequence][one.start : one.end] for one in order]
+    assert (block.bases == np.concatenate(pieces)).all() and block.offsets.tolist() == [0, 6, 11, 21, 26]
+    some = block.take(np.array([3, 1]))
+    assert (some.bases == np.concatenate([pieces[3], pieces[1]])).all() and some.rows.tolist() == [3, 1]
+    (bare,) = windows(order).blocks()
+    assert bare.bases.size == 0 and bare.take(np.array([2])).bases.size == 0
+    with pytest.raises(ValueError, match="lacks sequence 'c'"):
+        list(windows([Interval("c", 0, 5)], fasta=(tmp_path / "t.fa",)).blocks(bases=True))
+
+
+def test_the_repeat_bit_is_dropped_and_no_sequence_gives_no_base():
+    bases, offsets = joined([np.array([9, 2], np.uint8), np.array([12], np.uint8)])
+    assert bases.tolist() == [1, 2, 4] and offsets.tolist() == [0, 2, 3]
+    assert joined([])[1].tolist() == [0]
+
+
+def test_crowding_is_how_many_others_a_window_overlaps():
+    assert windows([Interval("a", 0, 10), Interval("a", 10, 20), Interval("b", 5, 15)]).crowding() == 0
+    assert windows([Interval("a", s, s + 10) for s in (0, 5, 10, 15)]).crowding() == 2
+    assert windows([Interval("a", 0, 100), *(Interval("a", s, s + 5) for s in (1, 20, 40))]).crowding() == 3

@@ -1,0 +1,363 @@
+"""Retrieval from files: what is ranked, evaluated, refused, and that labels reach the evaluation alone."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from plantgfm.cli import commands
+from plantgfm.embedding.config import EmbeddingConfig, Pooling
+from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.gff3 import read_gff3
+from plantgfm.formats.tables import read_tsv
+from plantgfm.retrieval.config import RankBy, RetrievalConfig
+from plantgfm.retrieval.evaluate import RetrievalEvaluation
+from plantgfm.wiring import retrieval as module
+from plantgfm.wiring.downstream import embed_files
+from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
+from tests.fixtures import random_codes, record, write_small_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_small_bundle(tmp_path_factory.mktemp("downstream") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def search(bundle, tmp_path_factory):
+    """A target with its vectors, six noisy pieces of it as queries, where they come from, and an untrained bundle."""
+    folder = tmp_path_factory.mktemp("search")
+    target = random_codes(6_000, seed=2)
+    write_fasta(folder / "target.fa", [record("chr1", target)])
+    config = EmbeddingConfig(window_bp=120, batch_windows=4)
+    embed_files(bundle, folder / "vectors.parquet", fasta=folder / "target.fa", manifest=None, config=config)
+    pieces, rows = [], ["query\tchr\tstart\tend\tstrand"]
+    for number, start in enumerate(range(300, 5_700, 900)):
+        piece = target[start : start + 200].copy()
+        piece[::9] = (piece[::9] + 1) % 4
+        pieces.append(record(f"q{number}", piece))
+        rows.append(f"q{number}\tchr1\t{start}\t{start + 200}\t+")
+    write_fasta(folder / "queries.fa", pieces)
+    (folder / "truth.tsv").write_text("\n".join(rows) + "\n")
+    write_small_bundle(folder / "untrained", seed=1)
+    return RetrievalInputs(
+        vectors=folder / "vectors.parquet",
+        queries=folder / "queries.fa",
+        truth=folder / "truth.tsv",
+        target=(folder / "target.fa",),
+        untrained=folder / "untrained",
+    )
+
+
+def ranks_of(outcome, method):
+    found = outcome.evaluation
+    (one,) = [one for one in found.methods if one.method == method]
+    return found.ranks[method].tolist(), one.mean_reciprocal_rank
+
+
+@pytest.fixture(scope="module")
+def evaluated(bundle, search, tmp_path_factory):
+    """Both ways of debiasing, and the folders that they wrote."""
+    folder, config = tmp_path_factory.mktemp("evaluated"), RetrievalConfig(null_queries=5, resamples=20, permutations=2)
+    whitened = retrieve_files(bundle, folder / "whitened", search, replace(config, localize_hits=3))
+    raw = retrieve_files(bundle, folder / "raw", search, replace(config, whiten=False))
+    return folder, whitened, raw
+
+
+def test_whitened_figures_stand_beside_those_of_all_but_the_top(evaluated):
+    _, whitened, raw = evaluated
+    names = {one.method for one in whitened.evaluation.methods}
+    assert {"model", "model, not whitened", "untrained model", "untrained model, not whitened"} <= names
+    assert not [one.method for one in raw.evaluation.methods if "whitened" in one.method]
+    for method in ("model", "untrained model"):
+        assert ranks_of(whitened, f"{method}, not whitened") == ranks_of(raw, method)
+    assert whitened.found.search.rankings["model"].scores[0][0] != raw.found.search.rankings["model"].scores[0][0]
+
+
+def test_all_methods_stand_in_one_table_and_the_sum_is_ranked_by(evaluated):
+    folder, whitened, _ = evaluated
+    methods = [one.method for one in whitened.evaluation.methods]
+    assert methods[:5] == ["fused", "model", "6-mer cosine", "weighted 11-mers", "alignments"]
+    assert {"GC content", "4-mer cosine", "11-mer containment", "chance", "chance, closed form"} <= set(methods)
+    assert ranks_of(whitened, "fused") == ([[1] * 6], 1.0)  # nine bases of ten are those of the place
+    assert RetrievalEvaluation.read(folder / "whitened/evaluation.json").methods == whitened.evaluation.methods
+    hits = read_tsv(folder / "whitened/hits.tsv")
+    assert all(float(hit["score"]) > 3 and hit["strand"] == "+" for hit in hits if hit["rank"] == "1")
+    parts = [[float(hit[name]) for hit in hits] for name in ("z", "z_6mers", "z_11mers", "z_alignments")]
+    np.testing.assert_allclose(np.sum(parts, axis=0) / 2, [float(hit["score"]) for hit in hits], atol=2e-3)
+    first = [hit for hit in hits if hit["query_id"] == "q0"]
+    assert float(first[0]["margin"]) == pytest.approx(float(first[0]["score"]) - float(first[1]["score"]), abs=2e-3)
+    assert {hit["strands_agree"] for hit in hits} <= {"", "0", "1"} and float(first[0]["gc"]) > 0
+
+
+def test_distances_are_told_at_both_levels_beside_their_nulls(evaluated):
+    folder, whitened, _ = evaluated
+    rows = read_tsv(folder / "whitened/distances.tsv")
+    assert {row["level"] for row in rows} == {"windows", "spans"}
+    best = [row for row in rows if row["level"] == "spans" and row["rank"] == "1"]
+    assert len(best) == 6 and all(row["gap_bp"] == "0" and int(row["tss_distance_bp"]) < 200 for row in best)
+    within = {(a.level, a.of, a.tolerance_bp): a.share for a in whitened.places.accuracies if a.measure == "gap"}
+    assert within["spans", "queries", 0] == within["windows", "queries", 0] == 1.0 > within["windows", "rows", 0]
+    assert [row["null"] for row in whitened.places.nulls][0] == "uniform windows" and len(whitened.places.nulls) == 4
+
+
+def test_two_runs_give_the_same_bytes(bundle, search, evaluated, tmp_path):
+    folder, _, _ = evaluated
+    config = RetrievalConfig(null_queries=5, resamples=20, permutations=2, localize_hits=3)
+    retrieve_files(bundle, tmp_path / "again", search, config)
+    names = sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert {"hits.tsv", "spans.tsv", "distances.tsv", "evaluation.json", "places.json"} <= set(names)
+    for name in names:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / "whitened" / name).read_bytes(), name
+
+
+def test_no_label_is_open_while_the_search_runs_and_none_changes_it(bundle, search, tmp_path, monkeypatch):
+    """Every file that is opened during the search is seen; the truth is not among them, nor can it be."""
+    labels = tmp_path / "other.tsv"
+    lines = search.truth.read_text().splitlines()
+    rows = [line.split("\t") for line in lines[1:]]
+    moved = ["\t".join([name, chrom, "10", "60", strand]) for name, chrom, _, _, strand in rows]
+    labels.write_text("\n".join([lines[0], *moved]) + "\n")
+    opened, watching = [], []
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching and event == "open" else None)
+
+    def watched(step):
+        def run(*args, **kwargs):
+            watching.append(1)
+            try:
+                return step(*args, **kwargs)
+            finally:
+                watching.clear()
+
+        return run
+
+    monkeypatch.setattr(module, "retrieve", watched(module.retrieve))
+    monkeypatch.setattr(module, "localize", watched(module.localize))
+    config, hits = RetrievalConfig(null_queries=5, resamples=20, permutations=2, localize_hits=1), []
+    for number, truth in enumerate((search.truth, labels, None)):
+        inputs = replace(search, truth=truth, untrained=None)
+        retrieve_files(bundle, tmp_path / str(number), inputs, config)
+        hits.append([(tmp_path / str(number) / name).read_bytes() for name in ("hits.tsv", "spans.tsv")])
+    assert str(search.target[0]) in opened  # the hook sees what is read
+    assert not {str(search.truth), str(labels)} & set(opened)
+    assert hits[0] == hits[1] == hits[2]
+
+
+def test_no_whiten_on_the_command_line_is_heard(bundle, search, tmp_path):
+    told = {}
+    for name, option in (("whitened", "--whiten"), ("raw", "--no-whiten")):
+        options = (
+            "--queries",
+            search.queries,
+            "--vectors",
+            search.vectors,
+            "--out",
+            tmp_path / name,
+            option,
+            "--set",
+            "null_queries=5",
+        )
+        result = CliRunner().invoke(commands, ["retrieve", str(bundle), *map(str, options)])
+        assert result.exit_code == 0, result.output
+        found = retrieve_files(
+            bundle,
+            tmp_path / f"{name} again",
+            RetrievalInputs(vectors=search.vectors, queries=search.queries),
+            RetrievalConfig(null_queries=5, whiten=name == "whitened"),
+        ).found
+        told[name] = (tmp_path / name / "hits.tsv").read_text()
+        assert told[name] == (tmp_path / f"{name} again" / "hits.tsv").read_text() and found.hits
+    assert told["whitened"] != told["raw"]
+
+
+def test_inputs_that_would_do_nothing_are_refused():
+    here = Path("x")
+    for wrong, said in (
+        ({}, "give either --queries"),
+        ({"queries": here, "genome": here}, "give either --queries"),
+        ({"genome": here}, "go together"),
+        ({"queries": here, "truth": here, "untrained": here}, "--untrained needs --target"),
+        ({"queries": here, "target": (here,), "untrained": here}, "--untrained needs --target and --truth"),
+        ({"queries": here, "genes": here}, "does not go with --queries"),
+        ({"queries": here, "truth_annotation": here}, "--truth-annotation places the genes of --truth"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            RetrievalInputs(vectors=here, **wrong)
+
+
+def wrong_evaluations(search, folder):
+    """Inputs whose evaluation can't be, by what is said of them."""
+    lines = search.truth.read_text().splitlines(keepends=True)
+    texts = {"few.tsv": "".join(lines[:5]), "bad.tsv": "".join([*lines, "q0\tchr1\t9\tten\t+\n"])}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    write_fasta(folder / "other.fa", [record("chr2", random_codes(6_000))])
+    write_fasta(folder / "short.fa", [record("chr1", random_codes(3_000))])
+    return {
+        "does not exist": {"truth": folder / "absent.tsv"},
+        "only 4 of 6 queries have a true place": {"truth": folder / "few.tsv"},
+        "bad coordinates": {"truth": folder / "bad.tsv"},
+        "--target lacks sequence 'chr1'": {"target": (folder / "other.fa",)},
+        "--target has 3,000 bp of 'chr1'": {"target": (folder / "short.fa",)},
+        "is no bundle": {"untrained": folder},
+    }
+
+
+def test_a_wrong_evaluation_is_told_before_anything_is_written(bundle, search, tmp_path):
+    before = {path.name for path in search.truth.parent.iterdir()}
+    for said, change in wrong_evaluations(search, tmp_path).items():
+        out = tmp_path / "hits"
+        with pytest.raises(ValueError, match=said):
+            retrieve_files(
+                bundle, out, replace(search, **change), RetrievalConfig(null_queries=5, resamples=20, permutations=2)
+            )
+        assert not out.exists(), said
+    assert {path.name for path in search.truth.parent.iterdir()} == before
+
+
+def annotated(folder, search):
+    """The target as an annotated genome of its own: a gene with a CDS, one without, on both strands."""
+    lines = ["chr1\tx\tgene\t3001\t3400\t.\t-\t.\tID=a", "chr1\tx\tgene\t4501\t4900\t.\t+\t.\tID=b"]
+    lines.append("chr1\tx\tCDS\t3101\t3300\t.\t-\t0\tParent=a")
+    (folder / "genes.gff3").write_text("\n".join(lines) + "\n")
+    return ("--genome", search.target[0], "--annotation", folder / "genes.gff3", "--vectors", search.vectors)
+
+
+def command(bundle, *options):
+    return CliRunner().invoke(commands, ["retrieve", str(bundle), *map(str, options)], catch_exceptions=True)
+
+
+def test_parts_of_genes_are_searched_from_the_command_line_and_what_is_left_out_is_said(bundle, search, tmp_path):
+    genes, out = annotated(tmp_path, search), tmp_path / "hits"
+    told = command(bundle, *genes, "--part", "cds", "--top-k", 1, "--out", out, "--set", "null_queries=5")
+    assert "1 genes have no CDS and were left out, b first" in told.output
+    (hit,) = read_tsv(out / "hits.tsv")
+    assert (hit["query_id"], hit["query_length_bp"]) == ("a", "200")
+    short = ("--part", "promoter", "--upstream-bp", 300, "--downstream-bp", 60, "--set", "max_query_tokens=60")
+    told = command(bundle, *genes, *short, "--top-k", 1, "--out", out)
+    assert "2 queries were trimmed at their end to retrieval.max_query_tokens, a first (180 of 360 bp" in told.output
+    assert [hit["query_length_bp"] for hit in read_tsv(out / "hits.tsv")] == ["360", "360"]
+
+
+def test_a_part_of_queries_from_fasta_is_refused(bundle, search, tmp_path):
+    told = command(
+        bundle, "--queries", search.queries, "--vectors", search.vectors, "--out", tmp_path / "o", "--part", "cds"
+    )
+    assert told.exit_code == 1 and "do not go with --queries" in str(told.exception)
+    assert not (tmp_path / "o").exists()
+
+
+def test_hits_are_scanned_finely_where_asked_for(bundle, search, tmp_path):
+    asked, out = ("--queries", search.queries, "--vectors", search.vectors, "--out", tmp_path / "o"), tmp_path / "o"
+    for wrong, said in (
+        (("--target", search.target[0], "--rank-by", "embedding"), "rank_by=embedding asks for none"),
+        (("--rank-by", "fused"), "rank_by=fused reads the bases of the target: give --target"),
+        (("--localize", 2), "--localize needs --target"),
+        (
+            ("--localize", 2, "--target", search.target[0], "--set", "scan_window_bp=121"),
+            "wider than the target's windows",
+        ),
+    ):
+        assert said in str(command(bundle, *asked, *wrong).exception) and not out.exists()
+    told = command(bundle, *asked, "--localize", 2, "--target", search.target[0], "--set", "null_queries=0")
+    assert told.exit_code == 0, told.output
+    spans, hits = read_tsv(out / "spans.tsv"), read_tsv(out / "hits.tsv")
+    assert {(span["query_id"], span["rank"]) for span in spans} >= {(f"q{n}", "1") for n in range(6)}
+    tiles = {(h["query_id"], h["target_start"]) for h in hits if int(h["rank"]) <= 2}
+    assert all((span["query_id"], span["candidate_start"]) in tiles for span in spans)
+    assert len(read_gff3(out / "spans.gff3")) == len(pq.read_table(out / "spans.parquet")) == len(spans)
+    assert {hit["p"] for hit in hits} == {""}
+    told = command(bundle, *asked, "--set", "null_queries=0")
+    assert told.exit_code == 0 and not (out / "spans.tsv").exists()  # those of the earlier search are gone
+
+
+def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tmp_path):
+    config = RetrievalConfig(null_queries=5, resamples=20, permutations=2, rank_by=RankBy.EMBEDDING)
+    outcome = retrieve_files(bundle, tmp_path / "o", replace(search, untrained=None), config)
+    methods = [one.method for one in outcome.evaluation.methods]
+    assert methods[0] == "model" and "fused" not in methods and "6-mer cosine" in methods
+    assert all(hit.score == pytest.approx(hit.parts["model"], abs=1e-3) for hit in outcome.found.hits)
+    weighed = replace(config, rank_by=RankBy.FUSED, weight_alignment=0.0, weight_composition=0.0)
+    both = retrieve_files(bundle, tmp_path / "b", replace(search, truth=None, untrained=None), weighed).found
+    assert (
+        both.search.weights == {"model": 1.0, "weighted 11-mers": 1.0}
+        and both.hits[0].score != outcome.found.hits[0].score
+    )
+
+
+@pytest.fixture(scope="module")
+def many(bundle, search, tmp_path_factory):
+    """Hits of thirty pieces of another target, with their truth: what a reranker is trained on."""
+    folder = tmp_path_factory.mktemp("many")
+    target = random_codes(9_000, seed=11)
+    write_fasta(folder / "target.fa", [record("chrA", target)])
+    config = EmbeddingConfig(window_bp=120, batch_windows=4)
+    embed_files(bundle, folder / "v.parquet", fasta=folder / "target.fa", manifest=None, config=config)
+    rng, pieces, rows = np.random.default_rng(0), [], ["query\tchr\tstart\tend"]
+    for number in range(30):
+        start = 290 * number
+        piece = target[start : start + 150].copy()
+        hit = rng.random(150) < (0.05 if number % 2 else 0.6)
+        piece[hit] = rng.integers(0, 4, int(hit.sum()))
+        pieces.append(record(f"p{number}", piece))
+        rows.append(f"p{number}\tchrA\t{start}\t{start + 150}")
+    write_fasta(folder / "q.fa", pieces)
+    (folder / "truth.tsv").write_text("\n".join(rows) + "\n")
+    inputs = RetrievalInputs(vectors=folder / "v.parquet", queries=folder / "q.fa", target=(folder / "target.fa",))
+    retrieve_files(bundle, folder / "hits", inputs, RetrievalConfig(null_queries=0, top_k=5))
+    return folder
+
+
+def train(*options):
+    return CliRunner().invoke(commands, ["train-reranker", *map(str, options)])
+
+
+def test_a_reranker_is_trained_used_elsewhere_and_refuses_what_it_saw(bundle, search, many, tmp_path):
+    out = tmp_path / "r.json"
+    told = train(many / "hits", "--species", "Fictus minor", "--truth", many / "truth.tsv", "--out", out)
+    assert told.exit_code == 0, told.output
+    assert "Reliability" in told.output and "seen: Fictus minor (1 sequences)" in told.output
+    config = RetrievalConfig(null_queries=0, resamples=20, permutations=2)
+    inputs = replace(search, untrained=None, reranker=out, target_species="Fictus primus")
+    outcome = retrieve_files(bundle, tmp_path / "o", inputs, config)
+    assert [one.method for one in outcome.evaluation.methods][:2] == ["reranked", "fused"]
+    hits = read_tsv(tmp_path / "o/hits.tsv")
+    for name in {hit["query_id"] for hit in hits}:
+        own = [float(hit["probability"]) for hit in hits if hit["query_id"] == name]
+        assert own == sorted(own, reverse=True) and own[0] > 0.5 > own[-1]
+    assert sorted({int(hit["searched_rank"]) for hit in hits}) == sorted({int(hit["rank"]) for hit in hits})
+    again = replace(inputs, vectors=many / "v.parquet", target=(many / "target.fa",), truth=None)
+    for species, said in (("Fictus minor", "trained on Fictus minor, chrA"), ("Fictus other", "the very file")):
+        with pytest.raises(ValueError, match=said):
+            retrieve_files(bundle, tmp_path / "n", replace(again, target_species=species), config)
+    assert not (tmp_path / "n").exists()
+    told = train(tmp_path / "o", "--species", "F p", "--truth", search.truth, "--out", tmp_path / "x.json")
+    assert "were reranked" in str(told.exception) and not (tmp_path / "x.json").exists()
+
+
+def test_folders_and_labels_that_do_not_belong_together_are_refused(search, many, tmp_path):
+    out = ("--out", tmp_path / "r.json")
+    for options, said in (
+        (
+            (many / "hits", "--species", "a b", "--species", "c d", "--truth", many / "truth.tsv"),
+            "1 folders, 2 --species",
+        ),
+        ((many / "hits", "--species", "a b", "--truth", search.truth), "no query of the hits in A b has a label"),
+        ((tmp_path, "--species", "a b", "--truth", many / "truth.tsv"), "retrieval.json"),
+        ((many / "hits", "--species", "a b", "--truth", many / "truth.tsv", "--within-bp", -1), "is negative"),
+    ):
+        assert said in str(train(*options, *out).exception)
+    with pytest.raises(ValueError, match="--reranker and --target-species go together"):
+        replace(search, reranker=tmp_path / "r.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_vectors_of_tokens_are_no_target_of_a_search(bundle, search, tmp_path):
+    config = EmbeddingConfig(window_bp=120, pooling=Pooling.TOKEN)
+    embed_files(bundle, tmp_path / "t.parquet", fasta=search.target[0], manifest=None, config=config)
+    with pytest.raises(ValueError, match="pooling=token gives several vectors"):
+        retrieve_files(bundle, tmp_path / "hits", replace(search, vectors=tmp_path / "t.parquet"), RetrievalConfig())
