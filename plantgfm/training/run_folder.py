@@ -106,7 +106,7 @@ def require_same(there: dict, here: dict, *, accept: Sequence[str] = (), where: 
         lines = [f"  {key}: {old} there, {new} here" for key, (old, new) in sorted(refused.items())]
         raise RunMismatch(
             f"{where} belongs to a run with other settings:\n" + "\n".join(lines) + "\n"
-            "choose another run name, set these back, or accept the change of a key by its name"
+            f"choose another run name, set these back, or accept the change: 'run.accept=[{','.join(sorted(refused))}]'"
         )
     return changed
 
