@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from plantgfm.bench.contenders import eight_mers
 from plantgfm.bench.timing import quickest, row
-from plantgfm.bench.train_step import eight_mers
 from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.embedding.embed import Embedder
 from plantgfm.export.bundle import Bundle, load_bundle, write_bundle

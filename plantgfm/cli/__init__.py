@@ -7,6 +7,7 @@ import sys
 import click
 
 from plantgfm.cli.ablate import ablate
+from plantgfm.cli.bench import bench
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
@@ -27,6 +28,7 @@ def commands() -> None:
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
     Experiments:       plantgfm ablate tokenizer --dry-run
+    Speed:             plantgfm bench train --sizes tiny,base --tokens 512,1024
     """
 
 
@@ -47,6 +49,7 @@ for command in (
     report,
     runs,
     ablate,
+    bench,
 ):
     commands.add_command(command)
 

@@ -1,0 +1,161 @@
+"""Weak scaling over processes of this machine, one core each: what training together costs.
+
+    plantgfm bench hosts --processes 1,2 --out bench
+
+Every process has its core and its windows, so that the work of a step grows with the number of processes; they find
+one another over loopback and reduce gradients as hosts do. Launches of every number are interleaved, the quickest step
+of all rounds and launches counts. Apart are as many processes at once that know nothing of one another: what they
+lose, too, is lost to memory and clocks that cores share, and not to working together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from plantgfm.bench.contenders import Case
+from plantgfm.bench.train import MARK, Parser, listed, whole
+from plantgfm.report.table import Table
+from plantgfm.training.run_folder import write_json
+
+JSON_FILE = "hosts.json"
+BAR_RATIO = 1.15
+TOGETHER, APART = "together", "apart"
+_LIMIT_SECONDS = 900
+_TOLD = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """A step of so many processes."""
+
+    processes: int
+    how: str  # together: as one run; apart: each on its own, at the same time
+    windows: int  # of a step, of all of them
+    step_seconds: float  # the quickest of all rounds and launches, of the slowest process
+    ratio: float | None  # over the seconds of one process; None of that one
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options.
+
+    Raises:
+        ValueError: for what is no option, or no number.
+    """
+    parser = Parser(prog="plantgfm bench hosts", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--processes", default="1,2", help="how many; 1 and others, with commas")
+    parser.add_argument("--size", default="tiny")
+    parser.add_argument("--tokens", type=int, default=512, help="of a window")
+    parser.add_argument("--windows", type=int, default=8, help="of a step, for each process")
+    parser.add_argument("--rounds", type=int, default=5, help="steps that are timed in a launch")
+    parser.add_argument("--launches", type=int, default=2, help="of each number, in turn")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench_hosts"), help="folder of the results")
+    return parser.parse_args(list(arguments))
+
+
+def numbers_of(options: argparse.Namespace) -> list[int]:
+    """The numbers of processes, 1 first.
+
+    Raises:
+        ValueError: where 1 is not among them, or this process may not use as many cores.
+    """
+    numbers = sorted({whole("--processes", text, least=1) for text in listed("--processes", options.processes)})
+    cores = len(os.sched_getaffinity(0))
+    if numbers[0] != 1:
+        raise ValueError(f"--processes {options.processes} lacks 1, which the others are compared with")
+    if numbers[-1] > cores:
+        raise ValueError(f"--processes has {numbers[-1]}, one core each, and there are {cores} cores")
+    for name in ("tokens", "windows", "rounds", "launches"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} is {getattr(options, name)}, needs at least 1")
+    return numbers
+
+
+def launch(options: argparse.Namespace, *, processes: int, how: str) -> float:
+    """Seconds of a step of so many processes: the quickest round of the slowest of them.
+
+    Raises:
+        ValueError: when one of them fails, with what it said last.
+    """
+    cores, port = sorted(os.sched_getaffinity(0)), _free_port()
+    count = processes if how == TOGETHER else 1
+    case = Case(options.size, options.tokens, options.windows * count, mesh=(count, 1, 1))
+    started = []
+    for index in range(processes):
+        setting = f"127.0.0.1:{port}/{index}/{processes}" if count > 1 else "none"
+        order = {"case": dataclasses.asdict(case), "core": cores[index], "hosts": setting, "rounds": options.rounds}
+        command = [sys.executable, "-m", "plantgfm.bench.hosts_process", json.dumps(order)]
+        environ = {**os.environ, "JAX_PLATFORMS": "cpu"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, env=environ, **pipes))
+    try:
+        ended = [process.communicate(timeout=_LIMIT_SECONDS) for process in started]
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{processes} processes {how} did not end within {_LIMIT_SECONDS} s") from None
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return max(_seconds_of(process.returncode, *output) for process, output in zip(started, ended))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _seconds_of(status: int, output: str, errors: str) -> float:
+    found = [line for line in output.splitlines() if line.startswith(MARK)]
+    if status or not found:
+        said = [line for line in errors.strip()[-_TOLD:].splitlines() if line.strip()]
+        raise ValueError(f"a process ended with {status}: {said[-1] if said else 'it said nothing'}")
+    return float(found[-1].removeprefix(MARK))
+
+
+def scale(options: argparse.Namespace) -> list[Scaling]:
+    """The rows: one process, then each number together and apart."""
+    numbers = numbers_of(options)
+    Case(options.size, options.tokens, options.windows).config()
+    settings = [(1, TOGETHER)] + [(number, how) for number in numbers[1:] for how in (TOGETHER, APART)]
+    best = dict.fromkeys(settings, float("inf"))
+    for turn in range(options.launches):
+        for number, how in settings:
+            print(f"launch {turn + 1}/{options.launches}: {number} {how}", file=sys.stderr, flush=True)
+            best[number, how] = min(best[number, how], launch(options, processes=number, how=how))
+    one = best[1, TOGETHER]
+    return [
+        Scaling(number, how, options.windows * number, seconds, seconds / one if number > 1 else None)
+        for (number, how), seconds in best.items()
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, write and tell."""
+    options = parse(arguments)
+    rows = scale(options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    write_json(options.out / JSON_FILE, {"options": settings, "rows": [dataclasses.asdict(row) for row in rows]})
+    cells = [dataclasses.astuple(row) for row in rows]
+    note = f"together, a step of two processes should take at most {BAR_RATIO} times that of one"
+    title = f"Weak scaling, {options.size}, {options.windows} x {options.tokens} tokens a process, one core each"
+    columns = ("processes", "how", "windows", "s/step", "over one process")
+    print(Table(title, columns, cells, note=note, formats={"s/step": ".4f", "over one process": ".3f"}).to_text())
+    print(f"results: {options.out / JSON_FILE}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ValueError, OSError) as wrong:
+        print(f"error: {wrong}", file=sys.stderr)
+        sys.exit(2)
