@@ -9,7 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float32, Int32
 
 from plantgfm.objectives.config import ObjectiveConfig
-from plantgfm.objectives.losses import Sums, masked_loss, next_region_loss, slot_nats, species_sums, z_loss
+from plantgfm.objectives.losses import (
+    Sums,
+    masked_loss,
+    next_region_loss,
+    repeat_sums,
+    slot_nats,
+    species_sums,
+    z_loss,
+)
 from plantgfm.objectives.masking import draw_masks
 from plantgfm.objectives.nucleotides import nucleotide_loss
 
@@ -36,7 +44,8 @@ def loss(
         key: of the masks.
         config: weights and shares.
         evaluate: hide every chosen token behind [MASK].
-        n_species: above 0, also give `species_nats` and `species_tokens` of the masked objective, each [S].
+        n_species: above 0, also give `species_nats` and `species_tokens` of the masked objective, each [S], and
+            `repeat_nats` and `repeat_tokens` [2], of `REPEAT_CLASSES`.
         token_bases: `Vocabulary.token_bases`, which the nucleotide loss needs.
 
     Returns:
@@ -58,6 +67,7 @@ def loss(
         nats = slot_nats(logits, masks.targets) * used
         sums["species_nats"] = species_sums(nats, batch.species, n_species=n_species)
         sums["species_tokens"] = species_sums(used, batch.species, n_species=n_species)
+        sums["repeat_nats"], sums["repeat_tokens"] = repeat_sums(nats, repeat), repeat_sums(used, repeat)
     following, next_sums = next_region_loss(
         network.next_region_logits(params, states, masks.inputs, batch.distance_bp), batch.next_tokens
     )

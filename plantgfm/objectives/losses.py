@@ -10,6 +10,11 @@ from plantgfm.objectives.masking import scorable
 
 Sums = dict[str, Array]
 
+REPEAT_CLASSES = ("outside", "inside")
+"""Of a token: inside where at least half of its bases lie in repeats, as the evaluation has it by default."""
+
+_INSIDE = 0.5
+
 
 @jax.custom_vjp
 def slot_nats(logits: Float[Array, "B M V"], targets: Int32[Array, "B M"]) -> Float32[Array, "B M"]:
@@ -102,3 +107,9 @@ def next_region_loss(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L
 def species_sums(values: Float32[Array, "B M"], species: Int32[Array, " B"], *, n_species: int) -> Float32[Array, " S"]:
     """Sum the values of each window into its species."""
     return jax.ops.segment_sum(jnp.sum(values, axis=1), species, num_segments=n_species)
+
+
+def repeat_sums(values: Float32[Array, "B M"], repeat_fraction: Float32[Array, "B M"]) -> Float32[Array, " C"]:
+    """Sums of the values of tokens outside and inside repeats, in the order of `REPEAT_CLASSES`."""
+    inside = jnp.sum(values * (repeat_fraction >= _INSIDE))
+    return jnp.stack([jnp.sum(values) - inside, inside])

@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from plantgfm.objectives.joint import summarise
+from plantgfm.objectives.losses import REPEAT_CLASSES
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 _LATEST = ("learning_rate",)
+_LEAST = ("species_seen",)
 _MEANS = ("loss", "gradient_norm")
 
 
@@ -39,28 +41,51 @@ class Averages:
     def add(self, metrics: dict[str, Any]) -> None:
         """Add the metrics of one step: host arrays, as `make_step` names them."""
         values = {name: np.asarray(value, np.float64) for name, value in {**metrics, "steps": 1}.items()}
-        self._sums = {
-            name: value if name in _LATEST else self._sums.get(name, 0.0) + value for name, value in values.items()
-        }
+        if "species_tokens" in values:
+            values["species_seen"] = np.asarray(np.sum(values["species_tokens"] > 0), np.float64)
+        self._sums = {name: self._joined(name, value) for name, value in values.items()}
+
+    def _joined(self, name: str, value: np.ndarray) -> np.ndarray:
+        if name in _LATEST or name not in self._sums:
+            return value
+        return np.minimum(self._sums[name], value) if name in _LEAST else self._sums[name] + value
 
     def save(self) -> dict[str, Any]:
         """The sums as JSON values; floats come back from JSON to the last bit."""
         return {name: value.tolist() for name, value in self._sums.items()}
 
-    def take(self, species: Sequence[str]) -> dict[str, float]:
-        """Averages per objective and per species since the last call, which starts anew; {} without any step."""
+    def take(self, species: Sequence[str], blocks: Sequence[str] = ()) -> dict[str, float]:
+        """Averages since the last call, which starts anew; {} without any step.
+
+        Args:
+            species: names, in the order of the species index.
+            blocks: of the parameters, from `block_names`.
+
+        Returns:
+            Of each objective; masked nats per token as "species/NAME" and as "repeats/inside" and "repeats/outside";
+            "species_seen", of the step that saw the fewest; and "gradient_norm/BLOCK".
+        """
         sums, self._sums = self._sums, {}
         if not sums:
             return {}
         row = {name: float(sums[name] / sums["steps"]) for name in _MEANS if name in sums}
-        row |= {name: float(sums[name]) for name in _LATEST if name in sums}
+        row |= {name: float(sums[name]) for name in (*_LATEST, *_LEAST) if name in sums}
+        norms = np.atleast_1d(sums.get("block_gradient_norms", np.empty(0))) / sums["steps"]
+        row |= {f"gradient_norm/{name}": float(norm) for name, norm in zip(blocks, norms)}
         if "masked_tokens" in sums:
             means = summarise({name: jnp.asarray(value, jnp.float32) for name, value in sums.items()})
             per_species = np.asarray(means.pop("species_nats_per_token", np.empty(0)))
             row |= {name: float(value) for name, value in means.items()}
             seen = sums.get("species_tokens", np.empty(0)) > 0
             row |= {f"species/{name}": float(x) for name, x, here in zip(species, per_species, seen) if here}
+            row |= _by_repeats(sums)
         return row
+
+
+def _by_repeats(sums: dict[str, Any]) -> dict[str, float]:
+    """Masked nats per token outside and inside repeats, where there were tokens."""
+    pairs = zip(REPEAT_CLASSES, sums.get("repeat_nats", ()), sums.get("repeat_tokens", ()))
+    return {f"repeats/{name}": float(nats / tokens) for name, nats, tokens in pairs if tokens}
 
 
 class MetricsFile:
@@ -111,7 +136,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class TensorBoard:
-    """Event files for TensorBoard; writes nothing where tensorboardX is not installed."""
+    """Event files for TensorBoard; writes nothing where tensorboardX is not installed, and `works` says so."""
 
     def __init__(self, folder: Path, *, step: int):
         try:
@@ -121,6 +146,11 @@ class TensorBoard:
             return
         # Events beyond the step that a run goes on from are hidden by the reader.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    @property
+    def works(self) -> bool:
+        """Whether anything is written."""
+        return self._writer is not None
 
     def write(self, row: dict[str, Any]) -> None:
         """Add every number of a row at its step."""

@@ -14,14 +14,16 @@ import optax
 from jax.sharding import NamedSharding
 
 from plantgfm.objectives.masking import stream_key
-from plantgfm.partition import replicated
+from plantgfm.partition import path_name, replicated
 from plantgfm.schema import Batch
 from plantgfm.training.optimizer import Optimizer
 from plantgfm.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
-"""Values of one step: `loss`, `gradient_norm`, `learning_rate`, the sums and counts of the objectives, and with a
-guarded optimizer `verdict`, of `bad_steps`."""
+"""Values of one step: `loss`, `gradient_norm`, `block_gradient_norms` in the order of `block_names`, `learning_rate`,
+the sums and counts of the objectives, and with a guarded optimizer `verdict`, of `bad_steps`."""
+
+_LAYERS = "layers"
 
 LossFunction = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
 """(params, batch, key) → (loss to follow downhill, sums and counts to report)."""
@@ -57,6 +59,7 @@ def make_step(
         key = stream_key(seed, state.step, "mask")
         gradient, metrics = _gradient(loss_fn, state.params, batch, key=key, micro_batches=micro_batches)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
+        metrics["block_gradient_norms"] = jnp.stack([optax.tree.norm(block) for block in _blocks(gradient).values()])
         judged = {"loss": metrics["loss"], "gradient_norm": metrics["gradient_norm"]} if optimizer.guards else {}
         updates, opt_state = optimizer.transformation.update(gradient, state.opt_state, state.params, **judged)
         taken = state.step  # by the schedule, which skipped steps do not move
@@ -75,6 +78,21 @@ def make_step(
         metrics = replicated(batch_sharding.mesh) if isinstance(batch_sharding, NamedSharding) else None
         shardings = {"in_shardings": (state_sharding, batch_sharding), "out_shardings": (state_sharding, metrics)}
     return jax.jit(step, donate_argnums=0, **shardings)
+
+
+def block_names(params: Any) -> list[str]:
+    """Names of the blocks that gradient norms are told of: the top of the parameter tree, and each layer by itself."""
+    return list(_blocks(params))
+
+
+def _blocks(tree: Any) -> dict[str, list[Any]]:
+    """The leaves of a tree of parameters by block."""
+    found: dict[str, list[Any]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        top, *rest = path_name(path).split("/")
+        block = f"{top}/{rest[0]}" if top == _LAYERS and rest and rest[0].isdigit() else top
+        found.setdefault(block, []).append(leaf)
+    return found
 
 
 def _averaged(average: Any, params: Any, *, step: jax.Array, decay: float) -> Any:

@@ -52,6 +52,8 @@ def test_the_joint_loss_is_the_weighted_sum_of_both(network, params):
     np.testing.assert_allclose(value, means["masked_nats_per_token"] + 0.5 * means["next_nats_per_token"], rtol=1e-5)
     np.testing.assert_allclose(jnp.sum(sums["species_nats"]), sums["masked_nats"], rtol=1e-5)
     np.testing.assert_allclose(jnp.sum(sums["species_tokens"]), sums["masked_tokens"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.sum(sums["repeat_tokens"]), sums["masked_tokens"], rtol=1e-5)
+    np.testing.assert_allclose(jnp.sum(sums["repeat_nats"]), sums["masked_nats"], rtol=1e-5)
     assert means["species_nats_per_token"].shape == (3,)
 
 

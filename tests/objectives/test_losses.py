@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from plantgfm.objectives.losses import (
+    REPEAT_CLASSES,
     hits,
     masked_loss,
     next_region_loss,
     next_region_nats,
+    repeat_sums,
     slot_nats,
     species_sums,
     z_loss,
@@ -99,3 +101,10 @@ def test_the_z_loss_is_the_mean_squared_log_normaliser_of_used_slots():
     np.testing.assert_allclose(z_loss(jax.nn.log_softmax(logits), valid), 0.0, atol=1e-10)
     away = jax.grad(lambda x: z_loss(x, valid))(logits)
     assert np.all(np.sum(away, axis=-1)[np.asarray(valid)] > 0) and not np.any(np.asarray(away)[~np.asarray(valid)])
+
+
+def test_repeat_sums_cut_at_half_of_the_bases():
+    values = jnp.asarray([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    fraction = jnp.asarray([[0.0, 0.49, 0.5], [1.0, 0.0, 0.75]])
+    np.testing.assert_array_equal(repeat_sums(values, fraction), [1.0 + 2.0 + 16.0, 4.0 + 8.0 + 32.0])
+    assert REPEAT_CLASSES == ("outside", "inside")

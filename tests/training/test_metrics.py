@@ -37,6 +37,27 @@ def test_averages_weigh_by_counts_per_objective_and_species():
     assert averages.take([]) == {}
 
 
+def test_the_step_that_saw_the_fewest_species_is_told():
+    averages = Averages()
+    for tokens in ((2.0, 1.0), (0.0, 3.0), (1.0, 1.0)):
+        averages.add(step_metrics(1.0, tokens=tokens))
+    assert averages.take([])["species_seen"] == 1.0
+    averages.add(step_metrics(1.0, tokens=(1.0, 1.0)))
+    assert averages.take([])["species_seen"] == 2.0
+
+
+def test_losses_by_repeats_and_gradient_norms_by_block():
+    averages = Averages()
+    for nats, norms in (([3.0, 0.0], [1.0, 2.0]), ([9.0, 2.0], [3.0, 4.0])):
+        more = {"repeat_nats": np.array(nats), "repeat_tokens": np.array([2.0, 0.5]), "block_gradient_norms": norms}
+        averages.add({**step_metrics(1.0), **more})
+    row = averages.take([], ["embeddings", "layers/0"])
+    assert (row["repeats/outside"], row["repeats/inside"]) == (3.0, 2.0)
+    assert (row["gradient_norm/embeddings"], row["gradient_norm/layers/0"]) == (2.0, 3.0)
+    averages.add({**step_metrics(1.0), "repeat_nats": np.array([3.0, 0.0]), "repeat_tokens": np.array([2.0, 0.0])})
+    assert "repeats/inside" not in averages.take([])
+
+
 def test_a_species_without_tokens_has_no_loss():
     averages = Averages()
     averages.add(step_metrics(1.0))

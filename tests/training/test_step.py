@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from plantgfm.training.config import OptimizerConfig, Schedule
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import TrainState, abstract_state, state_init
-from plantgfm.training.step import make_step
+from plantgfm.training.step import block_names, make_step
 
 from .toy import assert_same_bits, batch_of, leaves, parts
 
@@ -40,7 +40,22 @@ def test_a_step_counts_and_reports():
     state, rows = run(make_step(line_loss, LINE, seed=1))
     assert int(state.step) == 3
     assert [round(float(row["learning_rate"]), 6) for row in rows] == [0.005, 0.01, 0.01]
-    assert set(rows[0]) == {"loss", "gradient_norm", "learning_rate", "draw", "windows"}
+    assert set(rows[0]) == {"loss", "gradient_norm", "block_gradient_norms", "learning_rate", "draw", "windows"}
+
+
+def test_gradient_norms_by_block_make_up_that_of_all():
+    scales = (3.0, 4.0, 12.0, 5.0, 2.0)
+
+    def loss_fn(params, batch, key):
+        return sum(jnp.sum(leaf * scale) for leaf, scale in zip(jax.tree.leaves(params), scales)), {}
+
+    tree = {"heads": {"bias": 0, "kernel": 0}, "layers": {"0": {"attn": 0}, "1": {"mlp": 0}}, "table": 0}
+    ones = jax.tree.map(lambda _: jnp.ones(4), tree)
+    assert block_names(ones) == ["heads", "layers/0", "layers/1", "table"]
+    step = make_step(loss_fn, LINE, seed=1)
+    _, metrics = step(state_init(lambda key: jax.tree.map(jnp.array, ones), LINE, seed=1)(), batch_of(0))
+    np.testing.assert_allclose(metrics["block_gradient_norms"], [10.0, 24.0, 10.0, 4.0], rtol=1e-6)
+    np.testing.assert_allclose(metrics["gradient_norm"], np.linalg.norm([10.0, 24.0, 10.0, 4.0]), rtol=1e-6)
 
 
 def test_randomness_is_derived_from_seed_and_step():
