@@ -92,6 +92,7 @@ class RunConfig(TrainingConfig):
     workers: int = 1  # of curation: processes, Dask workers, or SLURM jobs
     cluster: str = ""  # of Dask: "" this machine, "slurm", or the address of a scheduler
     accept: list[str] = field(default_factory=list)  # settings that a resumed run may change, by dotted name
+    compilation_cache: bool = True  # keep compiled programs beside the runs, so that a restart need not compile
     hosts: str = "none"  # "auto" (SLURM, Kubernetes, TPU pods), or HOST:PORT/INDEX/COUNT: of process 0, own number, all
     hosts_wait_s: float = 43_200.0  # that a process waits for what another does, such as curation
 

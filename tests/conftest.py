@@ -48,6 +48,7 @@ SMALL = (
     "run.steps=240",
     "run.evaluate_every_steps=120",
     "run.checkpoint_every_steps=80",
+    "run.live_report=false",
     "evaluation.max_windows=128",
     "evaluation.tune_windows=64",
     "evaluation.watch_windows=16",
@@ -77,7 +78,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=small")
     lines: list[str] = []
-    outcome = run_training(composed(*SMALL, *where), write=lines.append)
+    outcome = run_training(composed(*SMALL, *where, "run.live_report=true"), write=lines.append)
     return folder, outcome, lines
 
 

@@ -11,11 +11,13 @@ import click
 
 from plantgfm.cli.progress import progress_bars
 from plantgfm.config import Config
+from plantgfm.formats.paths import user_path
 from plantgfm.training.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from plantgfm.wiring.training import Outcome
 
+_PROGRAMS = "programs"
 _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
 
@@ -23,14 +25,21 @@ def run_job(config: Config) -> int:
     """Run the main job and print what it found; the exit status: 0, or 130 and 143 after a signal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     keep_freed_memory()  # before JAX is imported
-    from plantgfm.training.hosts import join_hosts
+    from plantgfm.training.compiling import keep_programs
+    from plantgfm.training.hosts import LostHost, end_without_the_others, join_hosts
+    from plantgfm.wiring.data import STORE
     from plantgfm.wiring.training import run_training
 
     began = time.monotonic()
+    if config.run.compilation_cache:
+        keep_programs(user_path(config.run.folder) / STORE / _PROGRAMS)
     hosts = join_hosts(config.run.hosts, os.environ, wait_s=config.run.hosts_wait_s)
     first = hosts.index == 0  # the one that speaks
     with progress_bars() if first else nullcontext() as progress:
-        outcome = run_training(config, hosts=hosts, progress=progress, write=click.echo if first else _silent)
+        try:
+            outcome = run_training(config, hosts=hosts, progress=progress, write=click.echo if first else _silent)
+        except LostHost as error:
+            end_without_the_others(error)
     if interrupted := outcome.result.interrupted:
         if first:
             _tell_data(config, outcome)

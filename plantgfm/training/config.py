@@ -96,6 +96,9 @@ class TrainingConfig:
     best_metric: str = ""  # "": no checkpoint is kept for being best
     best_is_lowest: bool = True
     tensorboard: bool = True
+    wandb_project: str = ""  # of Weights & Biases, through its client (extra `tracking`); "": none
+    wandb_offline: bool = False  # keep what goes there in the run folder, for `wandb sync`
+    live_report: bool = True  # draw the run's report behind every evaluation
     on_bad_step: OnBadStep = OnBadStep.STOP
     spike_deviations: float = (
         0.0  # a loss so many standard deviations above its mean is bad, too; 0: none is; 6 is wary
@@ -123,5 +126,7 @@ class TrainingConfig:
             raise ValueError(f"spike_deviations is {self.spike_deviations}, it must be 0 (no spike is bad) or more")
         if not self.power_watts >= 0:
             raise ValueError(f"power_watts is {self.power_watts}, it must be 0 (not known) or more")
+        if self.wandb_offline and not self.wandb_project:
+            raise ValueError("wandb_offline=True needs wandb_project, the name that the run is kept under")
         if self.best_metric and "/" not in self.best_metric:
             raise ValueError(f"best_metric is {self.best_metric!r}, write it as evaluator/value")

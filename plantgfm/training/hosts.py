@@ -8,14 +8,17 @@ has a time limit, and an error of one process reaches the others as a message.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import socket
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.experimental import multihost_utils
@@ -23,12 +26,17 @@ from jax.experimental import multihost_utils
 NONE, AUTO = "none", "auto"
 _SLURM = ("SLURM_JOB_ID", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NODELIST")
 _EXPLICIT = re.compile(r"(?P<coordinator>.+:\d+)/(?P<index>\d+)/(?P<count>\d+)")
+_STATUS = re.compile(r"(ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION|INTERNAL|UNAVAILABLE|UNKNOWN): ")
 _LEAVE_S = 60  # that a process which is done waits for the others to leave, too
 _PORTS = 2**12  # the last ones below 65,536, as JAX does it: jobs on one node get different ports
 
 
 class HostError(ValueError):
     """The processes of a run can't find one another, or one of them failed."""
+
+
+class LostHost(HostError):
+    """Another process of a run is gone, so that nothing that is done together can be done any more."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,28 @@ class Hosts:
             mine if other == self.index else self._hear(f"{key}/{other}", other, name) for other in range(self.count)
         ]
 
+    @contextlib.contextmanager
+    def together(self, where: Callable[[], str]) -> Iterator[None]:
+        """Let an error of the runtime that ends the block say what it mostly is among several: one of them is gone.
+
+        Args:
+            where: says how far the work came.
+
+        Raises:
+            LostHost: in the place of such an error, where there are several processes.
+        """
+        try:
+            yield
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            # Gloo's errors come as ValueError where an array is read, and begin with a status of the runtime.
+            if self.count == 1 or not (isinstance(error, jax.errors.JaxRuntimeError) or _STATUS.match(str(error))):
+                raise
+            raise LostHost(
+                f"process {self.index} of {self.count} could not go on with the others, behind {where()}: one of them "
+                f"is gone, or a device failed ({str(error).splitlines()[0][:200]}). Start all processes again with the "
+                "same command; they go on from the newest checkpoint"
+            ) from error
+
     def _tell(self, key: str, make: Callable[[], Any]) -> Any:
         try:
             value = make()
@@ -168,6 +198,16 @@ def _client() -> Any:
     from jax._src.distributed import global_state
 
     return global_state.client
+
+
+def end_without_the_others(error: LostHost) -> NoReturn:
+    """Say what was lost and end this process with status 2, at once.
+
+    The usual way out waits for the others: JAX for a minute, a checkpoint that they were writing for a hundred seconds,
+    and both end in an abort.
+    """
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(2)
 
 
 def _reach(standing: Standing, wait_s: float) -> None:

@@ -18,17 +18,20 @@ from typing import Any, Protocol
 
 import jax
 
+from plantgfm.identity import fingerprint
 from plantgfm.schema import Batch
 from plantgfm.training.bad_steps import BadStep, judge
 from plantgfm.training.checkpoint import Checkpoints, Restored
+from plantgfm.training.compiling import compile_seconds
 from plantgfm.training.config import OnBadStep, TrainingConfig
-from plantgfm.training.hosts import ALONE, Hosts
+from plantgfm.training.hosts import ALONE, Hosts, LostHost
 from plantgfm.training.metrics import METRICS_FILE, TENSORBOARD, Averages, MetricsFile, TensorBoard, nats_per_token
 from plantgfm.training.progress import Progress, say
 from plantgfm.training.run_folder import (
     RESULT_FILE,
     RunStatus,
     keeping_the_end,
+    known_identities,
     locked,
     note_end,
     open_run,
@@ -38,8 +41,9 @@ from plantgfm.training.run_folder import (
 from plantgfm.training.signals import SharedStop, StopRequest, stop_on_signals
 from plantgfm.training.source import Source
 from plantgfm.training.state import TrainState, abstract_state
-from plantgfm.training.step import Metrics
+from plantgfm.training.step import Metrics, block_names
 from plantgfm.training.throughput import THROUGHPUT_FILE, ThroughputReport, Work
+from plantgfm.training.tracking import WeightsAndBiases, require_tracking
 
 
 def _fresh() -> dict[str, Any]:
@@ -67,6 +71,8 @@ class Result:
     tokens: int = 0  # input tokens of this call
     cut_bp: int = 0  # base pairs of this call's windows that made more tokens than a window holds
     seconds: dict[str, float] = field(default_factory=dict)  # by use: start, input, compute, evaluation, checkpoint
+    first_step_seconds: float = 0.0  # from this call to the end of its first step: restoring and compiling, too
+    compile_seconds: float = 0.0  # of these, XLA's on the step
     tokens_per_second: float = 0.0  # of this call, first step (compilation) and evaluation apart
     peak_memory_bytes: int = 0  # resident set of this process
     metrics: dict[str, float] = field(default_factory=dict)  # the last logged averages
@@ -89,6 +95,7 @@ def train(
     cut_bp: Callable[[], int] = lambda: 0,
     work: Work | None = None,
     hosts: Hosts = ALONE,
+    watch: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
     write: Callable[[str], None] = say,
 ) -> Result:
@@ -108,6 +115,7 @@ def train(
         work: of one step, for the throughput report; None: no report.
         cut_bp: base pairs that the batches so far have cut, on this host.
         hosts: the processes that train together; all call this with the same arguments, but their own batches.
+        watch: called by process 0 when evaluators have measured and their line is written: to draw a report, say.
         clock: seconds; only for speed and progress.
         write: where lines for a person go.
 
@@ -117,25 +125,31 @@ def train(
     Raises:
         RunMismatch: when the folder belongs to a run with other settings.
         RunBusy: when another process trains in it.
+        LostHost: when another process of the run is gone; what waits for it is left as it is.
         DamagedCheckpoint: when it holds checkpoints and none can be read.
         CheckpointFailed: when one can't be written, told at the next logged step; those before stay whole.
+        TrackingError: when Weights & Biases is asked for and its client is missing, or refuses.
         BadStep: at a step whose loss or gradient is not finite, or whose loss spikes, where the policy is to stop, and
             after `config.max_bad_steps` under another.
     """
+    require_tracking(config)
     status = hosts.lead("opening the run folder", lambda: open_run(run_dir, identity, accept=accept).value)
     if RunStatus(status) is RunStatus.DONE:
         write(f"{run_dir} is done: nothing is left to train")
         return Result(**read_json(run_dir / RESULT_FILE))
-    run = _Run(config, run_dir=run_dir, identity=identity, species=species, work=work, clock=clock, write=write)
+    run = _Run(
+        config, run_dir=run_dir, identity=identity, species=species, work=work, watch=watch, clock=clock, write=write
+    )
     run.expect_best_metric(evaluators)
     with contextlib.ExitStack() as stack:
         hosts.lead("the run folder", lambda: stack.enter_context(locked(run_dir)))
         stack.enter_context(keeping_the_end(run_dir))
         stop = stack.enter_context(stop_on_signals())
         stop = stop if hosts.count == 1 else SharedStop(stop)
-        stack.callback(run.close)
+        stack.push(run.close)
         with run.timed("start"):
             state = run.start(init, sharding=sharding)
+        stack.enter_context(hosts.together(lambda: f"step {run.step}"))
         source = stack.enter_context(Source(batches, run.data_step))
         while run.step < config.steps and not stop:
             try:
@@ -161,10 +175,13 @@ class _Run:
     """One call of `train`: its counters, files and clocks, so that the loop reads as a list of what happens."""
 
     def __init__(
-        self, config: TrainingConfig, *, run_dir: Path, identity: dict, species, work: Work | None, clock, write
+        self, config: TrainingConfig, *, run_dir: Path, identity: dict, species, work: Work | None, watch, clock, write
     ):
         self._config, self._run_dir, self._identity, self._species = config, run_dir, identity, species
-        self._work, self._clock, self._write = work, clock, write
+        self._work, self._watch, self._clock, self._write = work, watch, clock, write
+        self._began = clock()
+        self._blocks: list[str] = []
+        self._trackers: list[WeightsAndBiases] = []
         self._throughput: ThroughputReport | None = None
         self._pending: Metrics | None = None
         self._loss = math.nan
@@ -208,11 +225,15 @@ class _Run:
             evaluations=extra["evaluations"],
             bad_steps=extra["bad_steps"],
         )
+        self._open_trackers()
         self._open_files()
         if self.step and self._sinks:
             self._write(f"going on from step {self.step} of {self._config.steps} in {self._run_dir}")
         self._open_report()
-        return restored.state if restored else init()
+        state = restored.state if restored else init()
+        self._blocks = block_names(state.params)
+        self._compiled = compile_seconds()
+        return state
 
     def _stand_at(self, restored: Restored | None) -> dict[str, Any]:
         """Take up the step and the averages of a checkpoint, or of none; what else it keeps for the loop."""
@@ -256,17 +277,29 @@ class _Run:
         if jax.process_index() == 0:
             self._write(f"{str(bad).split(';')[0]}: {done}")
 
+    def _open_trackers(self) -> None:
+        if jax.process_index() != 0 or not self._config.wandb_project:
+            return
+        first, *earlier = known_identities(self._run_dir)
+        run_id = fingerprint({"run": self._run_dir.resolve().name, "identity": (earlier or [first])[0]})
+        tracker = WeightsAndBiases(self._run_dir, config=self._config, run_id=run_id, identity=first)
+        self._trackers.append(tracker)
+        self._closing.callback(tracker.close)
+
     def _open_files(self) -> None:
-        self._sinks: list[MetricsFile | TensorBoard] = []
+        self._sinks: list[MetricsFile | TensorBoard | WeightsAndBiases] = []
         self._progress: Progress | None = None
         if jax.process_index() != 0:
             return
         self._sinks.append(MetricsFile(self._run_dir / METRICS_FILE, step=self.step))
         if self._config.tensorboard:
-            self._sinks.append(TensorBoard(self._run_dir / TENSORBOARD, step=self.step))
+            self._sinks.append(board := TensorBoard(self._run_dir / TENSORBOARD, step=self.step))
+            if not board.works:
+                self._write("run.tensorboard: tensorboardX is not installed here, so there will be no event files")
         self._progress = Progress(start=self.step, steps=self._config.steps, clock=self._clock, write=self._write)
         for part in (*self._sinks, self._progress):
             self._files.callback(part.close)
+        self._sinks += self._trackers  # which stay open where a run rolls back
 
     def _open_report(self) -> None:
         if self._work is not None and jax.process_index() == 0:
@@ -279,10 +312,11 @@ class _Run:
             )
             self._throughput.begin()
 
-    def close(self) -> None:
-        """Let go of files and threads; what is being saved is saved first."""
+    def close(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        """Let go of files and threads; what is being saved is saved first, unless that takes a host that is lost."""
         self._files.close()
-        self._closing.close()
+        if not isinstance(error, LostHost):
+            self._closing.close()
 
     @contextlib.contextmanager
     def timed(self, use: str) -> Iterator[None]:
@@ -300,6 +334,8 @@ class _Run:
         self._pending = metrics
         if self._cold is None:
             self._drain()
+            self.result.first_step_seconds = self._clock() - self._began
+            self.result.compile_seconds = compile_seconds() - self._compiled
 
     def _drain(self) -> None:
         """Wait for the metrics of the last step.
@@ -369,7 +405,7 @@ class _Run:
             return
         self._checkpoints.check()
         if due:
-            self.result.metrics = self._averages.take(self._species)
+            self.result.metrics = self._averages.take(self._species, self._blocks)
         averages = self.result.metrics if due else {}
         row = {"step": self.step, **averages, **measured, "tokens_per_second": self.result.tokens_per_second}
         for sink in self._sinks:
@@ -377,6 +413,9 @@ class _Run:
         if self._throughput is not None:
             self.result.peak_memory_bytes = peak_memory_bytes()
             self._throughput.update(self.result)
+        if measured and self._watch is not None and jax.process_index() == 0:
+            with self.timed("report"):
+                self._watch()
 
     def _measure_speed(self) -> None:
         """Tokens per second of input and compute, without the first step."""

@@ -74,7 +74,9 @@ class Throughput:
     formula: str
     peak_memory_bytes: int  # resident set of this process
     peak_device_memory_bytes: int | None  # of the fullest device of this process
-    seconds: dict[str, float]  # by use: start, input, compute, evaluation, checkpoint
+    seconds: dict[str, float]  # by use: start, input, compute, evaluation, checkpoint, report
+    first_step_seconds: float | None  # from the call to the end of its first step
+    compile_seconds: float | None  # of these, XLA's on the step
     total_tokens: int  # that the run is configured for
     total_seconds: float | None  # projected for all of them, with evaluation and checkpoints as so far
     watts: float | None
@@ -208,7 +210,7 @@ def measure(result: Any, *, work: Work, steps: int, watts: float | None, watts_f
     done = result.step - result.resumed_from
     total = None
     if per_second:
-        aside = result.seconds.get("evaluation", 0.0) + result.seconds.get("checkpoint", 0.0)
+        aside = sum(result.seconds.get(use, 0.0) for use in ("evaluation", "checkpoint", "report"))
         total = steps * (1.0 / per_second + aside / max(done, 1))
     return Throughput(
         from_step=result.resumed_from,
@@ -227,6 +229,8 @@ def measure(result: Any, *, work: Work, steps: int, watts: float | None, watts_f
         peak_memory_bytes=result.peak_memory_bytes,
         peak_device_memory_bytes=device_memory_bytes(),
         seconds=dict(result.seconds),
+        first_step_seconds=result.first_step_seconds or None,
+        compile_seconds=result.compile_seconds or None,
         total_tokens=steps * work.tokens,
         total_seconds=total,
         watts=watts,
@@ -254,9 +258,15 @@ def lines_of(measured: Throughput) -> list[str]:
     speed = f"{m.tokens_per_second:,.0f} tokens/s, {m.bp_per_second:,.0f} bp/s, {_flops(m.flops_per_second)}/s"
     return [
         f"throughput: {speed}, {mfu}",
-        f"time {total:,.1f} s: {uses}; {memory}",
+        f"time {total:,.1f} s: {uses}; {memory}{_first_step(m)}",
         f"projected for {m.total_tokens:,} tokens: {clock_text(m.total_seconds)}, {energy}",
     ]
+
+
+def _first_step(m: Throughput) -> str:
+    if m.first_step_seconds is None:
+        return ""
+    return f"; first step after {m.first_step_seconds:,.1f} s, {m.compile_seconds or 0.0:,.1f} s of them compilation"
 
 
 def _flops(value: float) -> str:

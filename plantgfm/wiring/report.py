@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.ledger import Ledger, read_ledger
 from plantgfm.evaluation.result import FILE_NAME, EvaluationResult
+from plantgfm.objectives.losses import REPEAT_CLASSES
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
 from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
+from plantgfm.training.throughput import THROUGHPUT_FILE
 from plantgfm.wiring.curation_report import curation_sections
 from plantgfm.wiring.retrieval import EVALUATION_FILE
 from plantgfm.wiring.retrieval_report import holds_retrieval, retrieval_sections
@@ -27,6 +31,8 @@ from plantgfm.wiring.training import LEDGER_FOLDER
 from plantgfm.wiring.vocabulary import report_tables, stored_report
 
 RETRIEVAL_FOLDER = "retrieval"
+REPORT_FILE = "report.html"
+_TOLD = 300  # characters of an error
 
 
 def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
@@ -38,25 +44,68 @@ def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
     Raises:
         ValueError: when the folder is no run.
     """
+    path = out or run_dir / REPORT_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path, _write(_ground_of(run_dir, measure=True), path)
+
+
+class LiveReport:
+    """The report of a run that is training: `update` draws it again, and never ends the training.
+
+    What the run stands on (corpus, curation, vocabulary) is drawn once. Use of the vocabulary is shown where it was
+    measured before; measuring it would keep the devices waiting.
+    """
+
+    def __init__(self, run_dir: Path, *, write: Callable[[str], None]):
+        self._run_dir, self._write = run_dir, write
+        self._ground: _Ground | None = None
+
+    def update(self) -> None:
+        """Draw the report; where that fails, say so in a line."""
+        try:
+            self._ground = self._ground or _ground_of(self._run_dir, measure=False)
+            _write(self._ground, self._run_dir / REPORT_FILE)
+        except (OSError, ValueError) as error:
+            told = " ".join(str(error).split())[:_TOLD]
+            self._write(f"the report could not be drawn ({type(error).__name__}: {told}); training goes on")
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What a run stands on, and the sections that it fills."""
+
+    run: Run
+    corpus: Corpus
+    ledger: Ledger
+    sections: list[Section]
+
+
+def _ground_of(run_dir: Path, *, measure: bool) -> _Ground:
     run = open_run_folder(run_dir)
     alpha = run.config.sampler.cluster_alpha
     corpus, ledger = run.corpus(), read_ledger(run_dir / LEDGER_FOLDER)
-    evaluation = _evaluation_of(run_dir)
-    retrieval = _retrieval_of(run_dir)
-    summary = summary_table(run, corpus, ledger, evaluation=evaluation, retrieval=retrieval)
     sections = [
-        Section("Summary", tables=[summary]),
         Section("Corpus", tables=[corpus_table(corpus), near_duplicates_table(corpus, alpha=alpha)]),
         *curation_sections(ledger, run_dir / LEDGER_FOLDER),
-        _vocabulary_section(run, corpus),
+        _vocabulary_section(run, corpus, measure=measure),
+    ]
+    return _Ground(run, corpus, ledger, sections)
+
+
+def _write(ground: _Ground, path: Path) -> Table:
+    """Write the page, with what the run has come to by now; its summary."""
+    run_dir = ground.run.path
+    evaluation, retrieval = _evaluation_of(run_dir), _retrieval_of(run_dir)
+    summary = summary_table(ground.run, ground.corpus, ground.ledger, evaluation=evaluation, retrieval=retrieval)
+    sections = [
+        Section("Summary", tables=[summary]),
+        *ground.sections,
         _training_section(run_dir),
         _held_out_section(evaluation),
         *_retrieval_section_of(run_dir),
     ]
-    path = out or run_dir / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
     Page(f"plantgfm run {run_dir.resolve().name}", "", sections).write_html(path)
-    return path, summary
+    return summary
 
 
 def _evaluation_of(run_dir: Path) -> EvaluationResult | None:
@@ -85,7 +134,7 @@ def summary_table(
         ("records kept / rejected", f"{totals['kept'][0]:,} / {totals['rejected'][0]:,}"),
         ("corpus", f"{corpus.bases.size / 1e6:.1f} Mb, {len(corpus.species)} species, {corpus.fingerprint}"),
         ("vocabulary", f"{run.vocabulary.size:,} tokens, {run.vocabulary.fingerprint}"),
-        ("steps", f"{result.get('step', 0):,} of {run.config.run.steps:,}"),
+        ("steps", f"{result['step'] if result else _logged_step(run.path):,} of {run.config.run.steps:,}"),
     ]
     if result:
         memory = result["peak_memory_bytes"] / 2**30
@@ -99,6 +148,12 @@ def summary_table(
             (f"retrieval MRR, {method.method}", f"{method.mean_reciprocal_rank:.3f}") for method in retrieval.methods
         ]
     return Table("Summary", ("what", "figure"), rows)
+
+
+def _logged_step(run_dir: Path) -> int:
+    """The last step that a run without a result has logged."""
+    path = run_dir / METRICS_FILE
+    return max((row["step"] for row in read_metrics(path)), default=0) if path.is_file() else 0
 
 
 def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
@@ -117,8 +172,10 @@ def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
     ]
 
 
-def _vocabulary_section(run: Run, corpus: Corpus) -> Section:
-    rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=run.store)
+def _vocabulary_section(run: Run, corpus: Corpus, *, measure: bool) -> Section:
+    rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=run.store, measure=measure)
+    if not rows:
+        return Section("Vocabulary", "Its use has not been measured yet: `plantgfm report RUN`.")
     strata = rows["strata"]
     picture = figures.bars(
         [row["stratum"] for row in strata],
@@ -139,13 +196,34 @@ def _training_section(run_dir: Path) -> Section:
     curves = {label: _curve(rows, key) for label, key in objectives.items()}
     species = sorted({key for row in rows for key in row if key.startswith("species/")})
     by_species = {key.removeprefix("species/"): _curve(rows, key) for key in species}
+    by_repeats = {f"{name} repeats": _curve(rows, f"repeats/{name}") for name in REPEAT_CLASSES}
+    norms = list(dict.fromkeys(key for row in rows for key in row if key.startswith("gradient_norm/")))
+    by_block = {key.removeprefix("gradient_norm/"): _curve(rows, key) for key in norms}
     watched = {"masked bits per base": _curve(rows, "validation/masked_bits_per_base")}
     pictures = [
         _loss_picture("Loss per objective, training windows", curves, "nats per token"),
         _loss_picture("Masked loss per species, training windows", by_species, "nats per token"),
+        _loss_picture("Masked loss outside and inside repeats, training windows", by_repeats, "nats per token"),
         _loss_picture("Validation windows, every chosen token hidden", watched, "bits per base"),
+        _loss_picture("Gradient norm by block, before clipping", by_block, "norm", log_y=True),
     ]
-    return Section("Training", figures=[picture for picture in pictures if picture is not None])
+    tables = [table for table in [_throughput_table(run_dir)] if table is not None]
+    return Section("Training", tables=tables, figures=[picture for picture in pictures if picture is not None])
+
+
+def _throughput_table(run_dir: Path) -> Table | None:
+    """Speed and shares of the time of every call, a line each; None where no call has told."""
+    path = run_dir / THROUGHPUT_FILE
+    calls = read_json(path)["calls"] if path.is_file() else []
+    uses = list(dict.fromkeys(use for call in calls for use in call["seconds"]))
+    names = ("from_step", "to_step", "device", "devices", "tokens_per_second", "model_flop_utilisation")
+    rows = []
+    for call in calls:
+        total = sum(call["seconds"].values())
+        rows.append((*(call[name] for name in names), *(call["seconds"].get(use, 0.0) / total for use in uses)))
+    columns = ("from step", "to step", "device", "devices", "tokens/s", "MFU", *uses)
+    formats = {"tokens/s": ",.0f", "MFU": ".1%", **dict.fromkeys(uses, ".1%")}
+    return Table("Throughput of each call, and what its time went to", columns, rows, formats=formats) if rows else None
 
 
 def _curve(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
@@ -153,9 +231,11 @@ def _curve(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
     return [step for step, _ in found], [value for _, value in found]
 
 
-def _loss_picture(caption: str, curves: dict[str, tuple[list[float], list[float]]], ylabel: str) -> Picture | None:
+def _loss_picture(
+    caption: str, curves: dict[str, tuple[list[float], list[float]]], ylabel: str, *, log_y: bool = False
+) -> Picture | None:
     drawn = {name: curve for name, curve in curves.items() if curve[0]}
-    return Picture(caption, figures.lines(drawn, xlabel="step", ylabel=ylabel)) if drawn else None
+    return Picture(caption, figures.lines(drawn, xlabel="step", ylabel=ylabel, log_y=log_y)) if drawn else None
 
 
 def _held_out_section(evaluation: EvaluationResult | None) -> Section:

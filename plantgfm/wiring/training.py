@@ -39,6 +39,7 @@ from plantgfm.training.run_folder import open_run, write_json
 from plantgfm.training.state import TrainState, state_init
 from plantgfm.training.step import LossFunction, make_step, place_batches
 from plantgfm.training.throughput import Work
+from plantgfm.training.tracking import require_tracking
 from plantgfm.wiring.data import Prepared, prepare_together
 from plantgfm.wiring.mesh import place
 
@@ -49,7 +50,8 @@ _COUNTED_BP = 24_000_000
 _SHRINKAGES = [2.0**i for i in range(4, 20)]  # tokens of all species that a species' own may lean on
 _RAREST = 1e-9  # frequency of what is never counted: special tokens and unknown bases
 SILENT = {"name", "folder", "executor", "workers", "cluster", "accept", "log_every_steps", "tensorboard", "keep_last"}
-SILENT |= {"power_watts", "hosts", "hosts_wait_s"}
+SILENT |= {"power_watts", "hosts", "hosts_wait_s", "wandb_project", "wandb_offline", "live_report"}
+SILENT |= {"compilation_cache"}
 """Of the settings of a run: those that shape no result."""
 
 
@@ -142,6 +144,7 @@ def run_training(
     Raises:
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
+    require_tracking(config.run)
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
     prepared = prepare_together(config, hosts, progress=progress, write=write)
     corpus, vocabulary = prepared.corpus, prepared.vocabulary
@@ -185,6 +188,7 @@ def run_training(
         cut_bp=lambda: batches.cut_bp,
         work=work_of(config, network),
         hosts=hosts,
+        watch=_live_report(run_dir, write=write) if config.run.live_report else None,
         write=write,
     )
     return Outcome(run_dir, corpus, prepared.curation, vocabulary, network, result)
@@ -194,6 +198,12 @@ def loss_of(config: Config, network: Network, vocabulary: Vocabulary, *, n_speci
     """What the steps of a run follow downhill."""
     told = {"n_species": n_species, "token_bases": vocabulary.token_bases}
     return lambda params, batch, key: loss(network, params, batch, key, config.objective, **told)
+
+
+def _live_report(run_dir: Path, *, write: Callable[[str], None]) -> Callable[[], None]:
+    from plantgfm.wiring.report import LiveReport  # it opens runs, which this module makes
+
+    return LiveReport(run_dir, write=write).update
 
 
 def work_of(config: Config, network: Network) -> Work:

@@ -36,13 +36,20 @@ def report_tables(rows: dict[str, list[dict]]) -> list[Table]:
     return [table_of(_TITLES[name], part) for name, part in rows.items() if part]
 
 
-def stored_report(corpus: Corpus, vocabulary: Vocabulary, config: VocabularyConfig, *, store: Path) -> dict:
-    """Rows of the tokenizer report, measured once per corpus, vocabulary, settings and version."""
+def stored_report(
+    corpus: Corpus, vocabulary: Vocabulary, config: VocabularyConfig, *, store: Path, measure: bool = True
+) -> dict:
+    """Rows of the tokenizer report, measured once per corpus, vocabulary, settings and version.
+
+    Without `measure`, {} where they have not been measured yet.
+    """
     versions = [CHOICE_VERSION, REPORT_VERSION]  # the windows it is measured on come with the choice
     content = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": plain(config)}
     key = fingerprint({"version": versions, **content})
     path = store / "vocabularies" / f"{key}.report.json"
     if not path.is_file():
+        if not measure:
+            return {}
         _, strata = build_on(corpus, config)
         rows = tokenizer_report(vocabulary, strata).tables()
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,7 @@ SMALLEST = (
     "run.steps=8",
     "run.evaluate_every_steps=0",
     "run.best_metric=''",
+    "run.live_report=false",
     "evaluation.watch_windows=8",
 )
 

@@ -38,6 +38,18 @@ def test_the_run_folder_holds_what_later_commands_need(trained):
     assert outcome.result.step == 240 and not outcome.result.interrupted
 
 
+def test_the_report_was_drawn_while_it_trained(trained):
+    _, outcome, lines = trained
+    html = (outcome.run_dir / "report.html").read_text()
+    for caption in ("Gradient norm by block", "Masked loss outside and inside repeats", "Masked loss per species"):
+        assert caption in html
+    # Before the result was there, of the last evaluation; use of the vocabulary would have had to be measured.
+    assert "240 of 240" in html and "Its use has not been measured yet" in html and "Not evaluated yet" in html
+    assert "training goes on" not in "".join(lines) and outcome.result.seconds["report"] > 0
+    (call,) = json.loads((outcome.run_dir / "throughput.json").read_text())["calls"]
+    assert call["first_step_seconds"] > call["compile_seconds"] > 0
+
+
 def test_every_planted_defect_is_caught_and_every_clean_record_kept(trained):
     folder, outcome, _ = trained
     ledger = outcome.curation.ledger
@@ -69,6 +81,8 @@ def test_the_loss_falls_and_species_are_reported(trained):
     masked = np.array([row["masked_nats_per_token"] for row in logged])
     assert masked[-6:].mean() < masked[:6].mean()
     assert {f"species/{name}" for name in outcome.corpus.species} <= set().union(*logged)
+    assert {row["species_seen"] for row in logged} <= {8.0, 9.0}  # of 9, and 8 is what every step must see
+    assert {"repeats/inside", "repeats/outside", "gradient_norm/layers/1", "gradient_norm/kmer"} <= set(logged[-1])
     assert [row["step"] for row in rows] == sorted({row["step"] for row in rows})
 
 

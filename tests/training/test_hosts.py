@@ -2,16 +2,18 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from plantgfm.partition import batch_sharding, make_mesh, rows_of_process
-from plantgfm.training.checkpoint import restore_params
-from plantgfm.training.hosts import ALONE, HostError, Standing, find_hosts, join_hosts
+from plantgfm.training.checkpoint import restore_params, steps_of
+from plantgfm.training.hosts import ALONE, HostError, Hosts, LostHost, Standing, find_hosts, join_hosts
 from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from tests.conftest import ROOT
 from tests.training.together import STEPS, train_line
@@ -71,6 +73,22 @@ def test_where_a_process_stands(setting, environ, expected):
 def test_what_contradicts_itself_is_refused(setting, environ, reason):
     with pytest.raises(HostError, match=reason):
         find_hosts(setting, environ)
+
+
+def test_errors_of_the_runtime_and_no_others_mean_a_lost_host():
+    gloo = "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:17573\nmore"
+    errors = (ValueError(gloo), jax.errors.JaxRuntimeError("INTERNAL: NCCL"), ValueError("seed is -1"), OSError(gloo))
+    two, raised = Hosts(1, 2, 5.0), []
+    for hosts in (two, ALONE):
+        for error in errors:
+            with pytest.raises(Exception) as caught, hosts.together(lambda: "step 7"):
+                raise error
+            raised.append(caught.value)
+    assert [type(error) for error in raised[:2]] == [LostHost] * 2 and raised[2:] == [*errors[2:], *errors]
+    assert str(raised[0]).startswith(
+        "process 1 of 2 could not go on with the others, behind step 7: one of them is gone, or a device failed "
+        "(UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:17573). Start all processes again"
+    )
 
 
 def test_a_first_process_that_does_not_come_is_an_error():
@@ -177,12 +195,22 @@ def test_two_processes_train_as_one(tmp_path):
         # The signal of the last process stops all behind the same step.
         assert each["result"]["interrupted"] == "SIGTERM" and 4 <= each["result"]["step"] < STEPS
     assert len({each["result"]["step"] for each in stopped}) == 1
+    assert steps_of(tmp_path / "run")[-1] == stopped[0]["result"]["step"]
     assert stopped[1]["leader"].startswith("HostError: process 0 failed at leader")
+
+    # One is lost: the others end with an error that says so, and none waits for ever.
+    lost = [{**each, "STOP_SIGNAL": "SIGKILL"} for each in slurm_tasks(COUNT)]
+    *others, gone = launch(program, [str(tmp_path / "run"), "auto", "7"], lost)
+    assert gone[0] == -signal.SIGKILL
+    for index, (status, _, errors) in enumerate(others):
+        assert status == 2, errors[-3000:]
+        assert f"error: process {index} of {COUNT} could not go on with the others, behind step" in errors
+    kept = steps_of(tmp_path / "run")[-1]
 
     address = f"127.0.0.1:{free_port()}/{{index}}/{COUNT}"
     done = seen_by(launch(program, [str(tmp_path / "run"), address], [{}] * COUNT))
     for each in done:
-        assert each["result"]["step"] == STEPS and each["result"]["resumed_from"] == stopped[0]["result"]["step"]
+        assert each["result"]["step"] == STEPS and each["result"]["resumed_from"] == kept
         assert each["result"]["cut_bp"] == sum(range(10, 10 + COUNT))
 
     alone = train_line(tmp_path / "alone")

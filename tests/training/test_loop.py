@@ -15,6 +15,7 @@ from plantgfm.training.loop import peak_memory_bytes
 from plantgfm.training.metrics import read_metrics
 from plantgfm.training.run_folder import RunBusy, RunMismatch, locked, open_run
 
+from .quadratic import train_point
 from .toy import IDENTITY, SPECIES, Norm, assert_same_bits, batch_of, batches, parts, train_toy
 
 STEPS = 8
@@ -115,6 +116,28 @@ def test_killed_between_the_last_checkpoint_and_the_result(undisturbed, tmp_path
     assert (again.step, again.tokens, again.evaluations) == (STEPS, 0, result.evaluations)
     assert again.metrics == result.metrics
     assert lines(run) == lines(undisturbed[0])
+
+
+def test_who_watches_is_called_behind_every_evaluation(tmp_path):
+    run, seen = tmp_path / "run", []
+    result = train_toy(run, steps=STEPS, watch=lambda: seen.append(lines(run)[-1]["step"]), log_every_steps=3)
+    assert seen == [4, 8]  # and finds the line on disk
+    assert result.seconds["report"] >= 0
+
+
+def test_a_missing_tensorboard_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    said = []
+    train_toy(tmp_path / "run", steps=STEPS, tensorboard=True, write=said.append)
+    assert said[0] == "run.tensorboard: tensorboardX is not installed here, so there will be no event files"
+
+
+def test_the_first_step_is_timed_with_what_comes_before_it(tmp_path):
+    run, shape = tmp_path / "run", {"optimizer": {"width": 11}}  # which no other test has compiled
+    first = train_point(run, stop_at=4, **shape)
+    assert first.first_step_seconds > first.compile_seconds > 0
+    again = train_point(run, **shape)
+    assert again.first_step_seconds > again.compile_seconds == 0
 
 
 def test_other_settings_are_refused_before_anything_is_touched(undisturbed):

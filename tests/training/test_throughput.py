@@ -49,7 +49,11 @@ def test_every_figure_follows_from_what_was_measured(eight_h200):
     speed, spent, projected = lines_of(told)
     assert speed == "throughput: 500 tokens/s, 2,995 bp/s, 2 TFLOP/s, MFU 0.0% of 8 x 989.5 TFLOP/s"
     assert "time 40.0 s: start 12.5%, input 2.5%, compute 47.5%, evaluation 25.0%, checkpoint 12.5%" in spent
-    assert "on a device 3.00 GiB" in spent
+    assert spent.endswith("on a device 3.00 GiB")
+    timed = measure(
+        result(first_step_seconds=12.5, compile_seconds=8.0), work=WORK, steps=200, watts=1.0, watts_from=""
+    )
+    assert lines_of(timed)[1].endswith("GiB; first step after 12.5 s, 8.0 s of them compilation")
     assert projected == "projected for 200,000 tokens: 11:40, 0.136 kWh at 700 W (run.power_watts)"
 
 
@@ -134,6 +138,7 @@ def test_a_run_tells_its_throughput_at_the_start_and_at_the_end_and_keeps_it(tmp
     assert call["tokens_per_second"] > 0 and call["total_kwh"] > 0
     assert set(call["seconds"]) == {"start", "input", "compute", "evaluation", "checkpoint"}
     assert call["peak_memory_bytes"] > 50e6
+    assert call["first_step_seconds"] > 0
 
 
 def test_each_call_has_its_entry_and_a_damaged_file_costs_the_earlier_ones(tmp_path):

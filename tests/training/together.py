@@ -1,7 +1,8 @@
 """One of several processes that train together, as a program: together.py RUN_DIR HOSTS [STOP_AT_STEP].
 
 It meets the others, lets one of them fail, trains a linear model whose parameters are split over all processes, and
-prints what it saw as JSON. With STOP_AT_STEP the last process alone gets a SIGTERM behind that step.
+prints what it saw as JSON. With STOP_AT_STEP the last process alone gets a signal behind that step: the one that the
+environment names as STOP_SIGNAL, else SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from plantgfm.partition import batch_sharding, make_mesh, rows_of_process
 from plantgfm.schema import Batch
 from plantgfm.training.config import OptimizerConfig, Schedule, TrainingConfig
-from plantgfm.training.hosts import ALONE, HostError, Hosts, join_hosts
+from plantgfm.training.hosts import ALONE, HostError, Hosts, LostHost, end_without_the_others, join_hosts
 from plantgfm.training.loop import train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import state_init
@@ -61,7 +62,7 @@ def train_line(run_dir: Path, hosts: Hosts = ALONE, *, stop_at: int = 0):
         step = start
         while True:
             if step == stop_at > 0 and hosts.index == hosts.count - 1:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_SIGNAL", "SIGTERM")))
             yield share_of(step, share, shares)
             step += 1
 
@@ -102,7 +103,10 @@ def main() -> None:
             ask(name, failing(index))
         except (HostError, ValueError) as error:
             seen[name] = f"{type(error).__name__}: {error}"
-    seen["result"] = dataclasses.asdict(train_line(run_dir, hosts, stop_at=stop_at))
+    try:
+        seen["result"] = dataclasses.asdict(train_line(run_dir, hosts, stop_at=stop_at))
+    except LostHost as error:
+        end_without_the_others(error)
     print("SEEN " + json.dumps(seen), flush=True)
 
 

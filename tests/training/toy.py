@@ -88,7 +88,7 @@ def train_toy(
     **overrides,
 ):
     """Train the toy; settings of the loop by name, the rest as `train` takes it."""
-    own = {"evaluators", "identity", "accept", "clock", "write", "cut_bp", "work"}
+    own = {"evaluators", "identity", "accept", "clock", "write", "cut_bp", "work", "watch"}
     arguments = {name: overrides.pop(name) for name in own & overrides.keys()}
     settings = {"log_every_steps": 1, "checkpoint_every_steps": 3, "tensorboard": False, **overrides}
     default_init, default_step = parts(steps=steps, kind=kind)
