@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from plantgfm.curation import contamination, peers
+from plantgfm.curation import chimeras, contamination, peers, strangers
 from plantgfm.curation.config import ContaminationConfig, CurationConfig
 from plantgfm.curation.facts import Verdict
+from plantgfm.curation.findings import Finding, act
 from plantgfm.curation.prepared import Prepared
 from plantgfm.curation.references import HashIndex
-from plantgfm.schema import Compartment
+from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import fraction
 
 
@@ -19,6 +20,10 @@ def compare_screens(prepared: list[Prepared], config: CurationConfig) -> None:
     """What of contamination needs all assemblies; verdicts are added."""
     for one, verdicts in zip(prepared, _compartments(prepared, config)):
         one.verdicts += verdicts
+    for compartment in Compartment:
+        members = [one for one in prepared if one.assembly.compartment is compartment and one.left()]
+        if len({one.species for one in members}) > peers.MIN_PEERS:
+            _find_strangers(members, compartment, config.contamination)
     _find_insertions(prepared, config)
 
 
@@ -27,6 +32,28 @@ def _compartments(prepared: list[Prepared], config: CurationConfig) -> list[list
     labels = [one.assembly.compartment for one in prepared]
     species = [one.species for one in prepared]
     return peers.compare_compartments(left, labels, species, config.contamination)
+
+
+def _find_strangers(members: list[Prepared], compartment: Compartment, config: ContaminationConfig) -> None:
+    """Records of one compartment that hold nothing of what unrelated species share, or in part; verdicts are added."""
+    whole, species = [one.all_hashes() for one in members], [one.species for one in members]
+    held, bound, group = peers.shared_by_strangers(whole, species, compartment, config.scaled)
+    if len(set(group)) <= peers.MIN_PEERS:
+        return
+    known = strangers.Peers(held, bound, group, compartment.value)
+    none, stage = f"fits_no_other_{compartment.value}", contamination.STAGE
+    left = tuple((one.assembly.key, tuple(row["name"] for row in one.left())) for one in members)
+    asked, answers = (left, config.k, config.scaled, config.min_chimera_bp), members[0].answers
+    if asked not in answers:  # thresholds that are tried ask again
+        answers[asked] = strangers.find_strangers(members, known, config)
+    for one, record, stranger in answers[asked]:
+        if stranger.whole:
+            one.verdicts.append(Verdict(record, Outcome.REJECTED, stage, none, stranger.evidence))
+            continue
+        found = [Finding(record, stranger.start, stranger.end, "chimera", none, "other assemblies", 0.0)]
+        text, action = stranger.evidence, config.chimeras
+        acted = act(one.fact(record), found, action, stage=stage, reason=chimeras.REASON, evidence=text)
+        one.add(record, acted, config)
 
 
 def _find_insertions(prepared: list[Prepared], config: CurationConfig) -> None:

@@ -192,6 +192,31 @@ def relatives(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[int]:
     return head
 
 
+def shared_by_strangers(
+    whole: list[UInt64[np.ndarray, "hashes"]], species: list[str], label: Compartment, scaled: int
+) -> tuple[UInt64[np.ndarray, "held"], np.uint64, list[int]]:
+    """What unrelated assemblies of one compartment have in common.
+
+    Args:
+        whole: hashes of each assembly.
+        species: of each.
+        label: their compartment.
+        scaled: of the hashes.
+
+    Returns:
+        Sorted hashes that at least two groups of relatives hold; the greatest hash that was compared (of many, a fair
+        share is); the number of each assembly's group.
+    """
+    step = max(1, -(-sum(one.size for one in whole) // MAX_HASHES))
+    bound = np.uint64((1 << 64) // (scaled * step) - 1)
+    names = sorted(set(species))
+    sets = [distinct([one[one <= bound] for one, own in zip(whole, species) if own == name]) for name in names]
+    # Organelles are alike by nature, however far apart their plants are.
+    head = relatives(sets) if label is Compartment.NUCLEAR else list(range(len(sets)))
+    groups = [distinct([one for one, of in zip(sets, head) if of == number]) for number in sorted(set(head))]
+    return _held_twice(groups)[0], bound, [head[names.index(own)] for own in species]
+
+
 def _join_kin(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[UInt64[np.ndarray, "hashes"]]:
     """The sets, those of relatives joined into one."""
     head = relatives(sets)

@@ -37,6 +37,7 @@ class Prepared:
     findings: list[Finding] = field(init=False)  # of screens; those of the join are added
     pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
     verified: str = ""  # what verified its label
+    answers: dict[Any, Any] = field(default_factory=dict)  # of long comparisons that begin with it, by what was asked
 
     def __post_init__(self, synonyms):
         self.species = synonyms.get(self.assembly.species, self.assembly.species)

@@ -28,7 +28,7 @@ from plantgfm.formats.busco import GeneCompleteness
 from plantgfm.formats.passport import PassportRecord
 from plantgfm.schema import Compartment, Outcome
 
-SENSITIVITY_VERSION = 3  # parts under another species' name
+SENSITIVITY_VERSION = 4  # parts under another species' name, strangers by their loci
 _OF_PEERS = ("min_organelle_fraction", "max_peer_fraction", "min_expected_shared")
 _OF_SPECIES = ("max_species_distance", "species_margin")
 _SUSPECTED = (Strength.MODERATE.value, Strength.WEAK.value)  # begin the names of matches that are flagged, or less
