@@ -8,13 +8,12 @@ import json
 import tarfile
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
-from plantgfm.embedding.opened import load
 from plantgfm.export import older
-from plantgfm.export.bundle import FORMAT_VERSION, BundleError, load_bundle
+from plantgfm.export.bundle import FORMAT_VERSION, BundleError, flatten, load_bundle
 from plantgfm.export.exchange import read_exchange, write_exchange
 from plantgfm.identity import fingerprint
 
@@ -35,27 +34,26 @@ def golden(request, tmp_path):
 def test_a_bundle_of_every_format_computes_what_it_did(golden):
     path, expected = golden
     bundle = load_bundle(path)
-    network, tokens = bundle.network, jnp.asarray(expected["tokens"])
-    states = network.states(bundle.params, tokens)
-    np.testing.assert_allclose(states[-1], expected["hidden"], atol=1e-4)
-    masked = network.masked_logits(bundle.params, states[-1][:, 3:4])
+
+    @jax.jit
+    def compute(params, tokens, distance_bp):
+        states = bundle.network.states(params, tokens)
+        masked = bundle.network.masked_logits(params, states[-1][:, 3:4])
+        return states[-1], masked, bundle.network.next_region_logits(params, states, tokens, distance_bp)
+
+    hidden, masked, following = compute(bundle.params, expected["tokens"], expected["distance_bp"])
+    np.testing.assert_allclose(hidden, expected["hidden"], atol=1e-4)
     np.testing.assert_allclose(masked[..., ::16], expected["masked"], atol=1e-4)
-    following = network.next_region_logits(bundle.params, states, tokens, jnp.asarray(expected["distance_bp"]))
-    known = expected["next_region"] > -1e8  # rows that pad the vocabulary
-    np.testing.assert_allclose(
-        np.where(known, following[:, ::16], 0), np.where(known, expected["next_region"], 0), atol=1e-4
-    )
-    assert bundle.lineage["species"] == ["Fictus primus"]
-    assert load(path).embed(["ACGTACGT"]).shape == (1, 4)
+    known = expected["next_region"] > -1e8  # not of the rows that pad the vocabulary
+    np.testing.assert_allclose(following[:, ::16][known], expected["next_region"][known], atol=1e-4)
+    assert known.sum() > 500 and bundle.lineage["species"] == ["Fictus primus"]
 
 
 def test_a_bundle_of_every_format_goes_to_hugging_face_and_is_sealed_anew(golden, tmp_path):
     before = load_bundle(golden[0])
     after = load_bundle(read_exchange(write_exchange(tmp_path / "there", before)).write(tmp_path / "again"))
-    tokens = jnp.asarray(golden[1]["tokens"])
-    np.testing.assert_array_equal(
-        after.network.hidden(after.params, tokens), before.network.hidden(before.params, tokens)
-    )
+    ours, theirs = flatten(before.params), flatten(after.params)
+    assert all(np.array_equal(theirs[name], ours[name]) for name in ours | theirs)
     seal = json.loads((tmp_path / "again" / "bundle.json").read_text())
     assert seal["format_version"] == FORMAT_VERSION
 
