@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from plantgfm.bench import allocator, curation, embedding, sampling, tokenizer, train_step
+from plantgfm.bench import allocator, curation, depth, embedding, sampling, tokenizer, train_step
 from plantgfm.report.table import Table
 
 _PARTS = {
@@ -14,6 +14,7 @@ _PARTS = {
     "curation_scale": curation.run_scale,
     "train_step": train_step.run,
     "embedding": embedding.run,
+    "depth": depth.run,
     "allocator": allocator.run,
 }
 

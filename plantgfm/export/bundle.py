@@ -127,7 +127,7 @@ def load_bundle(path: Path) -> Bundle:
     vocabulary = Vocabulary.load(path / "vocabulary.json")
     if model["vocabulary_size"] != vocabulary.size:
         raise BundleError(f"{path}: the model has {model['vocabulary_size']} tokens, the vocabulary {vocabulary.size}")
-    config = restore(ModelConfig, model["config"])
+    config = restore(ModelConfig, model["config"]).as_read()
     network = build(config, vocabulary.size)
     flat = upgraded(load_file(path / "model.safetensors"), version=seal["format_version"], to=FORMAT_VERSION)
     params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))

@@ -106,7 +106,7 @@ Function = Callable[[dict[str, Any], Array], Array]
 def functions(bundle: Bundle) -> dict[str, Function]:
     """`embed` and `logits` as pure functions of flat parameters and tokens."""
     # The other ways of attention choose by the length, which is a symbol here.
-    config = replace(bundle.model_config, attention=AttentionKind.WHOLE)
+    config = replace(bundle.model_config, attention=AttentionKind.XLA)
     network, size = build(config, bundle.vocabulary.size), bundle.vocabulary.size
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     head = shapes.pop("next_region")

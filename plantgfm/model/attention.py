@@ -39,11 +39,20 @@ def rope_table(length: Length, *, width: int, theta: float) -> Float32[np.ndarra
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
-def rotate(x: Float[Array, "... L W"], theta: float, *, back: bool = False) -> Float[Array, "... L W"]:
-    """Rotate the pairs (k, k + W/2) by the angle of their position (the "rotate half" layout), or back."""
+def rotate(x: Float[Array, "... W"], theta: float, *, back: bool = False, axis: int = -2) -> Float[Array, "... W"]:
+    """Rotate the pairs (k, k + W/2) by the angle of their position (the "rotate half" layout), or back.
+
+    Args:
+        x: queries or keys.
+        theta: base of the frequencies.
+        back: rotate by the negative angle.
+        axis: along which positions lie.
+    """
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    table = rope_table(x.shape[-2], width=x.shape[-1], theta=theta)
-    cos, sin = (jnp.asarray(part).reshape((1,) * (x.ndim - 2) + part.shape) for part in table)
+    shape = [1] * x.ndim
+    shape[axis], shape[-1] = x.shape[axis], x.shape[-1] // 2
+    table = rope_table(x.shape[axis], width=x.shape[-1], theta=theta)
+    cos, sin = (jnp.asarray(part).reshape(shape) for part in table)
     sin = -sin if back else sin
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 

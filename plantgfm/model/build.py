@@ -82,20 +82,21 @@ class Network:
         """
         return embedding.fold(params, self.features)
 
-    def states(self, params: Params, tokens: Int32[Array, "B L"]) -> list[Float[Array, "B L D"]]:
+    def states(self, params: Params, tokens: Int32[Array, "B L"], *, ends: bool = False) -> list[Float[Array, "B L D"]]:
         """The residual stream after the embedding and after each layer, the last one after the final norm.
 
         Args:
             params: factorised or folded parameters.
             tokens: ids, [CLS] first and [PAD] at the end; keys at [PAD] are never seen.
+            ends: give the first and the last of them only, which is all that the heads and the losses read.
         """
-        return self._module(params).states(tokens)
+        return self._module(params).states(tokens, ends=ends)
 
     def hidden(
         self, params: Params, tokens: Int32[Array, "B L"], *, layers: bool = False
     ) -> Float[Array, "B L D"] | Float[Array, "layers B L D"]:
         """States after the final norm, or with `layers` all `n_layers` + 1 of `states`, stacked."""
-        states = self.states(params, tokens)
+        states = self.states(params, tokens, ends=not layers)
         return jnp.stack(states) if layers else states[-1]
 
     def masked_logits(self, params: Params, hidden: Float[Array, "B M D"]) -> Float[Array, "B M V"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 PAD = 0
@@ -14,6 +14,10 @@ FIRST_KNOWN = 5
 
 FULL_EVERY = 3
 """With sliding windows on, every third layer attends fully (ModernBERT, arXiv:2412.13663, section 2.1.2)."""
+
+
+HEAD_MULTIPLE = 64
+"""Fused attention asks for heads of a multiple of this: other widths leave parts of matrix units idle."""
 
 
 class Size(Enum):
@@ -34,11 +38,37 @@ class ComputeType(Enum):
 
 
 class AttentionKind(Enum):
-    """How attention is computed; the result is the same."""
+    """How attention is computed; the result is the same. `attention.py` and its neighbours hold the ways.
 
-    AUTO = "auto"  # sliding layers by blocks; full ones whole, or by window where long ones meet one processor
-    WHOLE = "whole"  # all scores of a batch at once
+    `XLA` was called `WHOLE`, which settings may still say.
+    """
+
+    AUTO = "auto"  # by the rule of `ways.choose`: of layer, length, precision and device
+    XLA = "xla"  # all scores of a batch at once, of full and sliding layers
     BY_WINDOW = "by_window"  # one window after the other, weights computed again in the backward pass
+    BLOCKED = "blocked"  # sliding layers in blocks however short the window; full ones as AUTO
+    CUDNN = "cudnn"  # full layers by cuDNN's fused kernel, or refused; sliding ones as AUTO
+    WHOLE = "xla"
+
+    @classmethod
+    def _missing_(cls, value: object) -> AttentionKind | None:
+        return cls.XLA if value == "whole" else None
+
+
+class Layers(Enum):
+    """How the compiled program holds the layers; the result is the same to float rounding."""
+
+    AUTO = "auto"  # one after the other on processors, scanned elsewhere
+    UNROLLED = "unrolled"  # one after the other
+    SCANNED = "scanned"  # a loop over equal layers, or over groups of a full and two sliding ones: compiled once
+
+
+class Remat(Enum):
+    """What the backward pass computes again, to keep less; the result is the same to float rounding."""
+
+    NONE = "none"  # nothing
+    DOTS = "dots"  # all but the products with parameters: norms, gates and attention
+    FULL = "full"  # whole layers, of which only the input is kept
 
 
 @dataclass
@@ -65,6 +95,8 @@ class ModelConfig:
     init_std: float = 0.02
     compute_type: ComputeType = ComputeType.FLOAT32
     attention: AttentionKind = AttentionKind.AUTO
+    layers: Layers = Layers.AUTO
+    remat: Remat = Remat.NONE  # in training; `large` and `1b` have DOTS
 
     def __post_init__(self):
         for name in ("d_model", "n_layers", "n_heads", "d_ff", "max_tokens"):
@@ -80,6 +112,26 @@ class ModelConfig:
             raise ValueError(f"model.profiles is {self.profiles}, needs 0 (one for each species) or more")
         if not 0.0 <= self.kmer_share <= 1.0:
             raise ValueError(f"model.kmer_share is {self.kmer_share}, needs a value from 0 to 1")
+        self._check_attention()
+
+    def _check_attention(self) -> None:
+        if self.attention is AttentionKind.BLOCKED and not self.local_attention:
+            raise ValueError(
+                "model.attention=BLOCKED is for sliding layers and model.local_attention is 0: set its width, or take "
+                "AUTO"
+            )
+        if self.attention is not AttentionKind.CUDNN:
+            return
+        if self.head_width % HEAD_MULTIPLE:
+            raise ValueError(
+                f"model.attention=CUDNN needs heads of a multiple of {HEAD_MULTIPLE} and model.d_model {self.d_model} "
+                f"over model.n_heads {self.n_heads} is {self.head_width}: change either, or take AUTO"
+            )
+        if self.compute_type is not ComputeType.BFLOAT16:
+            raise ValueError(
+                f"model.attention=CUDNN needs model.compute_type=BFLOAT16, it is {self.compute_type.name}: set it, or "
+                "take AUTO"
+            )
 
     @property
     def n_profiles(self) -> int:
@@ -90,6 +142,10 @@ class ModelConfig:
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.n_heads
+
+    def as_read(self) -> ModelConfig:
+        """The same model, computed as suits the machine that reads it and not as the one that trained it."""
+        return replace(self, attention=AttentionKind.AUTO, layers=Layers.AUTO, remat=Remat.NONE)
 
     def is_full(self, layer: int) -> bool:
         """Whether this layer attends to all positions."""
@@ -105,7 +161,11 @@ _SHAPES = {
 }
 
 
+_REMAT = {Size.LARGE: Remat.DOTS, Size.ONE_B: Remat.DOTS}
+
+
 def model_size(size: Size, **overrides) -> ModelConfig:
     """Settings of a named size, with any field overridden."""
     shape = dict(zip(("d_model", "n_layers", "n_heads", "d_ff"), _SHAPES[size]))
+    shape["remat"] = _REMAT.get(size, Remat.NONE)
     return ModelConfig(**{**shape, **overrides})

@@ -8,7 +8,6 @@ linear layers, a norm after the embedding and none before the first attention, r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +15,16 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int32
 
-from plantgfm.model.attention import Length, Pattern, attend
-from plantgfm.model.blocked import attend_by_window
-from plantgfm.model.config import PAD, AttentionKind, ComputeType, ModelConfig
-from plantgfm.model.local import attend_locally, block_of
+from plantgfm.model.config import PAD, ComputeType, ModelConfig
+from plantgfm.model.depth import group_of, through
 from plantgfm.model.product import project
+from plantgfm.model.ways import choose, device_at_hand, pattern_of
 
 N_FREQUENCIES = 16
 """Frequencies of the distance features; with a half wave over `LOG_DISTANCE_SPAN` for the slowest."""
 
 LOG_DISTANCE_SPAN = 16.0
 """Natural logarithm of the largest distance told apart, about 9 Mb."""
-
-WHOLE_TOKENS = 256
-"""Up to this length a processor computes full attention whole: 30 ms against 38 by window (32 windows, 3 heads)."""
 
 HEAD_SCALE = 0.1
 """First scale of the norm before the next-region decoder, so that its first prediction is the unigram of its bias."""
@@ -82,28 +77,21 @@ class Attention(nnx.Module):
         width, deep = config.d_model, config.init_std / math.sqrt(2.0 * config.n_layers)
         self.Wqkv = Linear(width, 3 * width, std=config.init_std, rngs=rngs)
         self.Wo = Linear(width, width, std=deep, rngs=rngs)
-        self.pattern = Pattern(
-            n_heads=config.n_heads,
-            theta=config.rope_theta_full if full else config.rope_theta_local,
-            reach=0 if full else config.local_attention // 2,
-            causal=config.causal,
-        )
-        self.attention = config.attention
+        self.pattern = pattern_of(config, full=full)
+        self.settings = (config.attention, config.head_width, config.compute_type)
 
     def __call__(self, x: Float[Array, "B L D"], visible: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
         """Mix the positions of each window; keys that are not visible get no weight."""
-        attend_so = way_of(self.attention, self.pattern, length=x.shape[1])
-        return self.Wo(attend_so(self.Wqkv(x), visible, self.pattern))
-
-
-def way_of(kind: AttentionKind, pattern: Pattern, *, length: Length) -> Callable[..., Array]:
-    """The function that computes a layer's attention over windows of this many tokens."""
-    if kind is AttentionKind.AUTO:
-        if pattern.reach and length > 2 * block_of(pattern):
-            return attend_locally
-        on_one_processor = jax.default_backend() == "cpu" and jax.device_count() == 1
-        return attend_by_window if on_one_processor and length > WHOLE_TOKENS else attend
-    return attend_by_window if kind is AttentionKind.BY_WINDOW else attend
+        kind, head_width, compute_type = self.settings
+        way = choose(
+            kind,
+            self.pattern,
+            head_width=head_width,
+            compute_type=compute_type,
+            length=x.shape[1],
+            device=device_at_hand(),
+        )
+        return self.Wo(way.attend(self.Wqkv(x), visible, self.pattern))
 
 
 class FeedForward(nnx.Module):
@@ -235,13 +223,19 @@ class Encoder(nnx.Module):
         self.final_norm = Norm(config.d_model, config.norm_eps)
         self.masked_head = MaskedHead(config, rows, rngs=rngs)
         self.next_region = NextRegionHead(config, rows, rngs=rngs)
-        self.n_layers, self.compute_type = config.n_layers, config.compute_type
+        self.compute_type, self.sliding = config.compute_type, config.local_attention > 0
+        self.order, self.remat = config.layers, config.remat
 
-    def states(self, tokens: Int32[Array, "B L"]) -> list[Float[Array, "B L D"]]:
-        """The residual stream after the embedding and after each layer, the last one after the final norm."""
+    def states(self, tokens: Int32[Array, "B L"], *, ends: bool = False) -> list[Float[Array, "B L D"]]:
+        """The residual stream after the embedding and after each layer, the last one after the final norm.
+
+        Args:
+            tokens: ids.
+            ends: give the first and the last of them only.
+        """
         dtype = jnp.bfloat16 if self.compute_type is ComputeType.BFLOAT16 else jnp.float32
-        visible = tokens != PAD
-        states = [self.embeddings(tokens, dtype)]
-        for index in range(self.n_layers):
-            states.append(self.layers[str(index)](states[-1], visible))
-        return [*states[:-1], self.final_norm(states[-1])]
+        first = self.embeddings(tokens, dtype)
+        group = group_of(self.order, sliding=self.sliding, platform=device_at_hand().platform)
+        layers = [self.layers[str(index)] for index in range(len(self.layers))]
+        after = through(layers, first, tokens != PAD, group=group, remat=self.remat, last=ends)
+        return [first, *after[:-1], self.final_norm(after[-1])]

@@ -23,6 +23,11 @@ def block_of(pattern: Pattern) -> int:
     return max(MIN_BLOCK, sum(_beyond(pattern)))
 
 
+def keys_of(pattern: Pattern) -> int:
+    """Keys that a block of queries sees."""
+    return block_of(pattern) + sum(_beyond(pattern))
+
+
 def _beyond(pattern: Pattern) -> tuple[int, int]:
     """Keys that a query sees before and after its own position."""
     return (pattern.reach - 1, 0) if pattern.causal else (pattern.reach, pattern.reach)

@@ -58,7 +58,7 @@ def loss(
         raise ValueError(f"objective.nucleotide_weight is {config.nucleotide_weight}: give token_bases, or set it to 0")
     masks = draw_masks(key, batch.tokens, config, vocabulary_size=network.vocabulary_size, evaluate=evaluate)
     params = network.fold(params)
-    states = network.states(params, masks.inputs)
+    states = network.states(params, masks.inputs, ends=True)
     logits = network.masked_logits(params, jnp.take_along_axis(states[-1], masks.slots[..., None], axis=1))
     repeat = jnp.take_along_axis(batch.repeat_fraction, masks.slots, axis=1)
     masked, sums = masked_loss(logits, masks.targets, masks.slot_valid, repeat, repeat_weight=config.repeat_weight)

@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 
 from plantgfm.config import Config, MeshConfig, MeshLayout
 from plantgfm.model.build import Network
-from plantgfm.model.config import AttentionKind, ComputeType
+from plantgfm.model.config import ComputeType, Remat
+from plantgfm.model.ways import way_of
 from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import abstract_mesh, make_mesh, shard_bytes, state_shardings
 
@@ -181,17 +182,23 @@ def activation_bytes(config: Config, network: Network, *, windows: float, tensor
 
     Counted by what the backward pass reads: per layer the residual stream and the norms (4 widths), queries, keys and
     values before and after rotation (5), the mixed values (1), and the feed-forward layer (4 hidden widths); scores
-    and weights where attention is computed whole; three copies of the logits. The compiler fuses some and adds others.
+    and weights where attention keeps them; three copies of the logits. With `model.remat` it is the input of each layer
+    (with DOTS the products, too), and all of one layer. The compiler fuses some and adds others.
     """
     model, tokens = config.model, config.sampler.window_tokens
     size = 2 if model.compute_type is ComputeType.BFLOAT16 else 4
-    per_token = 4 * model.d_model + (6 * model.d_model + 4 * model.d_ff) / tensor
-    layers = model.n_layers * windows * tokens * per_token * size
-    sliding = min(tokens, 3 * model.local_attention)
-    keys = sum(tokens if model.is_full(layer) else sliding for layer in range(model.n_layers))
-    if model.attention is AttentionKind.BY_WINDOW:
-        keys = 0  # computed again
-    scores = windows * model.n_heads / tensor * tokens * keys * (4 + size)
+    rows = windows * tokens * size
+    kept = {
+        Remat.NONE: 4 * model.d_model + (6 * model.d_model + 4 * model.d_ff) / tensor,
+        Remat.DOTS: 3 * model.d_model + (3 * model.d_model + 2 * model.d_ff) / tensor,
+        Remat.FULL: model.d_model,
+    }
+    ways = {full: way_of(model, full=full, length=tokens).keys for full in (True, False)}
+    keys = [ways[model.is_full(layer)] for layer in range(model.n_layers)]
+    layers, again = model.n_layers * rows * kept[model.remat], rows * kept[Remat.NONE]
+    layers += 0 if model.remat is Remat.NONE else again
+    scored = sum(keys) if model.remat is Remat.NONE else max(keys)
+    scores = windows * model.n_heads / tensor * tokens * scored * (4 + size)
     slots = slot_count(tokens, config.objective.masked_fraction) + 1  # the next region is one more
     logits = 3 * windows * slots * network.rows * 4
     table = 2 * network.rows * model.d_model * (4 + size)  # gathered for look-up and decoder, and its gradient

@@ -66,7 +66,8 @@ def open_run_folder(run_dir: Path) -> Run:
     except ValueError as error:
         raise ValueError(f"{run_dir / SETTINGS_FILE}: {error}") from None
     vocabulary = Vocabulary.load(run_dir / VOCABULARY_FILE)
-    return Run(run_dir, config, Path(stored["corpus"]), vocabulary, build_network(config, vocabulary))
+    network = build_network(replace(config, model=config.model.as_read()), vocabulary)
+    return Run(run_dir, config, Path(stored["corpus"]), vocabulary, network)
 
 
 def corpus_path(path: Path) -> Path:

@@ -23,6 +23,7 @@ from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
 from plantgfm.model.encoder import HEADS_VERSION
 from plantgfm.model.flops import step_flops
+from plantgfm.model.ways import attention_line, require_ways
 from plantgfm.objectives.joint import loss
 from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import AXES, rows_of_process, state_shardings
@@ -146,6 +147,7 @@ def run_training(
     """
     require_tracking(config.run)
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
+    require_ways(config.model, length=config.sampler.window_tokens)
     prepared = prepare_together(config, hosts, progress=progress, write=write)
     corpus, vocabulary = prepared.corpus, prepared.vocabulary
     config = with_profiles(config, corpus)
@@ -158,6 +160,7 @@ def run_training(
     shapes = jax.eval_shape(make_state())
     resolved, mesh = place(config, network, shapes, write=write)
     config = replace(config, mesh=resolved)
+    write(attention_line(config.model, length=config.sampler.window_tokens))
     state_sharding, batch_sharding = shardings_on(mesh, shapes)
     run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
     share, shares = rows_of_process(mesh, jax.process_index())

@@ -1,6 +1,7 @@
 """The bundle: what goes in comes out, and nothing else opens."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from plantgfm.export.bundle import BundleError, flatten, load_bundle, unflatten, write_bundle
 from plantgfm.model.build import build
+from plantgfm.model.config import AttentionKind, Layers, Remat
 from plantgfm.tokenization.features import kmer_features
 from tests.fixtures import small_bundle, small_model, small_vocabulary, write_small_bundle
 
@@ -33,10 +35,12 @@ def test_a_bundle_gives_the_states_of_the_network_that_was_exported(tmp_path):
     vocabulary, config = small_vocabulary(), small_model()
     network = build(config, vocabulary.size, features=kmer_features(vocabulary))
     params = network.init(jax.random.key(3))
+    trained = replace(config, attention=AttentionKind.BY_WINDOW, layers=Layers.SCANNED, remat=Remat.FULL)
     out = write_bundle(
-        tmp_path / "b", network=network, params=params, model_config=config, vocabulary=vocabulary, lineage={}
+        tmp_path / "b", network=network, params=params, model_config=trained, vocabulary=vocabulary, lineage={}
     )
     bundle = load_bundle(out)
+    assert bundle.model_config == bundle.network.config == config  # computed as suits who reads it
     tokens = jnp.array([[1, 5, 100, 4105, 4, 0], [1, 9, 10, 11, 12, 13]], jnp.int32)
     assert "kmer" in params and "kmer" not in bundle.params
     there = bundle.network.hidden(bundle.params, tokens)

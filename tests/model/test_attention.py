@@ -3,11 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plantgfm.model import encoder, ways
 from plantgfm.model.attention import Pattern, attend, position_scores, rotate
 from plantgfm.model.blocked import attend_by_window
-from plantgfm.model.config import AttentionKind
-from plantgfm.model.encoder import way_of
+from plantgfm.model.build import build
+from plantgfm.model.config import AttentionKind, ComputeType, ModelConfig
+from plantgfm.model.fused import attend_fused
 from plantgfm.model.local import attend_locally
+from plantgfm.model.ways import Device
 
 PATTERNS = [
     Pattern(n_heads=2, theta=1e4),
@@ -94,15 +97,45 @@ def test_local_scores_grow_with_the_length_alone():
     assert flops(2048) < 4.4 * flops(512)
 
 
-def test_which_way_attention_is_computed(monkeypatch):
-    full, sliding = PATTERNS[:2]
-    assert way_of(AttentionKind.AUTO, sliding, length=256) is attend_locally
-    assert way_of(AttentionKind.AUTO, sliding, length=16) is attend  # one block would hold it all
-    assert way_of(AttentionKind.AUTO, Pattern(n_heads=2, theta=1e4, reach=64), length=160) is attend  # more, in blocks
-    assert way_of(AttentionKind.AUTO, full, length=256) is attend
-    assert way_of(AttentionKind.AUTO, full, length=512) is attend  # the tests have eight devices
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
-    assert way_of(AttentionKind.AUTO, full, length=512) is attend_by_window
-    for pattern in (full, sliding):
-        assert way_of(AttentionKind.WHOLE, pattern, length=4096) is attend
-        assert way_of(AttentionKind.BY_WINDOW, pattern, length=16) is attend_by_window
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_fused_kernel_is_asked_for_what_whole_attention_computes(monkeypatch, causal):
+    """Layout, scale, rotation and lengths, with the kernel replaced by the same function of JAX's in plain XLA."""
+    asked = []
+
+    def plain(*arrays, implementation, **more):
+        asked.append(implementation)
+        there = jnp.arange(12).reshape(1, 12, 1, 1) < more["query_seq_lengths"][:, None, None, None]
+        mixed = dot_product_attention(*arrays, implementation="xla", **more)
+        # What a kernel may leave beyond the lengths, in its result and in its gradients.
+        return jnp.where(there, mixed, jnp.nan) + sum(arrays) * jnp.where(there, 0.0, jnp.nan)
+
+    dot_product_attention = jax.nn.dot_product_attention
+    monkeypatch.setattr(jax.nn, "dot_product_attention", plain)
+    qkv, visible, weight = case()
+    pattern = Pattern(n_heads=2, theta=1e4, causal=causal)
+    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
+    fused, back_fused = jax.vjp(lambda x: attend_fused(x, visible, pattern), qkv)
+    assert set(asked) == {"cudnn"}
+    np.testing.assert_allclose(fused[visible], whole[visible], rtol=0, atol=1e-5)
+    assert not np.any(fused[~visible])  # whatever the kernel leaves there
+    np.testing.assert_allclose(back_fused(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+
+
+def test_lowered_for_cuda_a_layer_calls_cudnn_forward_and_backward_and_holds_no_scores(monkeypatch):
+    fused_attention = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+    # Tracing asks the installed cuDNN for its version; none is here.
+    monkeypatch.setattr(fused_attention, "check_cudnn_version", lambda: 91_000)
+    monkeypatch.setattr(ways, "device_at_hand", lambda: Device("cuda", 1, "9.0"))
+    monkeypatch.setattr(encoder, "device_at_hand", lambda: Device("cuda", 1, "9.0"))
+    settings = {"compute_type": ComputeType.BFLOAT16, "attention": AttentionKind.CUDNN}
+    network = build(ModelConfig(d_model=128, n_layers=2, n_heads=2, d_ff=64, **settings), 90)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+
+    def loss(params, tokens):
+        return jnp.sum(network.states(params, tokens, ends=True)[-1].astype(jnp.float32))
+
+    tokens = jax.ShapeDtypeStruct((2, 192), jnp.int32)
+    traced = jax.jit(jax.grad(loss)).trace(params, tokens)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmhaSoftmax(" in text.replace('"', "(") and "__cudnn$fmhaSoftmaxBackward" in text
+    assert "192x192" not in text

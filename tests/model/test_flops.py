@@ -8,7 +8,7 @@ from plantgfm.model.flops import count_parameters, forward_flops, step_flops
 
 
 def test_the_count_agrees_with_what_the_compiler_counts():
-    network = build(ModelConfig(n_layers=2, attention=AttentionKind.WHOLE), 1000)
+    network = build(ModelConfig(n_layers=2, attention=AttentionKind.XLA), 1000)
     params = jax.eval_shape(network.init, jax.random.key(0))
 
     def forward(params, tokens):

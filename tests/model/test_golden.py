@@ -41,7 +41,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("attention", [AttentionKind.WHOLE, AttentionKind.BY_WINDOW])
+@pytest.mark.parametrize("attention", [AttentionKind.XLA, AttentionKind.BY_WINDOW])
 @pytest.mark.parametrize("pattern", list(GOLDEN))
 def test_logits_equal_those_that_transformers_gave(pattern, attention):
     network = ruled_network(local_attention=pattern[0], causal=pattern[1], attention=attention)

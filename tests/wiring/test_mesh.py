@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 
 from plantgfm.config import Config, MeshConfig, MeshLayout
 from plantgfm.model.build import build
-from plantgfm.model.config import AttentionKind, ModelConfig
+from plantgfm.model.config import AttentionKind, ModelConfig, Remat
 from plantgfm.training.config import OptimizerConfig
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import state_init
@@ -83,6 +83,11 @@ def test_activations_grow_with_what_is_kept():
     config.model.attention = AttentionKind.BY_WINDOW
     assert activation_bytes(config, network, windows=4, tensor=1) < base
     assert activation_bytes(config_of(local_attention=4), network, windows=4, tensor=1) < base
+    deep = [
+        activation_bytes(config_of(n_layers=8, remat=remat), network, windows=4, tensor=1)
+        for remat in (Remat.NONE, Remat.DOTS, Remat.FULL)
+    ]
+    assert deep == sorted(deep, reverse=True) and deep[2] < 0.6 * deep[0]
 
 
 @pytest.mark.parametrize(

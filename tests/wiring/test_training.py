@@ -1,14 +1,17 @@
 """What a network starts from: the frequencies of its corpus' tokens."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from plantgfm.evaluation.unigram import fit_unigram
+from plantgfm.model.config import AttentionKind, Remat
 from plantgfm.tokenization.vocabulary import FIRST_BASE
+from plantgfm.training.run_folder import read_json, write_json
 from plantgfm.wiring.runs import open_run_folder, params_of
-from plantgfm.wiring.training import starting_point, with_profiles
+from plantgfm.wiring.training import SETTINGS_FILE, VOCABULARY_FILE, starting_point, with_profiles
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,15 @@ def test_one_profile_is_the_unigram_and_other_numbers_are_refused(run):
     n_species = len(run.corpus().species)
     with pytest.raises(ValueError, match=f"model.profiles={n_species + 1}, but the corpus has {n_species} species"):
         point(n_species + 1)
+
+
+def test_a_run_says_how_attention_is_computed_and_is_read_as_suits_who_opens_it(run, trained, tmp_path):
+    told = "attention: 1 full layer whole by XLA (cuDNN needs a CUDA GPU, this is cpu); 1 sliding layer in blocks of 16"
+    assert [line for line in trained[2] if line.startswith(told)]
+    settings = read_json(run.path / SETTINGS_FILE)
+    settings["config"]["model"] |= {"attention": "cudnn", "compute_type": "bfloat16", "remat": "full"}
+    write_json(tmp_path / SETTINGS_FILE, settings)
+    shutil.copy(run.path / VOCABULARY_FILE, tmp_path)
+    opened = open_run_folder(tmp_path)
+    assert opened.config.model.attention is AttentionKind.CUDNN
+    assert opened.network.config.attention is AttentionKind.AUTO and opened.network.config.remat is Remat.NONE
