@@ -52,6 +52,7 @@ def test_cores_part_the_record_among_its_windows(window, stride, size):
     tiles = list(tile_record(record("r", random_codes(size)), window_bp=window, stride_bp=stride))
     cores = [(t.interval.start + t.core[0], t.interval.start + t.core[1]) for t in tiles]
     assert cores[0][0] == 0 and cores[-1][1] == size
+    assert all(t.core[0] == (window - stride) // 2 for t in tiles[1:])  # overlaps are parted in their middle
     assert [one[1] for one in cores[:-1]] == [one[0] for one in cores[1:]]
 
 

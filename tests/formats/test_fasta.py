@@ -135,6 +135,8 @@ def test_lines_of_one_case_and_others_are_read_alike(tmp_path_factory, lines, wi
 
 def test_a_record_longer_than_a_block_is_read_whole(tmp_path):
     text = "".join(np.random.default_rng(0).choice(list("ACGTacgtN"), 2_500_000))
+    for start in (1_000_000, 2_000_000):  # where one block ends and the next begins
+        text = text[:start] + text[start : start + 100_000].lower() + text[start + 100_000 :]
     for name, wrapped in (("one", text), ("many", "\r\n".join(text[i : i + 61] for i in range(0, len(text), 61)))):
         (tmp_path / name).write_text(f">{name}\n{wrapped}\n>last\nA", newline="")
         record, last = read_fasta(tmp_path / name)
