@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 11  # chimeras, strangers by their loci
+JOIN_VERSION = 12  # chimeras, strangers by their loci; fewer suspects
 
 Progress = Callable[[str, int, int], None]
 

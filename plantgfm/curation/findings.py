@@ -61,8 +61,10 @@ def runs_with(findings: list[Finding], action: IntervalAction, length_bp: int) -
 
 def coverage(fact: RecordFacts, findings: list[Finding]) -> tuple[str, float]:
     """How much of a record's known bases findings cover: as a clause, and as a share."""
-    rows = np.array([(found.start, found.end) for found in findings], dtype=np.int64)
-    covered = int(mask_of(rows, fact.length_bp).sum()) if findings else 0
+    covered, reached = 0, 0
+    for start, end in sorted((found.start, found.end) for found in findings):
+        covered += max(0, end - max(start, reached))
+        reached = max(reached, end)
     share = covered / max(1, fact.length_bp - fact.unknown_bp)
     return f"{covered:,} of {fact.length_bp:,} bp ({share:.1%})", share
 

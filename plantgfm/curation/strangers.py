@@ -79,17 +79,21 @@ def find_strangers(
         for one, name, part in suspects
     ]
     taken = {(one.assembly.key, name): part for one, name, part in suspects}
-    controls = [_control(one, taken, config) for one in members]
-    owners = _owners([*looks, *controls], members, peers.group, config)
-    rates = [owners.rate(look, group) for look, group in zip(controls, peers.group)]
-    known = [rate for rate, look in zip(rates, controls) if look.length_bp >= _MIN_CONTROL_BP]
+    controls = {one.assembly.key: _control(one, taken, config) for one, _, _ in suspects}
+    if any(look.length_bp < _MIN_CONTROL_BP for look in controls.values()):  # then others say what is usual
+        controls |= {
+            one.assembly.key: _control(one, taken, config) for one in members if one.assembly.key not in controls
+        }
+    group = {one.assembly.key: number for one, number in zip(members, peers.group)}
+    owners = _owners([*looks, *controls.values()], members, peers.group, config)
+    rates = {key: owners.rate(look, group[key]) for key, look in controls.items()}
+    known = [rates[key] for key, look in controls.items() if look.length_bp >= _MIN_CONTROL_BP]
     usual = float(np.quantile(known, _USUAL)) if known else 0.0
-    number = {one.assembly.key: i for i, one in enumerate(members)}
     found = []
     for (one, name, part), look in zip(suspects, looks):
-        i = number[one.assembly.key]
-        control = controls[i].length_bp >= _MIN_CONTROL_BP
-        stretch = _poorest(part, look, owners.loci(look, peers.group[i]), rates[i] if control else usual)
+        key = one.assembly.key
+        control = controls[key].length_bp >= _MIN_CONTROL_BP
+        stretch = _poorest(part, look, owners.loci(look, group[key]), rates[key] if control else usual)
         if stretch is None or stretch[0].end - stretch[0].start < config.min_chimera_bp:
             continue
         stranger, loci, expected = stretch
@@ -176,7 +180,7 @@ def _stretch(
     first, end = int(borders[at]) + 1, int(borders[at + 1])
     width = end - first
     beside = _share([*rest, (marks.size, places.size - width)])
-    if beside * width < _SUSPECT / 2 + np.log(marks.size + 1) or first == end:
+    if beside * width < _SUSPECT + np.log(marks.size + 1) or first == end:  # the widest of so many
         return None
     start_bp = 0 if first == 0 else int(places[first])
     end_bp = length if end == places.size else int(places[end - 1]) + config.k
@@ -263,7 +267,9 @@ class _Owners:
 
     def loci(self, look: _Look, group: int) -> Int64[np.ndarray, "loci"]:
         """Loci of a look that other groups hold, as numbers of the hashes that they begin with."""
-        owner = self.owner[np.searchsorted(self.hashes, look.hashes)]
+        order = np.argsort(look.hashes)  # what is sought in order is found several times as fast
+        owner = np.empty(order.size, dtype=np.int64)
+        owner[order] = self.owner[np.searchsorted(self.hashes, look.hashes[order])]
         marked = np.flatnonzero((owner != -1) & (owner != group))
         return marked[np.unique(look.places[marked] // LOCUS_BP, return_index=True)[1]]
 
@@ -278,7 +284,7 @@ def _owners(looks: list[_Look], members: list[Prepared], group: list[int], confi
     asked[hashes & _FILTER] = True
     for one, number in zip(members, group):
         for found in _all_hashes(one, config):
-            near = found[asked[found & _FILTER]]  # most are told from all here, at little cost
+            near = np.sort(found[asked[found & _FILTER]])  # most are told from all here, at little cost
             at = np.minimum(np.searchsorted(hashes, near), hashes.size - 1)
             at = at[hashes[at] == near]
             owner[at] = np.where((owner[at] == -1) | (owner[at] == number), number, -2)

@@ -10,7 +10,7 @@ from plantgfm.corpus.config import CorpusConfig
 from plantgfm.corpus.write import write_corpus
 from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
 from plantgfm.curation.curate import curate
-from plantgfm.curation.findings import Finding, cuts_between, pieces_of, write_intervals
+from plantgfm.curation.findings import Finding, coverage, cuts_between, pieces_of, write_intervals
 from plantgfm.curation.ledger import read_ledger
 from plantgfm.curation.references import KINDS
 from plantgfm.curation.story import tell
@@ -20,7 +20,7 @@ from plantgfm.formats.tables import write_tsv
 from plantgfm.schema import Outcome
 from plantgfm.sequence import BASE_MASK
 from plantgfm.wiring.explain import _lines as explain_lines
-from tests.curation.planted import finals, flags, random_codes, write_assembly
+from tests.curation.planted import facts_of, finals, flags, random_codes, write_assembly
 
 FOREIGN, VECTOR = random_codes(20_000, 201), random_codes(3_000, 202)
 PLASTID, RDNA = random_codes(30_000, 203), random_codes(9_000, 204)
@@ -226,3 +226,13 @@ def test_the_story_of_a_cut_record_tells_what_went_and_what_is_left(cut):
     lines = list(explain_lines(story, None, at_hand=False))
     assert lines[1].startswith("kept in pieces with 2 flags: 103,800 bp in, ")
     assert f", {final.cut_bp:,} bp cut out, {measures.known_bp:,} of them known, 0 set to unknown" in lines[1]
+
+
+def test_what_intervals_cover_counts_overlaps_once():
+    def at(start, end):
+        return Finding("r", start, end, "foreign", "x", "hashes", 0.0)
+
+    fact = facts_of(codes=random_codes(1_000))
+    assert coverage(fact, []) == ("0 of 1,000 bp (0.0%)", 0.0)
+    text, share = coverage(fact, [at(500, 600), at(0, 100), at(550, 580), at(90, 120), at(600, 610)])
+    assert (text, share) == ("230 of 1,000 bp (23.0%)", 0.23)
