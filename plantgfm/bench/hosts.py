@@ -5,7 +5,8 @@
 Every process has its core and its windows, so that the work of a step grows with the number of processes; they find
 one another over loopback and reduce gradients as hosts do. Launches of every number are interleaved, the quickest step
 of all rounds and launches counts. Apart are as many processes at once that know nothing of one another: what they
-lose, too, is lost to memory and clocks that cores share, and not to working together.
+lose, too, is lost to memory and clocks that cores share, and not to working together. The seconds of a core tell what
+reducing gradients costs to compute, also where other work keeps the cores busy; by the clock they have to be idle.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Scaling:
     how: str  # together: as one run; apart: each on its own, at the same time
     windows: int  # of a step, of all of them
     step_seconds: float  # the quickest of all rounds and launches, of the slowest process
-    ratio: float | None  # over the seconds of one process; None of that one
+    core_seconds: float  # that a process computed in a step, waiting left out; likewise
+    ratio: float | None  # of step_seconds over those of one process; None of that one
+    core_ratio: float | None  # of core_seconds: what other work on the machine hardly moves
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -78,8 +81,8 @@ def numbers_of(options: argparse.Namespace) -> list[int]:
     return numbers
 
 
-def launch(options: argparse.Namespace, *, processes: int, how: str) -> float:
-    """Seconds of a step of so many processes: the quickest round of the slowest of them.
+def launch(options: argparse.Namespace, *, processes: int, how: str) -> tuple[float, float]:
+    """Seconds of a step of so many processes, by the clock and of a core: the quickest round of the slowest of them.
 
     Raises:
         ValueError: when one of them fails, with what it said last.
@@ -103,7 +106,8 @@ def launch(options: argparse.Namespace, *, processes: int, how: str) -> float:
         for process in started:
             process.kill()
             process.wait()
-    return max(_seconds_of(process.returncode, *output) for process, output in zip(started, ended))
+    taken = [_seconds_of(process.returncode, *output) for process, output in zip(started, ended)]
+    return max(clock for clock, _ in taken), max(core for _, core in taken)
 
 
 def _free_port() -> int:
@@ -112,12 +116,13 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _seconds_of(status: int, output: str, errors: str) -> float:
+def _seconds_of(status: int, output: str, errors: str) -> tuple[float, float]:
     found = [line for line in output.splitlines() if line.startswith(MARK)]
     if status or not found:
         said = [line for line in errors.strip()[-_TOLD:].splitlines() if line.strip()]
         raise ValueError(f"a process ended with {status}: {said[-1] if said else 'it said nothing'}")
-    return float(found[-1].removeprefix(MARK))
+    clock, core = json.loads(found[-1].removeprefix(MARK))
+    return clock, core
 
 
 def scale(options: argparse.Namespace) -> list[Scaling]:
@@ -125,15 +130,22 @@ def scale(options: argparse.Namespace) -> list[Scaling]:
     numbers = numbers_of(options)
     Case(options.size, options.tokens, options.windows).config()
     settings = [(1, TOGETHER)] + [(number, how) for number in numbers[1:] for how in (TOGETHER, APART)]
-    best = dict.fromkeys(settings, float("inf"))
+    best = dict.fromkeys(settings, (float("inf"), float("inf")))
     for turn in range(options.launches):
         for number, how in settings:
             print(f"launch {turn + 1}/{options.launches}: {number} {how}", file=sys.stderr, flush=True)
-            best[number, how] = min(best[number, how], launch(options, processes=number, how=how))
+            pairs = zip(best[number, how], launch(options, processes=number, how=how))
+            best[number, how] = tuple(min(pair) for pair in pairs)
     one = best[1, TOGETHER]
     return [
-        Scaling(number, how, options.windows * number, seconds, seconds / one if number > 1 else None)
-        for (number, how), seconds in best.items()
+        Scaling(
+            number,
+            how,
+            options.windows * number,
+            *taken,
+            *(mine / its if number > 1 else None for mine, its in zip(taken, one)),
+        )
+        for (number, how), taken in best.items()
     ]
 
 
@@ -147,8 +159,9 @@ def main(arguments: Sequence[str]) -> int:
     cells = [dataclasses.astuple(row) for row in rows]
     note = f"together, a step of two processes should take at most {BAR_RATIO} times that of one"
     title = f"Weak scaling, {options.size}, {options.windows} x {options.tokens} tokens a process, one core each"
-    columns = ("processes", "how", "windows", "s/step", "over one process")
-    print(Table(title, columns, cells, note=note, formats={"s/step": ".4f", "over one process": ".3f"}).to_text())
+    columns = ("processes", "how", "windows", "s/step", "core s/step", "over one process", "of the core")
+    formats = {"s/step": ".4f", "core s/step": ".4f", "over one process": ".3f", "of the core": ".3f"}
+    print(Table(title, columns, cells, note=note, formats=formats).to_text())
     print(f"results: {options.out / JSON_FILE}")
     return 0
 

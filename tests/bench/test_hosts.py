@@ -15,7 +15,8 @@ order = json.loads(sys.argv[-1])
 if order["case"]["size"] == "huge":
     sys.exit("no such size")
 print("noise")
-print("MEASURED", order["core"] + len(order["hosts"].split("/")) + order["rounds"] + order["case"]["windows"])
+clock = order["core"] + len(order["hosts"].split("/")) + order["rounds"] + order["case"]["windows"]
+print("MEASURED", [clock, 100 - order["core"]])
 """
 
 
@@ -33,7 +34,11 @@ def two_cores(monkeypatch):
 
 
 def test_one_process_is_what_the_others_are_compared_with(options, monkeypatch, two_cores):
-    seconds = {(1, "together"): [2.0, 1.0], (2, "together"): [1.5, 1.25], (2, "apart"): [1.125, 3.0]}
+    seconds = {
+        (1, "together"): [(2.0, 0.5), (1.0, 0.75)],
+        (2, "together"): [(1.5, 1.0), (1.25, 1.0)],
+        (2, "apart"): [(1.125, 0.5), (3.0, 0.625)],
+    }
     turns = []
 
     def launch(options, *, processes, how):
@@ -42,10 +47,10 @@ def test_one_process_is_what_the_others_are_compared_with(options, monkeypatch, 
 
     monkeypatch.setattr(hosts, "launch", launch)
     rows = hosts.scale(options("--windows", "4"))
-    assert [(row.processes, row.how, row.windows, row.ratio) for row in rows] == [
-        (1, "together", 4, None),
-        (2, "together", 8, 1.25),
-        (2, "apart", 8, 1.125),
+    assert [(row.processes, row.how, row.windows, row.ratio, row.core_ratio) for row in rows] == [
+        (1, "together", 4, None, None),
+        (2, "together", 8, 1.25, 2.0),
+        (2, "apart", 8, 1.125, 1.0),
     ]
     assert turns == [(1, "together"), (2, "together"), (2, "apart")] * 2  # interleaved
 
@@ -72,8 +77,8 @@ def test_every_process_gets_its_core_and_the_slowest_counts(options, monkeypatch
     monkeypatch.setattr(hosts.sys, "executable", str(program))
     asked = options("--rounds", "1", "--windows", "10")
     # core 5, an address of three parts (or one word), one round; the windows of a step of all that work together
-    assert hosts.launch(asked, processes=2, how=hosts.TOGETHER) == 5 + 3 + 1 + 20
-    assert hosts.launch(asked, processes=2, how=hosts.APART) == 5 + 1 + 1 + 10
+    assert hosts.launch(asked, processes=2, how=hosts.TOGETHER) == (5 + 3 + 1 + 20, 100 - 3)
+    assert hosts.launch(asked, processes=2, how=hosts.APART) == (5 + 1 + 1 + 10, 100 - 3)
     with pytest.raises(ValueError, match="a process ended with 1: no such size"):
         hosts.launch(options("--size", "huge"), processes=1, how=hosts.TOGETHER)
     assert hosts.main(["--out", str(tmp_path / "out"), "--launches", "1"]) == 0
@@ -90,4 +95,5 @@ def test_a_process_takes_its_core_before_anything_else_and_times_steps(monkeypat
     hosts_process.main(json.dumps({"case": case, "core": 1, "hosts": "none", "rounds": 2}))
     (line,) = capsys.readouterr().out.splitlines()
     assert done == [{1}, "memory", *[Case(tokens=16, windows=2, model={"d_model": 16})] * 3]
-    assert line.startswith(MARK) and float(line.removeprefix(MARK)) > 0
+    clock, core = json.loads(line.removeprefix(MARK))
+    assert clock > 0 and core >= 0
