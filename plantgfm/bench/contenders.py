@@ -24,6 +24,7 @@ from plantgfm.identity import plain, restore
 from plantgfm.model.build import build
 from plantgfm.model.config import ComputeType, ModelConfig, Size, model_size
 from plantgfm.model.flops import step_flops
+from plantgfm.model.ways import attention_line
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.joint import loss
 from plantgfm.objectives.masking import slot_count
@@ -164,7 +165,7 @@ def ours(case: Case) -> Contender:
             state, metrics = program(state, batch)
         jax.block_until_ready((state, metrics))
 
-    how = f"attention {config.attention.value}, {config.compute_type.value} products"
+    how = f"{attention_line(config, length=case.tokens)}; {config.compute_type.value} products"
     return Contender(OURS, run, how, lambda: device_memory_bytes() or _program_bytes(program))
 
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plantgfm.bench.contenders import Case
-from plantgfm.bench.train import MARK, Parser, listed, whole
+from plantgfm.bench.train import MARK, Parser, field_of, listed, whole
 from plantgfm.report.table import Table
 from plantgfm.training.run_folder import write_json
 
@@ -56,7 +56,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", default="1,2", help="how many; 1 and others, with commas")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--tokens", type=int, default=512, help="of a window")
-    parser.add_argument("--windows", type=int, default=8, help="of a step, for each process")
+    parser.add_argument("--windows", type=int, default=16, help="of a step, for each process")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of ModelConfig")
     parser.add_argument("--rounds", type=int, default=5, help="steps that are timed in a launch")
     parser.add_argument("--launches", type=int, default=2, help="of each number, in turn")
     parser.add_argument("--out", type=Path, default=Path("runs/bench_hosts"), help="folder of the results")
@@ -81,6 +82,12 @@ def numbers_of(options: argparse.Namespace) -> list[int]:
     return numbers
 
 
+def case_of(options: argparse.Namespace, *, processes: int) -> Case:
+    """What so many processes do in a step together."""
+    model = dict(field_of(text) for text in options.set)
+    return Case(options.size, options.tokens, options.windows * processes, mesh=(processes, 1, 1), model=model)
+
+
 def launch(options: argparse.Namespace, *, processes: int, how: str) -> tuple[float, float]:
     """Seconds of a step of so many processes, by the clock and of a core: the quickest round of the slowest of them.
 
@@ -89,7 +96,7 @@ def launch(options: argparse.Namespace, *, processes: int, how: str) -> tuple[fl
     """
     cores, port = sorted(os.sched_getaffinity(0)), _free_port()
     count = processes if how == TOGETHER else 1
-    case = Case(options.size, options.tokens, options.windows * count, mesh=(count, 1, 1))
+    case = case_of(options, processes=count)
     started = []
     for index in range(processes):
         setting = f"127.0.0.1:{port}/{index}/{processes}" if count > 1 else "none"
@@ -128,7 +135,7 @@ def _seconds_of(status: int, output: str, errors: str) -> tuple[float, float]:
 def scale(options: argparse.Namespace) -> list[Scaling]:
     """The rows: one process, then each number together and apart."""
     numbers = numbers_of(options)
-    Case(options.size, options.tokens, options.windows).config()
+    case_of(options, processes=1).config()
     settings = [(1, TOGETHER)] + [(number, how) for number in numbers[1:] for how in (TOGETHER, APART)]
     best = dict.fromkeys(settings, (float("inf"), float("inf")))
     for turn in range(options.launches):

@@ -109,7 +109,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     for name in ("step_tokens", "micro_batches", "rounds", "steps"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name)}, needs at least 1")
-    model = dict(_field(text) for text in options.set)
+    model = dict(field_of(text) for text in options.set)
     peers = () if options.peers == "none" else tuple(listed("--peers", options.peers, among=PEERS))
     lengths = [whole("--tokens", text) for text in listed("--tokens", options.tokens)]
     meshes = [_mesh(text) for text in listed("--meshes", options.meshes)]
@@ -157,7 +157,12 @@ def _mesh(text: str) -> tuple[int, int, int]:
     return data, fsdp, tensor
 
 
-def _field(text: str) -> tuple[str, Any]:
+def field_of(text: str) -> tuple[str, Any]:
+    """A field of ModelConfig and its value, of FIELD=VALUE.
+
+    Raises:
+        ValueError: for a text without an equals sign.
+    """
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text!r} is no FIELD=VALUE")

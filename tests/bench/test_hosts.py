@@ -63,6 +63,7 @@ def test_one_process_is_what_the_others_are_compared_with(options, monkeypatch, 
         (["--processes", "1,x"], "has 'x', which is no whole number from 1 on"),
         (["--rounds", "0"], "--rounds is 0"),
         (["--size", "huge"], "'huge' is not a valid Size"),
+        (["--set", "attention"], "--set 'attention' is no FIELD=VALUE"),
     ],
 )
 def test_numbers_that_can_not_be_are_refused(options, two_cores, arguments, reason):
@@ -82,7 +83,7 @@ def test_every_process_gets_its_core_and_the_slowest_counts(options, monkeypatch
     with pytest.raises(ValueError, match="a process ended with 1: no such size"):
         hosts.launch(options("--size", "huge"), processes=1, how=hosts.TOGETHER)
     assert hosts.main(["--out", str(tmp_path / "out"), "--launches", "1"]) == 0
-    assert "Weak scaling, tiny, 8 x 512 tokens a process" in capsys.readouterr().out
+    assert "Weak scaling, tiny, 16 x 512 tokens a process" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "out" / "hosts.json").read_text())["rows"]) == 3
 
 

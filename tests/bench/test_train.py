@@ -176,6 +176,7 @@ def test_it_runs_where_only_the_libraries_of_a_step_are_installed(tmp_path):
     ours, theirs = json.loads((tmp_path / "out" / "train.json").read_text())["rows"]
     assert (ours["contender"], ours["device"], ours["devices"], ours["mesh"]) == ("ours", "cpu", 2, "2x1x1")
     assert ours["tokens_per_second"] == 128 / ours["step_seconds"] > 0 and ours["memory_bytes"] > 100_000
+    assert ours["how"].startswith("attention: 1 full layer whole by XLA") and "float32 products" in ours["how"]
     assert ours["first_seconds"] > ours["step_seconds"] and ours["model_flop_utilisation"] is None
     assert theirs["error"] == "ValueError: torch or transformers is not installed here (extra interop)"
     assert "matplotlib is not installed here" in done.stdout and not (tmp_path / "out" / "train.png").exists()
