@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from plantgfm.bench import allocator, curation, depth, embedding, sampling, tokenizer, train_step
+from plantgfm.bench import allocator, curation, depth, embedding, retrieval, sampling, tokenizer, train_step
 from plantgfm.report.table import Table
 
 _PARTS = {
@@ -15,6 +15,7 @@ _PARTS = {
     "train_step": train_step.run,
     "embedding": embedding.run,
     "depth": depth.run,
+    "retrieval": retrieval.run,
     "allocator": allocator.run,
 }
 

@@ -29,10 +29,10 @@ class RetrievalConfig:
 
     top_k: int = 50  # hits reported per query
     rank_by: RankBy = RankBy.AUTO  # fused: the weighted sum of z of the four sources below
-    weight_embedding: float = 1.0  # debiased cosine
-    weight_composition: float = 1.0  # cosine of centred 6-mer frequencies
+    weight_embedding: float = 0.5  # debiased cosine
+    weight_composition: float = 0.5  # cosine of centred 6-mer frequencies
     weight_containment: float = 1.0  # share of a query's distinct 11-mers, each weighed by its rarity
-    weight_alignment: float = 1.0  # ungapped local alignments
+    weight_alignment: float = 2.0  # ungapped local alignments
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from plantgfm.embedding.store import VectorTable, open_vectors, vectors_of
@@ -66,10 +68,10 @@ class Targets:
         file, origin = open_vectors(path)
         numbers: dict[str, int] = {}
         columns: list[list[np.ndarray]] = [[], [], [], []]
-        for batch in file.iter_batches(BLOCK_ROWS, columns=["sequence", "start", "end", "repeat_fraction"]):
+        for batch in _row_groups(file, ["sequence", "start", "end", "repeat_fraction"]):
             for name in batch["sequence"].unique().to_pylist():
                 numbers.setdefault(name, len(numbers))
-            here = batch["sequence"].dictionary_encode()
+            here = batch["sequence"].combine_chunks().dictionary_encode()
             table = np.array([numbers[name] for name in here.dictionary.to_pylist()], np.int32)
             columns[0].append(table[np.asarray(here.indices)])
             for column, name in zip(columns[1:], ("start", "end", "repeat_fraction")):
@@ -139,13 +141,19 @@ class Targets:
         file, _ = open_vectors(self.source)
         width = file.schema_arrow.field("vector").type.list_size
         first, held = 0, np.zeros((0, width), np.float32)
-        for batch in file.iter_batches(BLOCK_ROWS, columns=["vector"]):
-            held = np.concatenate([held, vectors_of(batch["vector"])])
+        for batch in _row_groups(file, ["vector"]):
+            held = np.concatenate([held, vectors_of(batch["vector"].combine_chunks())])
             while held.shape[0] >= BLOCK_ROWS:
                 yield first, held[:BLOCK_ROWS]
                 first, held = first + BLOCK_ROWS, held[BLOCK_ROWS:]
         if held.size:
             yield first, held
+
+
+def _row_groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
+    """The row groups of a file one by one; `iter_batches` keeps all that it has read."""
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=columns, use_threads=False)
 
 
 class _Bases:

@@ -1,5 +1,7 @@
 """Retrieval from files: what is ranked, evaluated, refused, and that labels reach the evaluation alone."""
 
+import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +90,8 @@ def test_all_methods_stand_in_one_table_and_the_sum_is_ranked_by(evaluated):
     hits = read_tsv(folder / "whitened/hits.tsv")
     assert all(float(hit["score"]) > 3 and hit["strand"] == "+" for hit in hits if hit["rank"] == "1")
     parts = [[float(hit[name]) for hit in hits] for name in ("z", "z_6mers", "z_11mers", "z_alignments")]
-    np.testing.assert_allclose(np.sum(parts, axis=0) / 2, [float(hit["score"]) for hit in hits], atol=2e-3)
+    total = np.array([0.5, 0.5, 1, 2]) @ np.array(parts) / np.sqrt(5.5)
+    np.testing.assert_allclose(total, [float(hit["score"]) for hit in hits], atol=2e-3)
     first = [hit for hit in hits if hit["query_id"] == "q0"]
     assert float(first[0]["margin"]) == pytest.approx(float(first[0]["score"]) - float(first[1]["score"]), abs=2e-3)
     assert {hit["strands_agree"] for hit in hits} <= {"", "0", "1"} and float(first[0]["gc"]) > 0
@@ -103,6 +106,35 @@ def test_distances_are_told_at_both_levels_beside_their_nulls(evaluated):
     within = {(a.level, a.of, a.tolerance_bp): a.share for a in whitened.places.accuracies if a.measure == "gap"}
     assert within["spans", "queries", 0] == within["windows", "queries", 0] == 1.0 > within["windows", "rows", 0]
     assert [row["null"] for row in whitened.places.nulls][0] == "uniform windows" and len(whitened.places.nulls) == 4
+
+
+def report_of(folder, out):
+    told = CliRunner().invoke(commands, ["report", str(folder), "--out", str(out)])
+    assert told.exit_code == 0, told.output
+    return out.read_text()
+
+
+def test_all_figures_are_drawn_again_from_the_tables(evaluated, tmp_path):
+    folder, _, _ = evaluated
+    copy = shutil.copytree(folder / "whitened", tmp_path / "moved")  # nothing but its own files is read
+    html = report_of(copy, tmp_path / "r.html")
+    assert html == report_of(copy, tmp_path / "again.html")
+    captions = re.findall(r"<figcaption>([^<:]*)", html)
+    assert captions == [
+        "Retrieval ranks",
+        "Accuracy against tolerance",
+        "Distance distribution",
+        "Distance distribution",
+        "Cosine distribution over all queries and windows, before and after debiasing",
+        "Top-K curves",
+        "Fine scan",
+        "Genome track",
+    ]
+    assert html.index("of single sources") < html.index("recall@1")
+    for name in ("evaluation.json", "places.json", "distances.tsv", "spans.tsv", "scan.tsv"):
+        (copy / name).unlink()
+    bare = re.findall(r"<figcaption>([^<:]*)", report_of(copy, tmp_path / "bare.html"))
+    assert bare == captions[4:6]
 
 
 def test_two_runs_give_the_same_bytes(bundle, search, evaluated, tmp_path):
@@ -284,7 +316,7 @@ def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tm
     weighed = replace(config, rank_by=RankBy.FUSED, weight_alignment=0.0, weight_composition=0.0)
     both = retrieve_files(bundle, tmp_path / "b", replace(search, truth=None, untrained=None), weighed).found
     assert (
-        both.search.weights == {"model": 1.0, "weighted 11-mers": 1.0}
+        both.search.weights == {"model": 0.5, "weighted 11-mers": 1.0}
         and both.hits[0].score != outcome.found.hits[0].score
     )
 
@@ -329,6 +361,7 @@ def test_a_reranker_is_trained_used_elsewhere_and_refuses_what_it_saw(bundle, se
     for name in {hit["query_id"] for hit in hits}:
         own = [float(hit["probability"]) for hit in hits if hit["query_id"] == name]
         assert own == sorted(own, reverse=True) and own[0] > 0.5 > own[-1]
+    assert "Reliability of the reranker on this target" in report_of(tmp_path / "o", tmp_path / "r.html")
     assert sorted({int(hit["searched_rank"]) for hit in hits}) == sorted({int(hit["rank"]) for hit in hits})
     again = replace(inputs, vectors=many / "v.parquet", target=(many / "target.fa",), truth=None)
     for species, said in (("Fictus minor", "trained on Fictus minor, chrA"), ("Fictus other", "the very file")):
