@@ -289,7 +289,7 @@ def _begin(path: Path, header: bytearray, state: np.ndarray, seen: set[str]) -> 
         raise FormatError(path, "header without a name", line=line)
     if name in seen:
         raise FormatError(path, "name is used twice; make names unique", name, line)
-    if "\r" in description.strip():  # sequence would be taken for description
+    if "\r" in text.rstrip("\r"):  # sequence would be taken for description
         raise FormatError(path, "header holds a CR: its lines end with CR alone, convert them to LF", name, line)
     seen.add(name)
     state[:] = 1, 0, line + 1, 0, 0, 0, 0

@@ -54,6 +54,7 @@ FASTA_CASES = {
     "record of empty lines": (b">one\r\n\r\n>two\r\nACGT\r\n", "without sequence", "one", 1),
     "header alone": (b">one", "without sequence", "one", 1),
     "CR line ends": (b">one\rACGT\r>two\rACGT\r", "CR alone", "one", 1),
+    "CR line ends of one record": (b">one\rACGT\r", "CR alone", "one", 1),
     "CR after a header alone": (b">one first\rACGT\nACGT\n>two\nAC\n", "header holds a CR", "one", 1),
     "CR inside a line": (b">one\nAC\rGT\n", "white space", "one", 2),
     "NUL bytes": (b">one\nAC\0GT\n", "binary", None, None),
