@@ -21,6 +21,7 @@ from plantgfm.curation.config import ContaminationConfig
 from plantgfm.curation.contained import Place
 from plantgfm.curation.duplicates import Found, Sequence
 from plantgfm.curation.names import Fit, NameIndex, fits_text
+from plantgfm.curation.stretches import MIN_MARKS, beside, dense_runs, lie_in, scattered
 from plantgfm.sketch import distinct, fraction
 
 REASON = "chimera"
@@ -35,8 +36,6 @@ MIN_IDENTITY = 0.97
 _MOST_BESIDE = 0.25  # of the share inside: how much of the rest of the record may lie there, too
 _WHOLE = 0.9  # of a record: what is left says nothing
 _MIN_PROBES, _PROBED = 4, 0.05  # shared probes that propose: at least so many, and that share
-_MIN_MARKS = 50  # shared hashes in an interval
-_DENSE = 0.4  # share of hashes from which an interval grows
 _RELATED = 0.01  # of the rest of a species' hashes, in another: relatives
 _TELLING, _MOST_TELLING = 200, 20_000  # hashes of that rest: fewer tell nothing, more are not asked
 _BLOCKS, _BLOCK_BP = 64, 16_384  # that are looked at first, of a longer record
@@ -74,9 +73,7 @@ class Split:
     @property
     def scattered(self) -> UInt64[np.ndarray, "m"]:
         """Sorted distinct hashes that lie beside the runs, or in several of them."""
-        runs = [distinct([self.hashes[first:end]]) for first, end in self.runs]
-        hashes, count = np.unique(np.concatenate([self.hashes[:0], *runs]), return_counts=True)
-        return distinct([self.hashes[~self.inside], hashes[count > 1]])
+        return scattered(self.hashes, self.runs)
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -122,45 +119,8 @@ def split(
     places = np.concatenate([places + start for start, _, places in found])
     marks = lie_in(hashes, theirs)
     found = [(first, end, places[end - 1] + config.k - places[first]) for first, end in dense_runs(marks)]
-    runs = [(a, b) for a, b, width in found if marks[a:b].sum() >= _MIN_MARKS and width >= config.min_chimera_bp]
+    runs = [(a, b) for a, b, width in found if marks[a:b].sum() >= MIN_MARKS and width >= config.min_chimera_bp]
     return Split(hashes, places, marks, runs)
-
-
-def _beside(
-    codes: UInt8[np.ndarray, "P"], inside: UInt64[np.ndarray, "m"], config: ContaminationConfig
-) -> UInt64[np.ndarray, "n"]:
-    """Hashes of a record that holds a part, but for the place where it holds it; a small one lies there as a whole."""
-    hashes, places = fraction(codes, k=config.k, scaled=config.scaled)
-    marks = lie_in(hashes, inside)
-    if hashes.size < 2 * _MIN_MARKS and 2 * marks.sum() >= hashes.size:
-        return hashes[:0]
-    return Split(hashes, places, marks, dense_runs(marks)).scattered
-
-
-def lie_in(hashes: UInt64[np.ndarray, "n"], known: UInt64[np.ndarray, "m"]) -> Bool[np.ndarray, "n"]:
-    """Which of some hashes are among sorted ones."""
-    if not known.size:
-        return np.zeros(hashes.size, dtype=bool)
-    return known[np.minimum(np.searchsorted(known, hashes), known.size - 1)] == hashes
-
-
-def dense_runs(marks: Bool[np.ndarray, "n"]) -> list[tuple[int, int]]:
-    """Disjoint stretches [first, end) in order, each the one in which marks outweigh what lies between them most.
-
-    A mark counts 1 - `_DENSE`, any other place -`_DENSE`; the stretch of the highest sum is taken out (Kadane), then
-    what lies before and behind it is searched, as long as a sum speaks of half of `_MIN_MARKS` marks alone.
-    """
-    steps, found, waiting = np.where(marks, 1.0 - _DENSE, -_DENSE), [], [(0, marks.size)]
-    while waiting:
-        first, end = waiting.pop()
-        total = np.concatenate(([0.0], np.cumsum(steps[first:end])))
-        gain = total - np.minimum.accumulate(total)
-        last = int(gain.argmax())
-        if gain[last] >= _MIN_MARKS / 2 * (1.0 - _DENSE):
-            begin = int(total[: last + 1].argmin())
-            found.append((first + begin, first + last))
-            waiting += [(first, first + begin), (first + last, end)]
-    return sorted(found)
 
 
 def find_parts(found: Found, index: NameIndex, genomes: set[str], config: ContaminationConfig) -> list[Part]:
@@ -219,10 +179,12 @@ def _compare(
     )
     if identity < MIN_IDENTITY:
         return None
-    beside = distinct([_beside(part, inside, config) for other in others for part in other.parts()])
+    elsewhere = distinct(
+        [beside(part, inside, k=config.k, scaled=config.scaled) for other in others for part in other.parts()]
+    )
     held = {
         one.species: index.lies_in(inside, one.species, [one.place]) | lie_in(inside, mine.scattered),
-        species: index.lies_in(inside, species, [other.place for other in others]) | lie_in(inside, beside),
+        species: index.lies_in(inside, species, [other.place for other in others]) | lie_in(inside, elsewhere),
     }
     fits = {name: Fit(int(found.sum()), inside.size, 1, whole=False, bearers=1) for name, found in held.items()}
     if fits[one.species].share >= MIN_SHARE:

@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 12  # chimeras, strangers by their loci; fewer suspects
+JOIN_VERSION = 13  # chimeras, strangers by their loci; what lies beside a contained record is evidence
 
 Progress = Callable[[str, int, int], None]
 

@@ -9,7 +9,7 @@ Under two species names, the other sequence of those names tells which is right,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,16 @@ from plantgfm.curation.config import DuplicateConfig
 from plantgfm.curation.contained import Contents, Shared, find_containers, probe
 from plantgfm.curation.linkage import MIN_LENGTH_RATIO, Matcher
 from plantgfm.curation.names import Fit, FitOf, fits_text
-from plantgfm.sketch import EMPTY, fraction, identity_of_jaccard, jaccard, jaccard_of_identity, one_permutation
+from plantgfm.curation.stretches import beside, lie_in
+from plantgfm.sketch import (
+    EMPTY,
+    distinct,
+    fraction,
+    identity_of_jaccard,
+    jaccard,
+    jaccard_of_identity,
+    one_permutation,
+)
 
 STAGE = "duplicates"
 EXACT = "exact_duplicate"
@@ -31,6 +40,7 @@ IN_DOUBT = "species_in_doubt"  # what is kept of these
 OTHER_SPECIES = "species_mismatch"  # the sequence of one species under the name of another
 
 _STRAND_SAMPLES = 5_000
+_REST_SCALED = 50
 
 
 @dataclass(frozen=True)
@@ -267,8 +277,17 @@ def _remove_contained(sequences: list[Sequence], shared: Shared, fit: FitOf, bar
             continue
         places = [removed.place, kept.place]
         fits = {one.species: fit(removed.hashes, one.species, places) for one in (removed, kept)}
+        fits[kept.species] = _with_rest(fits[kept.species], removed, kept)
         removals.append(_two_names(removed, kept, text, fits))
     return removals
+
+
+def _with_rest(fit: Fit, inner: Sequence, outer: Sequence) -> Fit:
+    """How a sequence fits a name; what lies beside it, in the one that contains it, is other sequence of that name."""
+    inside = distinct([fraction(part, k=inner.k, scaled=_REST_SCALED)[0] for part in inner.parts()])
+    rest = distinct([beside(part, inside, k=inner.k, scaled=_REST_SCALED) for part in outer.parts()])
+    found = round(fit.of * float(lie_in(inside, rest).mean())) if inside.size else 0
+    return replace(fit, found=max(fit.found, found), at_hand=fit.at_hand + int(rest.size))
 
 
 def strand(a: list[UInt8[np.ndarray, "P"]], b: list[UInt8[np.ndarray, "Q"]], k: int) -> str:

@@ -84,8 +84,9 @@ def test_where_nothing_says_which_name_is_right_both_are_in_doubt(tmp_path):
     assert all(piece.cut_bp == 0 for piece in found.ledger.decisions)
 
 
-def test_a_record_of_another_species_among_those_of_an_assembly_is_named_and_rejected(tmp_path, sources):
-    stray = mutated(sources[1][20_000:80_000], 0.99, 6)
+@pytest.mark.parametrize("identity", [0.99, 0.998])  # below and above what duplicates ask of two species names
+def test_a_record_of_another_species_among_those_of_an_assembly_is_named_and_rejected(tmp_path, sources, identity):
+    stray = mutated(sources[1][20_000:80_000], identity, 6)
     records = [("chr1", sources[0]), ("stray", stray)]
     found = run(tmp_path, [("one", ONE, records, {}), ("two", TWO, [("c1", sources[1])], {})])
     assert finals(found)["one", "stray"] == ("duplicates", "species_mismatch")
