@@ -166,7 +166,7 @@ def test_nulls_take_as_many_windows_as_a_query_has_hits_and_know_a_good_hit():
 
 def test_matched_windows_are_of_the_stratum_of_the_hit():
     ranking = ranking_of(np.eye(6, 200), TILES, top_k=1)
-    strata = np.repeat([0, 1], 100)  # all first hits lie among the first hundred windows
+    strata = np.repeat([1, 0], 100)  # all first hits lie among the first hundred windows
     config = RetrievalConfig(top_k=1, permutations=200)
     truth = [[label(19_950, 19_960)]] * 6
     nulls = dict(chance.null_gaps(TILES, ranking, list(range(6)), truth, strata=strata, config=config))
