@@ -3,6 +3,11 @@
 Parameters stay one set a layer, as checkpoints and bundles hold them: a scan stacks them where the step is traced, in
 the type that the products take. Layer 0 has no norm before its attention and stands apart; behind it come groups of
 `FULL_EVERY` layers (two sliding, one full), or of one where all are full, and unrolled what is left of the last group.
+
+Planned by XLA for a processor (`python -m plantgfm.bench depth`; a gradient of 8 windows of 1,024 tokens, bfloat16,
+scanned), temporary memory with `Remat.NONE`, DOTS and FULL is 5.8, 2.8 and 1.2 GiB at `base`, 44.9, 23.4 and 9.5 GiB
+at `1b`. On two crowded cores a scanned gradient had 0.97 to 0.98 of the speed of an unrolled one at `tiny`, and 1.12 to
+1.13 at `small`. On a GPU nothing of this was measured.
 """
 
 from __future__ import annotations
