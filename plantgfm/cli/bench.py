@@ -12,7 +12,10 @@ _HANDED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 @click.group()
 def bench() -> None:
-    """Measure training: a step beside PyTorch over sizes, lengths, precisions and meshes; several processes."""
+    """Measure training: a step beside PyTorch over sizes, lengths, precisions and meshes; several processes.
+
+    Example: plantgfm bench train --sizes tiny --tokens 512 --out bench
+    """
 
 
 @bench.command(context_settings=_HANDED_ON, add_help_option=False)
