@@ -42,6 +42,8 @@ def train_reranker_files(
     parts: list[Labelled] = []
     ranked_by: dict[str, float] | None = None
     for folder, name, path in zip(folders, species, truths):
+        if not (folder / "retrieval.json").is_file():
+            raise ValueError(f"{folder} holds no retrieval.json: give a folder that `plantgfm retrieve` wrote")
         manifest = read_json(folder / "retrieval.json", remedy="`plantgfm retrieve` writes one")
         if missing := [key for key in ("ranked_by", "target", "target_sequences_bp") if key not in manifest]:
             raise ValueError(f"{folder / 'retrieval.json'} lacks {missing[0]!r}: run `plantgfm retrieve` again")

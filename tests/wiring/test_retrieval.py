@@ -380,7 +380,7 @@ def test_folders_and_labels_that_do_not_belong_together_are_refused(search, many
             "1 folders, 2 --species",
         ),
         ((many / "hits", "--species", "a b", "--truth", search.truth), "no query of the hits in A b has a label"),
-        ((tmp_path, "--species", "a b", "--truth", many / "truth.tsv"), "retrieval.json"),
+        ((tmp_path, "--species", "a b", "--truth", many / "truth.tsv"), "holds no retrieval.json: give a folder"),
         ((many / "hits", "--species", "a b", "--truth", many / "truth.tsv", "--within-bp", -1), "is negative"),
     ):
         assert said in str(train(*options, *out).exception)
