@@ -78,6 +78,9 @@ class Case:
         Raises:
             ValueError: for a size, a precision or a field that does not exist, and for a shape that can't be.
         """
+        for kind, value in ((Size, self.size), (ComputeType, self.precision)):
+            if value not in (known := [one.value for one in kind]):
+                raise ValueError(f"{value!r} is not a valid {kind.__name__}: there are {', '.join(known)}")
         named = plain(model_size(Size(self.size), max_tokens=self.tokens))
         return restore(ModelConfig, {**named, "compute_type": self.precision, **self.model})
 

@@ -52,8 +52,8 @@ def test_every_combination_is_a_case_with_the_tokens_of_a_step():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--sizes", "huge"], "'huge' is not a valid Size"),
-        (["--precisions", "float8"], "'float8' is not a valid ComputeType"),
+        (["--sizes", "huge"], "'huge' is not a valid Size: there are tiny, small, base, large, 1b"),
+        (["--precisions", "float8"], "'float8' is not a valid ComputeType: there are float32, bfloat16"),
         (["--tokens", "500"], "--step-tokens 8192 is no multiple of --tokens 500"),
         (["--tokens", "many"], "--tokens has 'many'"),
         (["--tokens", ""], "--tokens '' has ''"),
