@@ -33,4 +33,8 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ValueError, OSError) as wrong:  # a manifest that can't be read
+        print(f"error: {wrong}", file=sys.stderr)
+        sys.exit(2)
