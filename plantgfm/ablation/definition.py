@@ -45,7 +45,8 @@ class Experiment:
 
     def arguments(self, arm: str) -> list[str]:
         """What `train.py`, called in the code's folder, composes an arm from."""
-        return [*_arguments(self.folder, self.overrides), f"+{self.folder.parent.name}/{self.name}={arm}"]
+        where = _arguments(from_code(self.folder.parent), self.overrides)
+        return [*where, f"+{self.folder.parent.name}/{self.name}={arm}"]
 
 
 def questions(folder: Path = EXPERIMENTS) -> list[str]:
@@ -90,7 +91,7 @@ def open_experiment(folder: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise ValueError(f"{folder}: {sorted(unlike)} must be both an arm of {DEFINITION_FILE} and a file ARM.yaml")
     every = (*definition.overrides, *overrides)
     said = {arm: read_arm(folder / f"{arm}.yaml") for arm in definition.arms}
-    given = _arguments(folder, every)
+    given = _arguments(folder.parent, every)
     shared, *found = compose_settings(given, *([*given, f"+{folder.parent.name}/{folder.name}={arm}"] for arm in said))
     arms = dict(zip(said, found))
     for arm, config in arms.items():
@@ -145,8 +146,13 @@ def compose_settings(*jobs: Sequence[str]) -> list[Config]:
         raise ValueError(explain_composition(error)) from error
 
 
-def _arguments(folder: Path, overrides: Sequence[str]) -> list[str]:
-    return [f"hydra.searchpath=[file://{folder.parent.parent}]", *overrides]
+def from_code(path: Path) -> Path:
+    """A path as it is called in the code's folder: relative where it lies there, so that it holds on any machine."""
+    return path.relative_to(CODE) if path.is_relative_to(CODE) else path
+
+
+def _arguments(experiments: Path, overrides: Sequence[str]) -> list[str]:
+    return [f"hydra.searchpath=[file://{experiments.parent}]", *overrides]
 
 
 def check_arm(arm: str, *, said: Mapping[str, Any], shared: dict[str, Any], composed: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from plantgfm.ablation.config import Metric, View
-from plantgfm.ablation.definition import CODE, Experiment
+from plantgfm.ablation.definition import CODE, Experiment, from_code
 from plantgfm.ablation.measure import measure, value_of
 from plantgfm.config import Config
 from plantgfm.identity import fingerprint, plain
@@ -270,8 +270,8 @@ def _seen(job: Job) -> dict[str, Any]:
 def train_command(experiment: Experiment, job: Job) -> str:
     """The same run by `train.py`, in the code's folder; a batch system can start it, and the sweep finds it done."""
     run = job.config.run
-    swept = {"run.folder": run.folder, "run.name": run.name, "run.seed": run.seed, "run.steps": run.steps}
-    swept["sampler.seed"] = job.config.sampler.seed
+    swept = {"run.folder": str(from_code(Path(run.folder))), "run.name": run.name, "run.seed": run.seed}
+    swept |= {"run.steps": run.steps, "sampler.seed": job.config.sampler.seed}
     settings = [f"{name}={value}" for name, value in swept.items()]
     return shlex.join(["python", "train.py", *experiment.arguments(job.arm), *settings])
 

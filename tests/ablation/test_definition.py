@@ -5,7 +5,15 @@ import re
 import pytest
 
 from plantgfm.ablation.config import Metric, View
-from plantgfm.ablation.definition import EXPERIMENTS, open_experiment, questions, read_arm, read_definition
+from plantgfm.ablation.definition import (
+    CODE,
+    EXPERIMENTS,
+    compose_settings,
+    open_experiment,
+    questions,
+    read_arm,
+    read_definition,
+)
 from tests.ablation.folders import DEFINITION, TINY, USUAL, write_experiment
 
 
@@ -42,6 +50,13 @@ def test_changes_name_the_setting_and_both_values(tmp_path):
     experiment = open_experiment(write_experiment(tmp_path))
     assert experiment.changes == {"usual": {}, "tiny": {"optimizer.peak_learning_rate": ("0.002", "1e-09")}}
     assert experiment.arguments("tiny")[-1] == "+experiments/rate=tiny"
+
+
+def test_the_commands_of_the_codes_own_questions_name_no_folder_of_this_machine(monkeypatch):
+    monkeypatch.chdir(CODE)
+    said = open_experiment(EXPERIMENTS / "masking").arguments("span")
+    assert said[0] == "hydra.searchpath=[file://.]" and not any(str(CODE) in word for word in said)
+    assert compose_settings(said)[0].objective.span_share == 1.0
 
 
 def test_overrides_reach_every_arm(tmp_path):
