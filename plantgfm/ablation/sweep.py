@@ -25,15 +25,17 @@ from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.vocabulary import FIRST_BASE
 from plantgfm.training.bad_steps import BadStep
-from plantgfm.training.run_folder import write_json
+from plantgfm.training.run_folder import differences, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
+from plantgfm.wiring.stored import completed, without_added
 from plantgfm.wiring.training import SILENT, run_training
 
 METRICS_FOLDER = "metrics"
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
 _SAMPLED_STEPS = 8
+_MEASURING = ("sampler", "evaluation")  # rooms of the base's settings that say how every arm is measured
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,11 @@ def _job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
 
 def job_fingerprint(config: Config) -> str:
     """Of all that shapes a run: two arms with the same settings, in whatever question, share it and so their run."""
-    settings = plain(config)
-    settings["run"] = {name: value for name, value in settings["run"].items() if name not in SILENT}
-    return fingerprint(settings)
+    return fingerprint(without_added(_shaping(plain(config))))
+
+
+def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+    return settings | {"run": {name: value for name, value in settings["run"].items() if name not in SILENT}}
 
 
 def count_tokens(config: Config) -> float:
@@ -146,15 +150,40 @@ def is_done(folder: Path, experiment: Experiment, job: Job) -> bool:
     path = metrics_path(folder, experiment.name, job)
     if not path.is_file():
         return False
-    if read_metrics(path)["settings"] != _settings_of(experiment, job):
-        raise ValueError(f"{path} was measured with other settings: choose another --folder, or delete it")
+    stored = read_metrics(path)
+    if stored["settings"] == _settings_of(experiment, job):
+        return True
+    changed = {"settings": (stored["settings"], _settings_of(experiment, job))}  # older files tell no more
+    if "stated" in stored:
+        changed = differences(_completed(stored["stated"]), _stated(experiment, job))
+    if changed:
+        first, (there, here) = next(iter(changed.items()))
+        raise ValueError(
+            f"{path} was measured with other settings: choose another --folder, or delete it ({len(changed)} differ, "
+            f"{first}: {there} there, {here} here)"
+        )
     return True
 
 
 def _settings_of(experiment: Experiment, job: Job) -> str:
-    definition = experiment.definition
-    measured = [definition.windows, definition.hidden_share, definition.span_bp, plain(experiment.base.sampler)]
-    return fingerprint([job_fingerprint(job.config), measured, plain(experiment.base.evaluation)])
+    definition, base = experiment.definition, without_added(plain(experiment.base))
+    measured = [definition.windows, definition.hidden_share, definition.span_bp, base["sampler"]]
+    return fingerprint([job_fingerprint(job.config), measured, base["evaluation"]])
+
+
+def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
+    """What `_settings_of` stands for, in full."""
+    definition, base = experiment.definition, plain(experiment.base)
+    return {
+        "run": _shaping(plain(job.config)),
+        "measured": {name: getattr(definition, name) for name in ("windows", "hidden_share", "span_bp")},
+        "base": {room: base[room] for room in _MEASURING},
+    }
+
+
+def _completed(stated: dict[str, Any]) -> dict[str, Any]:
+    run, base = completed(stated["run"]), completed(stated["base"], rooms=_MEASURING)
+    return {"run": _shaping(run), "measured": stated["measured"], "base": base}
 
 
 def run_sweep(
@@ -217,6 +246,7 @@ def _run_job(experiment: Experiment, job: Job, folder: Path, *, command: str) ->
         "steps": job.config.run.steps,
         "views": [view.value for view in job.views],
         "settings": _settings_of(experiment, job),
+        "stated": _stated(experiment, job),
         "run": job.config.run.name,
         "command": command,
         "train_command": train_command(experiment, job),

@@ -36,13 +36,14 @@ from plantgfm.training.bad_steps import guarded
 from plantgfm.training.hosts import ALONE, Hosts
 from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
-from plantgfm.training.run_folder import open_run, write_json
+from plantgfm.training.run_folder import known_identities, open_run, write_json
 from plantgfm.training.state import TrainState, state_init
 from plantgfm.training.step import LossFunction, make_step, place_batches
 from plantgfm.training.throughput import Work
 from plantgfm.training.tracking import require_tracking
 from plantgfm.wiring.data import Prepared, prepare_together
 from plantgfm.wiring.mesh import place
+from plantgfm.wiring.stored import as_known
 
 SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -162,7 +163,8 @@ def run_training(
     config = replace(config, mesh=resolved)
     write(attention_line(config.model, length=config.sampler.window_tokens))
     state_sharding, batch_sharding = shardings_on(mesh, shapes)
-    run_dir, identity = run_dir_of(config), identity_of(config, corpus=corpus, vocabulary=vocabulary)
+    run_dir = run_dir_of(config)
+    identity = as_known(identity_of(config, corpus=corpus, vocabulary=vocabulary), known_identities(run_dir))
     share, shares = rows_of_process(mesh, jax.process_index())
     batches = Batches(plan, corpus, vocabulary=vocabulary, config=config.sampler, host=share, hosts=shares)
     hosts.lead("the run folder", lambda: claim(run_dir, config, identity=identity, prepared=prepared))

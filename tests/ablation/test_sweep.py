@@ -13,6 +13,9 @@ from plantgfm.ablation.config import View
 from plantgfm.ablation.definition import open_experiment
 from plantgfm.ablation.report import load_runs, write_reports
 from plantgfm.ablation.sweep import count_tokens, is_done, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.identity import fingerprint, plain
+from plantgfm.wiring import stored
+from plantgfm.wiring.training import SILENT, run_training
 from tests.ablation.folders import write_experiment
 
 DEFINITION = """question: Does the share matter?
@@ -163,6 +166,58 @@ def test_metrics_of_other_settings_are_refused(swept):
     other = replace(experiment, definition=replace(experiment.definition, hidden_share=0.3))
     with pytest.raises(ValueError, match="was measured with other settings: choose another --folder"):
         is_done(folder, other, jobs[0])
+
+
+def _lacking(stated, name):
+    """What was stated before `model.NAME` existed."""
+    model = {key: value for key, value in stated["run"]["model"].items() if key != name}
+    return stated | {"run": stated["run"] | {"model": model}}
+
+
+def test_metrics_of_before_a_setting_existed_are_taken(swept, tmp_path, monkeypatch):
+    experiment, jobs, folder, _ = swept
+    path = metrics_path(tmp_path, experiment.name, jobs[0])
+    path.parent.mkdir(parents=True)
+    metrics = read_metrics(metrics_path(folder, experiment.name, jobs[0]))
+    path.write_text(json.dumps(metrics | {"settings": "f" * 16, "stated": _lacking(metrics["stated"], "norm_eps")}))
+    assert is_done(tmp_path, experiment, jobs[0])
+    monkeypatch.setattr(stored, "ADDED", {"model.norm_eps": 0.25})  # the code did something else then
+    with pytest.raises(ValueError, match="other settings: choose .* run.model.norm_eps: 0.25 there, 1e-05 here"):
+        is_done(tmp_path, experiment, jobs[0])
+
+
+def test_files_that_state_a_fingerprint_alone_are_taken(swept, tmp_path, monkeypatch):
+    experiment, jobs, folder, _ = swept
+    metrics = read_metrics(metrics_path(folder, experiment.name, jobs[0]))
+    path = metrics_path(tmp_path, experiment.name, jobs[0])
+    path.parent.mkdir(parents=True)
+    config, definition = plain(jobs[0].config), experiment.definition
+    config["run"] = {name: value for name, value in config["run"].items() if name not in SILENT}
+    del config["model"]["norm_eps"]
+    base = plain(experiment.base)
+    name, measured = fingerprint(config), [24, definition.hidden_share, definition.span_bp, base["sampler"]]
+    metrics["settings"] = fingerprint([name, measured, base["evaluation"]])
+    path.write_text(json.dumps({key: value for key, value in metrics.items() if key != "stated"}))
+    with pytest.raises(ValueError, match="was measured with other settings"):
+        is_done(tmp_path, experiment, jobs[0])
+    monkeypatch.setattr(stored, "ADDED", {"model.norm_eps": 1e-5})
+    assert is_done(tmp_path, experiment, jobs[0])
+    assert jobs_of(experiment, tmp_path)[0].config.run.name == f"run-{name}"  # and what was cut off goes on
+
+
+def test_a_run_of_before_a_setting_existed_is_done(swept):
+    _, jobs, folder, _ = swept
+    path = folder / jobs[0].config.run.name / "run.json"
+    before = path.read_text()
+    stored_run = json.loads(before)
+    del stored_run["identity"]["model"]["norm_eps"]
+    path.write_text(json.dumps(stored_run))
+    lines: list[str] = []
+    try:
+        outcome = run_training(jobs[0].config, write=lines.append)
+        assert outcome.result.step == 8 and json.loads(path.read_text()) == stored_run
+    finally:
+        path.write_text(before)
 
 
 def test_no_job_is_an_error(swept):
