@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import gzip
 import hashlib
 import json
 import typing
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,15 +87,18 @@ def read_json(path: Path, *, remedy: str) -> dict[str, Any]:
     """The object in a JSON file.
 
     Args:
-        path: UTF-8 text.
+        path: UTF-8 text; gzipped where the name ends with .gz.
         remedy: what to do where the file is damaged; ends the message.
 
     Raises:
-        ValueError: no UTF-8, no JSON, or no object, with the path.
+        ValueError: damaged gzip, no UTF-8, no JSON, or no object, with the path.
         OSError: when the file cannot be read.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        stored = path.read_bytes()
+        content = parse_json((gzip.decompress(stored) if path.suffix == ".gz" else stored).decode())
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise ValueError(f"{path} is no whole gzip file; {remedy}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 ({error.reason}); {remedy}") from None
     except ValueError as error:

@@ -12,7 +12,7 @@ from plantgfm.ablation.config import Definition, Metric, View
 from plantgfm.ablation.definition import README_FILE, Experiment
 from plantgfm.ablation.measure import scores_of, value_of
 from plantgfm.ablation.statistics import Comparison, Rule, Scores, Verdict, compare_arms, winner
-from plantgfm.ablation.sweep import METRICS_FOLDER, read_metrics
+from plantgfm.ablation.sweep import METRICS_FOLDER, SUFFIXES, read_metrics
 from plantgfm.identity import plain, read_json
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
@@ -45,7 +45,8 @@ def load_runs(folder: Path, question: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: when there are none, or they are of several corpora.
     """
-    paths = sorted((folder / question / METRICS_FOLDER).glob("*.json"))
+    kept_first = [(folder / question / METRICS_FOLDER).glob(f"*{suffix}") for suffix in reversed(SUFFIXES)]
+    paths = list({path.name.split(".")[0]: path for found in kept_first for path in sorted(found)}.values())
     if not paths:
         raise ValueError(f"{folder / question} holds no metrics: run `plantgfm ablate {question}` first")
     runs = [read_metrics(path) for path in paths]

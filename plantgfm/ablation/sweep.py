@@ -32,6 +32,7 @@ from plantgfm.wiring.stored import completed, without_added
 from plantgfm.wiring.training import SILENT, run_training
 
 METRICS_FOLDER = "metrics"
+SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
 _SAMPLED_STEPS = 8
@@ -123,8 +124,9 @@ def count_tokens(config: Config) -> float:
 
 
 def metrics_path(folder: Path, question: str, job: Job) -> Path:
-    """Where a job's metrics lie."""
-    return folder / question / METRICS_FOLDER / f"{job.name}.json"
+    """Where a job's metrics lie: those that were kept gzipped, or, also where there are none yet, the sweep's own."""
+    own, kept = (folder / question / METRICS_FOLDER / (job.name + suffix) for suffix in SUFFIXES)
+    return kept if kept.is_file() and not own.is_file() else own
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 @click.option("--experiments", type=PATH, help="Folder of questions.  [default: experiments/ of the code]")
 @click.option("--dry-run", is_flag=True, help="Compose and check the arms, show the jobs, run nothing.")
 @click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
+@click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")
 def ablate(
     question: str,
     overrides: tuple[str, ...],
@@ -30,6 +31,7 @@ def ablate(
     experiments: Path | None,
     dry_run: bool,
     only_report: bool,
+    keep: Path | None,
 ) -> None:
     """Run an experiment: every arm with every seed, then the comparison, by the rule stated before.
 
@@ -45,11 +47,14 @@ def ablate(
     \b
     Example: plantgfm ablate tokenizer --dry-run
              plantgfm ablate stratification --folder runs/real corpus=manifest corpus.path=genomes/manifest.csv
+             plantgfm ablate masking --folder runs/real --report --keep experiments/results/real
     """
     from plantgfm.ablation.definition import EXPERIMENTS, open_experiment
 
     if dry_run and only_report:
         raise click.UsageError("--dry-run and --report exclude each other")
+    if dry_run and keep:
+        raise click.UsageError("--dry-run runs nothing: there is nothing to keep")
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
@@ -59,6 +64,11 @@ def ablate(
     if not dry_run:
         from plantgfm.ablation.report import write_reports
 
+        if keep is not None:
+            from plantgfm.ablation.keep import keep_sweep
+
+            keep_sweep(folder, experiment.name, keep)
+            folder = keep
         answer, paths = write_reports(experiment, folder)
         click.echo(f"\n{experiment.definition.question}\n{answer.line}\n\nreport: {paths[0]}, index: {paths[-1]}")
 
