@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 Settings = TypeVar("Settings")
 
 _CHUNK_BYTES = 1 << 20
+_LEAVES = frozenset((str, int, float, bool, type(None)))  # most of what is written: asked for first
 
 
 def plain(value: Any) -> Any:
@@ -23,6 +24,8 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: for a type that has no canonical form.
     """
+    if type(value) in _LEAVES:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
@@ -32,8 +35,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
+        return [item if type(item) in _LEAVES else plain(item) for item in value]
+    if isinstance(value, str | int | float):  # of a kind of their own
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
 

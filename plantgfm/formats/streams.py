@@ -6,11 +6,13 @@ import gzip
 import io
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
+
+from isal import isal_zlib
 
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.paths import check_file
@@ -19,6 +21,7 @@ BLOCK_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 _COMPRESSED_BYTES = 1 << 18
 _GZIP_WBITS = 31  # window of 32 KiB, gzip wrapper with its CRC
+_FLAGS_AT, _KNOWN_FLAGS = 3, b"\x1f"  # in a member's header, and the highest byte of flags that mean something
 _EXTRA_FIELD = 4  # flag of a gzip header; bgzip writes its block size there, in a subfield BC (SAM specification 4.1)
 _FOREIGN_MAGIC = {
     b"PK\x03\x04": "a zip archive; unpack it first",
@@ -62,20 +65,46 @@ def blocks(path: Path) -> Iterator[bytes]:
 
 
 def _inflated(path: Path, stream: BinaryIO) -> Iterator[bytes]:
-    """Content of a gzip file of one or many members (bgzip: one a block), each checked to its end and checksum."""
+    """Content of a gzip file of one or many members (bgzip: one a block), each checked to its end and checksum.
+
+    ISA-L inflates, three times as fast as zlib. Where it finds fault zlib reads again: the last word, and what is said,
+    are zlib's.
+    """
+    done = 0
+    try:
+        for block in _members(path, stream, isal_zlib.decompressobj):
+            done += len(block)
+            yield block
+        return
+    except _Fault:
+        stream.seek(0)
+    for block in _members(path, stream, zlib.decompressobj):
+        if len(block) > done:
+            yield block[done:]
+        done = max(0, done - len(block))
+
+
+class _Fault(FormatError):
+    """A gzip stream that is none, or not whole."""
+
+
+def _members(path: Path, stream: BinaryIO, inflator: Callable[..., Any]) -> Iterator[bytes]:
     data = stream.read(_COMPRESSED_BYTES)
-    blocked = data[12:14] == b"BC" and data[3] & _EXTRA_FIELD
+    blocked = data[12:14] == b"BC" and data[_FLAGS_AT] & _EXTRA_FIELD
     while data:
-        member = zlib.decompressobj(wbits=_GZIP_WBITS)
+        if len(data) <= _FLAGS_AT:
+            data += stream.read(_COMPRESSED_BYTES)
+        strange = data[_FLAGS_AT : _FLAGS_AT + 1] > _KNOWN_FLAGS  # ISA-L does not look
+        member = (zlib.decompressobj if strange else inflator)(wbits=_GZIP_WBITS)
         block = b""
         while not member.eof:
             data = data or stream.read(_COMPRESSED_BYTES)
             if not data:
-                raise FormatError(path, "gzip stream is truncated; fetch the file again")
+                raise _Fault(path, "gzip stream is truncated; fetch the file again")
             try:
                 block = member.decompress(data)
-            except zlib.error as error:
-                raise FormatError(path, f"gzip stream is corrupt ({error}); fetch the file again") from None
+            except (zlib.error, isal_zlib.error) as error:
+                raise _Fault(path, f"gzip stream is corrupt ({error}); fetch the file again") from None
             data = b""
             if block:
                 yield block
@@ -83,7 +112,7 @@ def _inflated(path: Path, stream: BinaryIO) -> Iterator[bytes]:
         if data.startswith(b"\0"):  # tape padding, allowed after the last member (RFC 1952 leaves it to the reader)
             data = data.lstrip(b"\0")
     if blocked and block:
-        raise FormatError(path, "bgzip stream lacks its end-of-file block: truncated; fetch the file again")
+        raise _Fault(path, "bgzip stream lacks its end-of-file block: truncated; fetch the file again")
 
 
 def _check_text(block: bytes, path: Path, *, first: bool) -> None:

@@ -1,8 +1,14 @@
 """Streams: lines are the same wherever a block ends, padding is no damage, writing is all or nothing."""
 
 import gzip
+import io
+import struct
+import zlib
+from pathlib import Path
 
+import numpy as np
 import pytest
+from isal import isal_zlib
 
 from plantgfm.formats import paths, streams
 from plantgfm.formats.errors import FormatError
@@ -53,3 +59,58 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(paths.os, "access", lambda *_: False)  # root reads everything
     with pytest.raises(FormatError, match="permissions"):
         next(blocks(tmp_path / "a.txt"))
+
+
+def _outcome(read):
+    try:
+        return b"".join(read)
+    except FormatError as error:
+        return str(error)
+
+
+def _damaged():
+    text = np.random.default_rng(0).choice(np.frombuffer(b"ACGTN\n", dtype=np.uint8), 700).tobytes()
+    head = b"\x1f\x8b\x08\x12\0\0\0\0\0\xff" + b"comment\0"
+    body, end = zlib.compress(text)[2:-4], struct.pack("<II", zlib.crc32(text), len(text))
+    checked = head + struct.pack("<H", zlib.crc32(head) & 0xFFFF) + body + end
+    two = gzip.compress(text[:99], mtime=0) + gzip.compress(text[99:], 0, mtime=0)
+    for whole in (checked, two):
+        places = [*range(2, 40), *range(40, len(whole) - 9, 11), *range(len(whole) - 9, len(whole))]
+        yield from (whole[:cut] for cut in (*places, len(whole)))
+        yield from (whole[:at] + bytes([whole[at] ^ bits]) + whole[at + 1 :] for at in places for bits in (0xA5, 0x20))
+        yield from (whole + after for after in (bytes(3), b"\n", b"\x1f", b"\x1f\x8b\x08", bytes(9) + checked))
+
+
+@pytest.mark.parametrize("block", [7, 1 << 18])
+def test_damage_is_told_as_zlib_tells_it(monkeypatch, block):
+    path, kinds = Path("a.gz"), set()
+    monkeypatch.setattr(streams, "_COMPRESSED_BYTES", block)
+    for content in _damaged():
+        found = _outcome(streams._inflated(path, io.BytesIO(content)))
+        assert found == _outcome(streams._members(path, io.BytesIO(content), zlib.decompressobj)), content
+        kinds.add(type(found) if isinstance(found, bytes) else found.split("; fetch")[0].split("data: ")[-1].strip(")"))
+    assert kinds > {bytes, "unknown header flags set", "header crc mismatch", "incorrect data check"}
+
+
+def test_what_isal_alone_refuses_is_read_to_its_end(tmp_path, monkeypatch):
+    text, inflator = b"ACGT\n" * 300_000, isal_zlib.decompressobj
+
+    def refusing(wbits):
+        member = inflator(wbits=wbits)
+        calls = iter(range(9))
+
+        class Refusing:
+            eof, unused_data = False, b""
+
+            def decompress(self, data):
+                if next(calls) == 2:
+                    raise isal_zlib.error("so it says")
+                return member.decompress(data)
+
+        return Refusing()
+
+    (tmp_path / "a.gz").write_bytes(gzip.compress(text))
+    monkeypatch.setattr(streams, "_COMPRESSED_BYTES", 1_000)
+    monkeypatch.setattr(streams.isal_zlib, "decompressobj", refusing)
+    found = list(blocks(tmp_path / "a.gz"))
+    assert b"".join(found) == text and len(found) > 2
