@@ -18,6 +18,9 @@ BASE_MASK = 7
 INVALID = 255
 IUPAC_AMBIGUITY = "NRYSWKMBDHV"
 
+AMINO = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"
+"""Amino acid of each codon, codons in lexicographic ACGT order (standard code, NCBI table 1); `*` for stop."""
+
 _LETTERS = np.frombuffer(b"ACGTN", dtype=np.uint8)
 _COMPLEMENT = np.array([3, 2, 1, 0, 4], dtype=np.uint8)
 
@@ -81,6 +84,16 @@ def reverse_complement(codes: np.ndarray) -> np.ndarray:
     """Base codes, uint8 [P], of the other strand; the repeat bit stays with its base."""
     codes = np.asarray(codes, dtype=np.uint8)[::-1]
     return _COMPLEMENT[codes & BASE_MASK] | (codes & REPEAT_BIT)
+
+
+def translate(codes: np.ndarray) -> str:
+    """Amino acids of the codons of base codes, uint8 [P], read from the first base on; X for a codon with N.
+
+    Bases behind the last whole codon are passed over.
+    """
+    codons = (np.asarray(codes, dtype=np.int64)[: codes.size // 3 * 3] & BASE_MASK).reshape(-1, 3)
+    letters = np.frombuffer(AMINO.encode(), dtype=np.uint8)[np.minimum(codons, 3) @ np.array([16, 4, 1])]
+    return np.where((codons == UNKNOWN).any(axis=1), np.uint8(ord("X")), letters).astype(np.uint8).tobytes().decode()
 
 
 def runs_of(mask: np.ndarray) -> np.ndarray:

@@ -31,6 +31,16 @@ from plantgfm.cli.progress import progress_bars
     "--localize", type=int, default=0, show_default=True, help="Hits per query to scan finely; needs --target."
 )
 @click.option(
+    "--confirm", type=int, default=0, show_default=True, help="Hits per query that aligners look at; needs --target."
+)
+@click.option(
+    "--tools",
+    default="auto",
+    show_default=True,
+    help="Aligners for --truth and --confirm: auto for all installed of minimap2, miniprot, tblastn, tblastx, MMseqs2; "
+    "none; or names with commas.",
+)
+@click.option(
     "--target", type=PATH, multiple=True, help="FASTA of the target: adds sequence evidence, --localize and baselines."
 )
 @click.option(
@@ -62,7 +72,8 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     from plantgfm.wiring.tables import place_tables, retrieval_table
 
     named = {name: options.pop(name) for name in ("top_k", "components", "whiten", "upstream_bp", "downstream_bp")}
-    named["localize_hits"] = options.pop("localize")
+    named["localize_hits"], named["confirm_hits"] = options.pop("localize"), options.pop("confirm")
+    named["tools"] = options.pop("tools")
     named["query_part"], named["rank_by"] = QueryPart(options.pop("part")), RankBy(options.pop("rank_by"))
     config = settings(RetrievalConfig(**named), overrides)
     with progress_bars() as progress:

@@ -45,6 +45,9 @@ class RetrievalConfig:
     localize_hits: int = 0  # hits of each query that are scanned with narrow windows; 0: none
     scan_window_bp: int = 0  # width of these windows; 0: a third of the target's (2,048 of 6,144)
     scan_stride_bp: int = 0  # from one to the next; 0: an eighth of their width (256 of 2,048)
+    confirm_hits: int = 0  # hits, and spans, of each query that aligners look at, too; 0: none
+    confirm_margin_bp: int = 0  # on both sides of what they look at; 0: the width of the target's windows
+    tools: str = "auto"  # aligners to compare with, and to confirm by: all that are installed; none; or their names
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
     seed: int = 0
@@ -62,7 +65,7 @@ class RetrievalConfig:
         for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
-        for name in ("localize_hits", "scan_window_bp", "scan_stride_bp"):
+        for name in ("localize_hits", "scan_window_bp", "scan_stride_bp", "confirm_hits", "confirm_margin_bp"):
             if getattr(self, name) < 0:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} is negative: 0 is the default")
         for name in ("embedding", "composition", "containment", "alignment"):
@@ -88,6 +91,11 @@ class RetrievalConfig:
             raise ValueError(
                 f"retrieval.scan_window_bp={self.scan_window_bp} and scan_stride_bp={self.scan_stride_bp} are of the "
                 "fine scan, which is off: give localize_hits"
+            )
+        if self.confirm_margin_bp and not self.confirm_hits:
+            raise ValueError(
+                f"retrieval.confirm_margin_bp={self.confirm_margin_bp} is of the confirmation, which is off: give "
+                "confirm_hits"
             )
         if self.flank_bp and self.query_part is not QueryPart.GENE:
             raise ValueError(

@@ -63,6 +63,7 @@ class RetrievalEvaluation:
     labels_elsewhere: int = 0
     labels_unplaced: int = 0
     warnings: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)  # aligners that could not be asked, and why
 
     def recall_at(self, method: str, k: int) -> float:
         """Share of queries with a true window among the first k."""
@@ -86,6 +87,7 @@ class RetrievalEvaluation:
             "labels_elsewhere": self.labels_elsewhere,
             "labels_unplaced": self.labels_unplaced,
             "warnings": self.warnings,
+            "absent": self.absent,
         }
         with atomic_text(path) as stream:
             stream.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
@@ -107,7 +109,8 @@ class RetrievalEvaluation:
                 for key in ("mrr_difference_to", "model_mrr_difference_to")
             )
             counts = [data[key] for key in ("queries_without_truth", "top_k", "labels_elsewhere", "labels_unplaced")]
-            return RetrievalEvaluation(methods, ranks, differences, of_model, *counts, list(data["warnings"]))
+            said = list(data["warnings"]), dict(data.get("absent", {}))  # older files lack the last
+            return RetrievalEvaluation(methods, ranks, differences, of_model, *counts, *said)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.queries import Query
 from plantgfm.retrieval.search import FUSED, Search, hit_blocks
 from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, Source, gc_contents
@@ -35,6 +36,7 @@ class Hit:
     q: float | None = None  # false discovery rate among the hits of this rank, over the queries
     probability: float | None = None  # that it lies near the ortholog; None: there is no reranker
     searched_rank: int | None = None  # before it was reranked
+    confirmed: Confirmed | None = None  # None: no aligner was asked, or none found it here
 
 
 def hits_of(

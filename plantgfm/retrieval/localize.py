@@ -18,9 +18,10 @@ from plantgfm.embedding.store import VectorTable
 from plantgfm.formats.gff3 import write_gff3
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
+from plantgfm.retrieval.aligned import Confirmed, merged
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.queries import rewindowed
-from plantgfm.retrieval.retrieve import Retrieval
+from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, Retrieval, aligned_cells
 from plantgfm.retrieval.search import backgrounds_of, fused_z
 from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, EmbeddingSource, FirstQueries, QueryVectors, embed_queries
 from plantgfm.retrieval.targets import Targets
@@ -43,6 +44,7 @@ SPAN_COLUMNS = {
     "score": pa.float64(),
     "z": pa.float64(),
     "cosine": pa.float64(),
+    **ALIGNED_COLUMNS,
 }
 
 
@@ -59,6 +61,7 @@ class Span:
     z: float  # of that score, against all windows scanned for this query
     cosine: float  # of the peak
     profile: tuple[tuple[int, float], ...] = ()  # middle and score of every window of the candidate
+    confirmed: Confirmed | None = None  # None: no aligner was asked, or none found it here
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,6 @@ class Scan:
 
     windows: list[Interval]  # as they lie on the target
     vectors: Float32[np.ndarray, "N D"]
-
-
-def merged(intervals: Iterable[Interval]) -> list[Interval]:
-    """The stretches that intervals cover, sorted; those that touch become one, strands are dropped."""
-    out: list[Interval] = []
-    for one in sorted(Interval(i.sequence, i.start, i.end) for i in intervals):
-        if out and out[-1].sequence == one.sequence and one.start <= out[-1].end:
-            out[-1] = replace(out[-1], end=max(out[-1].end, one.end))
-        else:
-            out.append(one)
-    return out
 
 
 def scan_widths(config: RetrievalConfig, *, target_window_bp: int) -> tuple[int, int]:
@@ -269,7 +261,7 @@ def write_spans(out: Path, spans: list[Span]) -> None:
         places = (where.start, where.end, peak.start, peak.end, candidate.start, candidate.end)
         values = (span.query, span.rank, where.sequence, *places, where.strand)
         scores = round(span.score, 4), round(span.z, 4), round(span.cosine, 6)
-        rows.append(dict(zip(SPAN_COLUMNS, (*values, *scores))))
+        rows.append(dict(zip(SPAN_COLUMNS, (*values, *scores))) | aligned_cells(span.confirmed))
     write_tsv(out / "spans.tsv", rows, columns=tuple(SPAN_COLUMNS))
     with atomic_binary(out / "spans.parquet") as stream:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(SPAN_COLUMNS.items()))), stream)

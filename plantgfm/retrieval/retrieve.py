@@ -22,6 +22,7 @@ from plantgfm.formats.gff3 import write_gff3
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
+from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
@@ -45,6 +46,14 @@ from plantgfm.retrieval.sources import (
 from plantgfm.retrieval.targets import Targets
 from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows
 
+ALIGNED_COLUMNS = {
+    "aligned_by": pa.string(),
+    "identity": pa.float64(),
+    "aligned_start": pa.int64(),
+    "aligned_end": pa.int64(),
+    "aligned_strand": pa.string(),
+    "aligned_query_span": pa.string(),
+}
 _COLUMNS = {
     "query_id": pa.string(),
     "query_span": pa.string(),
@@ -71,6 +80,7 @@ _COLUMNS = {
     "searched_rank": pa.int64(),
 }
 HIT_COLUMNS = tuple(_COLUMNS)
+"""Those that every table of hits has; behind them stand `ALIGNED_COLUMNS`."""
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
@@ -151,7 +161,7 @@ class Retrieval:
                 "probability": None if hit.probability is None else round(hit.probability, 6),
                 "searched_rank": hit.searched_rank,
             }
-            rows.append(row)
+            rows.append(row | aligned_cells(hit.confirmed))
         return rows
 
     def cosine_rows(self) -> list[dict[str, object]]:
@@ -197,15 +207,25 @@ class Retrieval:
         """Write the hits into a folder as tables and tracks, and what made them; each file whole or not at all."""
         out.mkdir(parents=True, exist_ok=True)
         rows = self.rows()
-        write_tsv(out / "hits.tsv", rows, columns=HIT_COLUMNS)
+        schema = pa.schema(list((_COLUMNS | ALIGNED_COLUMNS).items()))
+        write_tsv(out / "hits.tsv", rows, columns=tuple(schema.names))
         with atomic_binary(out / "hits.parquet") as stream:
-            pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_COLUMNS.items()))), stream)
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
         write_bed(out / "hits.bed", bed_rows(self.hits))
         write_gff3(out / "hits.gff3", gff3_rows(self.hits))
         write_bedgraph(out / "best_z.bedgraph", best_z_track(self.search.best_z, self.targets))
         write_tsv(out / "cosines.tsv", self.cosine_rows(), columns=COSINE_COLUMNS)
         with atomic_text(out / "retrieval.json") as stream:
             stream.write(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n")
+
+
+def aligned_cells(confirmed: Confirmed | None) -> dict[str, object]:
+    """What an aligner said of a place, as cells of its row; empty where none was asked or found anything."""
+    if confirmed is None:
+        return dict.fromkeys(ALIGNED_COLUMNS)
+    where, span = confirmed.where, "{}-{}".format(*confirmed.query_span)
+    values = (confirmed.tool, round(confirmed.identity, 4), where.start, where.end, where.strand, span)
+    return dict(zip(ALIGNED_COLUMNS, values))
 
 
 def check_origin(targets: Targets, encoder: Encoder) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from plantgfm.sequence import AMINO
 from plantgfm.simulate.background import WORD_BP, Background
-
-AMINO = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"
-"""Amino acid of each codon, codons in lexicographic ACGT order (standard code, NCBI table 1)."""
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 # Composition of UniProtKB/Swiss-Prot, release statistics, per cent, in the order of LETTERS.

@@ -48,6 +48,7 @@ from plantgfm.retrieval.sources import (
 )
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
+from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
 
 Progress = Callable[[str, int, int], None]
 
@@ -110,10 +111,7 @@ def retrieve_files(
     Raises:
         ValueError: for wrong or malformed input.
     """
-    if inputs.target and config.rank_by is RankBy.EMBEDDING and inputs.truth is None and not config.localize_hits:
-        raise ValueError("--target serves sequence evidence, --truth and --localize: rank_by=embedding asks for none")
-    if config.localize_hits and not inputs.target:
-        raise ValueError("--localize needs --target: the fine scan reads its bases")
+    _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
     reranker = _reranker(inputs, targets, weights)
@@ -127,6 +125,9 @@ def retrieve_files(
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
     found = replace(found if reranker is None else found.reranked(reranker), without=without)
     spans = localize(found, embedder, _records(inputs.target)) if config.localize_hits else []
+    if config.confirm_hits:
+        coding, window_bp = _proteins(inputs, found), embedder.config.window_bp
+        found, spans = confirmed(found, spans, coding, _records(inputs.target), window_bp=window_bp)
     for name in (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, *SPAN_FILES):  # of an earlier search
         (out / name).unlink(missing_ok=True)
     found.write(out)
@@ -135,6 +136,20 @@ def retrieve_files(
     if inputs.truth is None:
         return Outcome(found, spans)
     return _evaluated(out, inputs, found, spans, embedder=embedder, progress=progress)
+
+
+def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
+    """Refuse options that would do nothing, or that lack what they need."""
+    scans = config.localize_hits or config.confirm_hits
+    if inputs.target and config.rank_by is RankBy.EMBEDDING and inputs.truth is None and not scans:
+        raise ValueError(
+            "--target serves sequence evidence, --truth, --localize and --confirm: rank_by=embedding asks for none"
+        )
+    if config.localize_hits and not inputs.target:
+        raise ValueError("--localize needs --target: the fine scan reads its bases")
+    if config.confirm_hits and not inputs.target:
+        raise ValueError("--confirm needs --target: aligners read its bases")
+    tools_of(config)
 
 
 def _reranker(inputs: RetrievalInputs, targets: Targets, weights: dict[str, float]) -> Reranker | None:
@@ -164,11 +179,15 @@ def _evaluated(
 ) -> Outcome:
     truth = _truth(inputs, found.targets)
     names = [query.name for query in found.queries]
-    rankings = _rankings(inputs, found, embedder=embedder, progress=progress)
+    rankings, absent = _rankings(inputs, found, embedder=embedder, progress=progress), {}
+    if inputs.target:
+        beside, absent = tool_rankings(found, _proteins(inputs, found), _records(inputs.target), progress=progress)
+        rankings |= beside
     first = next(iter(rankings))
     evaluation = evaluate_retrieval(
         rankings, names, targets=found.targets, truth=truth, config=found.config, model=EMBEDDING
     )
+    evaluation = replace(evaluation, absent=absent)
     levels = {WINDOWS: _placed_hits(found, truth), SPANS: _placed_spans(spans, truth)}
     levels = {level: placed for level, placed in levels.items() if placed}
     asked = rows_with_truth(names, truth)
@@ -180,6 +199,11 @@ def _evaluated(
     places.write(out / PLACES_FILE)
     write_rows(out / ROWS_FILE, levels)
     return Outcome(found, spans, evaluation, places)
+
+
+def _proteins(inputs: RetrievalInputs, found: Retrieval) -> dict[int, str]:
+    files = {"genome": inputs.genome, "annotation": inputs.annotation}
+    return proteins_of(found.queries, **files, part=found.config.query_part)
 
 
 def _placed_hits(found: Retrieval, truth: Truth) -> list[Placed]:

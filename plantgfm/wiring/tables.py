@@ -95,6 +95,7 @@ def retrieval_table(evaluation: RetrievalEvaluation) -> Table:
     for method in sorted(evaluation.methods, key=lambda m: -m.mean_reciprocal_rank):
         recalls = [method.recall[k] for k in RECALL_AT]
         rows.append((method.method, *recalls, method.mean_reciprocal_rank, method.mrr_low, method.mrr_high))
+    rows += [(f"{tool}: {why}", *[None] * (len(RECALL_AT) + 3)) for tool, why in evaluation.absent.items()]
     columns = ("method", *(f"recall@{k}" for k in RECALL_AT), "MRR", "low", "high")
     left_out = evaluation.queries_without_truth
     said = [f"{evaluation.methods[0].queries} queries ({left_out} without a true place left out)"]

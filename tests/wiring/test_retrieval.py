@@ -16,11 +16,14 @@ from plantgfm.embedding.config import EmbeddingConfig, Pooling
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
+from plantgfm.retrieval import tools
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
+from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
+from plantgfm.wiring.tables import retrieval_table
 from tests.fixtures import random_codes, record, write_small_bundle
 
 
@@ -305,6 +308,36 @@ def test_hits_are_scanned_finely_where_asked_for(bundle, search, tmp_path):
     assert {hit["p"] for hit in hits} == {""}
     told = command(bundle, *asked, "--set", "null_queries=0")
     assert told.exit_code == 0 and not (out / "spans.tsv").exists()  # those of the earlier search are gone
+
+
+def test_aligners_stand_in_the_table_confirm_hits_and_are_named_where_they_are_absent(
+    bundle, search, tmp_path, monkeypatch
+):
+    """A stub of minimap2 says where query 1 lies; the bands are as wide as the target, so that places are the same."""
+    program, folder = tmp_path / "bin" / "minimap2", tmp_path / "bin"
+    folder.mkdir()
+    line = "q1\\t200\\t0\\t200\\t+\\tt0\\t6000\\t1200\\t1400\\t150\\t200\\t60"
+    program.write_text(f'#!/bin/sh\nprintf "{line}\\n"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setattr(tools, "mappy", lambda: None)
+    for name in set(tools.TOOLS) - {"minimap2"}:
+        monkeypatch.setitem(tools._PROGRAMS, name, f"no-{name}")
+    out = tmp_path / "hits"
+    config = RetrievalConfig(null_queries=2, confirm_hits=2, confirm_margin_bp=6_000, seed=1)
+    outcome = retrieve_files(bundle, out, search, config)
+    assert ranks_of(outcome, "minimap2")[0] == [[0, 1, 0, 0, 0, 0]]
+    assert outcome.evaluation.absent["tblastx"] == "not on the PATH"
+    assert RetrievalEvaluation.read(out / "evaluation.json").absent == outcome.evaluation.absent
+    text = retrieval_table(outcome.evaluation).to_text()
+    assert "tblastx: not on the PATH" in text and "miniprot: not on the PATH" in text
+    rows = [row for row in read_tsv(out / "hits.tsv", required=tuple(ALIGNED_COLUMNS)) if row["query_id"] == "q1"]
+    seen = [row["aligned_by"] for row in rows]
+    assert seen[:2] == ["minimap2"] * 2 and not any(seen[2:])
+    assert rows[0]["identity"] == "0.75" and (rows[0]["aligned_start"], rows[0]["aligned_end"]) == ("1200", "1400")
+    with pytest.raises(ValueError, match="--confirm asks an aligner, but retrieval.tools=none"):
+        retrieve_files(bundle, tmp_path / "no", search, replace(config, tools="none"))
+    assert not (tmp_path / "no").exists()
 
 
 def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tmp_path):
