@@ -45,6 +45,7 @@ class Ortholog:
     perc_cov: float | None = None
     score: float | None = None
     source_seed: str = ""
+    tss: int | None = None  # start of transcription, where `where` is not all of the gene
 
 
 @dataclass(frozen=True)

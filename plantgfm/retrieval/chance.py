@@ -18,6 +18,7 @@ from plantgfm.retrieval.places import TOLERANCES_BP
 from plantgfm.retrieval.search import Ranking
 from plantgfm.retrieval.targets import Targets
 
+CLOSED_FORM = "uniform windows, closed form"
 UNIFORM, MATCHED, SHIFTED, OTHERS = "uniform windows", "matched windows", "shifted hits", "hits of other queries"
 _STRATA = 5  # of GC, and of repeats within each of these
 
@@ -125,7 +126,45 @@ def null_rows(
     return rows
 
 
-def within_by_chance(tolerance_bp: int, *, windows: int, window_bp: int, label_bp: int, target_bp: int) -> float:
+def closed_row(
+    observed: Float64[np.ndarray, "Q"], hits: list[int], labels: list[list[Ortholog]], targets: Targets
+) -> dict[str, object]:
+    """The line of `null_rows` that needs no draw: uniform windows, by `within_by_chance`, sequences put end to end.
+
+    Args:
+        observed: nearest gap of each query.
+        hits: of each query.
+        labels: likewise.
+        targets: the windows.
+    """
+    window_bp, target_bp = float(np.mean(targets.end - targets.start)), int(targets.ends.sum())
+    sizes = [
+        {"windows": k, "window_bp": window_bp, "label_bp": sum(o.where.length_bp for o in own), "target_bp": target_bp}
+        for k, own in zip(hits, labels)
+    ]
+    p = np.array([within_by_chance(gap, **own) for gap, own in zip(observed, sizes)])
+    medians = [
+        max((target_bp * (1 - 0.5 ** (1 / own["windows"])) - own["window_bp"] - own["label_bp"]) / 2, 0.0)
+        for own in sizes
+    ]
+    mean, median = nearest_by_chance(windows=max(hits), target_bp=target_bp)
+    return {
+        "null": CLOSED_FORM,
+        "draws": None,
+        "median_gap_bp": float(np.median(medians)),
+        "within": {str(d): float(np.mean([within_by_chance(d, **own) for own in sizes])) for d in TOLERANCES_BP},
+        "median_p": float(np.median(p)),
+        "queries_at_p_5_percent": float(np.mean(p <= 0.05)),
+        "windows": max(hits),
+        "target_bp": target_bp,
+        "mean_distance_bp": mean,
+        "median_distance_bp": median,
+    }
+
+
+def within_by_chance(
+    tolerance_bp: float | int, *, windows: int, window_bp: float | int, label_bp: int, target_bp: int
+) -> float:
     """P(the nearest of K random windows lies within a gap of a label) = 1 - (1 - (w + g + 2 d) / L)^K, in closed form.
 
     A window of w bp lies within d of a gene of g bp where its start falls into w + g + 2 d of the L bases.

@@ -41,6 +41,8 @@ class RetrievalConfig:
     upstream_bp: int = 2000  # of a promoter, before the start of transcription, on the strand of the gene
     downstream_bp: int = 300  # of a promoter, from the start of transcription on
     max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
+    both_strands: bool = True  # of the queries, as they are embedded; false: as they are given, for ablations
+    query_phases: int = 1  # each window of a query also without its first 1, 2, ... bases: 6 for all of a 6-mer's
     null_queries: int = 100  # shuffled queries that are searched too, for p and q; 0: neither
     localize_hits: int = 0  # hits of each query that are scanned with narrow windows; 0: none
     scan_window_bp: int = 0  # width of these windows; 0: a third of the target's (2,048 of 6,144)
@@ -73,6 +75,8 @@ class RetrievalConfig:
                 raise ValueError(f"retrieval.weight_{name}={weight} needs to be 0 or more and finite: 0 leaves it out")
         if not (self.weight_embedding or self.weight_composition or self.weight_containment or self.weight_alignment):
             raise ValueError("retrieval.weight_embedding=0 and all other weights 0 leave nothing to rank by: raise one")
+        if not 1 <= self.query_phases <= 6:
+            raise ValueError(f"retrieval.query_phases={self.query_phases} needs to lie in 1 to 6, the bases of a word")
         if self.null_queries < 0:
             raise ValueError(f"retrieval.null_queries={self.null_queries} is negative: 0 leaves p and q out")
         if self.components < 0:

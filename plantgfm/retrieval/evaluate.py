@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from plantgfm.formats.orthologs import Ortholog, read_orthologs
 from plantgfm.formats.streams import atomic_text
 from plantgfm.identity import read_json
 from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.genes import promoter_of
 from plantgfm.retrieval.search import FUSED, Ranking, merged_rows
 from plantgfm.retrieval.targets import Targets
 
@@ -64,6 +65,7 @@ class RetrievalEvaluation:
     labels_unplaced: int = 0
     warnings: list[str] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)  # aligners that could not be asked, and why
+    queries: list[str] = field(default_factory=list)  # those with a truth, in the order of the ranks
 
     def recall_at(self, method: str, k: int) -> float:
         """Share of queries with a true window among the first k."""
@@ -88,6 +90,7 @@ class RetrievalEvaluation:
             "labels_unplaced": self.labels_unplaced,
             "warnings": self.warnings,
             "absent": self.absent,
+            "queries": self.queries,
         }
         with atomic_text(path) as stream:
             stream.write(json.dumps(data, indent=2, sort_keys=True) + "\n")
@@ -109,7 +112,7 @@ class RetrievalEvaluation:
                 for key in ("mrr_difference_to", "model_mrr_difference_to")
             )
             counts = [data[key] for key in ("queries_without_truth", "top_k", "labels_elsewhere", "labels_unplaced")]
-            said = list(data["warnings"]), dict(data.get("absent", {}))  # older files lack the last
+            said = list(data["warnings"]), dict(data.get("absent", {})), list(data.get("queries", []))  # new ones last
             return RetrievalEvaluation(methods, ranks, differences, of_model, *counts, *said)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from None
@@ -135,6 +138,31 @@ def read_truth(path: Path, *, target_sequences: set[str], annotation: Path | Non
         else:
             elsewhere += 1
     return Truth(dict(truth), elsewhere, table.unplaced)
+
+
+def promoter_truth(truth: Truth, *, upstream_bp: int, downstream_bp: int, lengths_bp: dict[str, int]) -> Truth:
+    """The labels of promoters: what lies around the start of each ortholog; those without a strand count as unplaced.
+
+    Args:
+        truth: labels of whole genes.
+        upstream_bp: before the start of transcription.
+        downstream_bp: from there on.
+        lengths_bp: of the sequences, where promoters end at the latest.
+    """
+    moved: dict[str, list[Ortholog]] = {}
+    unplaced = truth.unplaced
+    for name, labels in truth.by_query.items():
+        for one in labels:
+            gene = one.where
+            if gene.strand not in ("+", "-"):
+                unplaced += 1
+                continue
+            sizes = {"upstream_bp": upstream_bp, "downstream_bp": downstream_bp}
+            place = promoter_of(gene, name=name, **sizes)
+            place = replace(place, end=min(place.end, max(lengths_bp[gene.sequence], place.start + 1)))
+            tss = gene.start if gene.strand == "+" else gene.end - 1
+            moved.setdefault(name, []).append(replace(one, where=place, tss=tss))
+    return replace(truth, by_query=moved, unplaced=unplaced)
 
 
 def rows_with_truth(names: list[str], truth: Truth) -> list[int]:
@@ -221,6 +249,7 @@ def evaluate_retrieval(
         truth.elsewhere,
         truth.unplaced,
         few_queries(len(rows)),
+        queries=[names[row] for row in rows],
     )
 
 
@@ -236,7 +265,8 @@ def _random_ranking(targets: Targets, rng: np.random.Generator, *, top_k: int) -
     return rows[merged_rows(rows, targets, top_k=top_k)]
 
 
-def _reciprocal(ranks: np.ndarray) -> np.ndarray:
+def reciprocal(ranks: np.ndarray) -> np.ndarray:
+    """Of the first true rank of each query, over all rankings; 0 where there is none."""
     return np.where(ranks > 0, 1.0 / np.maximum(ranks, 1), 0.0).mean(axis=0)
 
 
@@ -249,7 +279,7 @@ def interval(values: Float64[np.ndarray, "Q"], resample: Int64[np.ndarray, "R Q"
 
 def _differences(ranks: dict[str, np.ndarray], one: str, resample: np.ndarray) -> dict[str, tuple[float, float, float]]:
     return {
-        name: interval(_reciprocal(ranks[one]) - _reciprocal(values), resample)
+        name: interval(reciprocal(ranks[one]) - reciprocal(values), resample)
         for name, values in ranks.items()
         if name != one
     }
@@ -259,7 +289,7 @@ def _method_score(name: str, ranks: np.ndarray, resample: np.ndarray) -> MethodS
     recall, low, high = {}, {}, {}
     for k in RECALL_AT:
         recall[k], low[k], high[k] = interval(((ranks > 0) & (ranks <= k)).mean(axis=0), resample)
-    mrr = interval(_reciprocal(ranks), resample)
+    mrr = interval(reciprocal(ranks), resample)
     return MethodScore(name, resample.shape[1], recall, low, high, *mrr)
 
 

@@ -84,13 +84,15 @@ class Strands:
 
     def __init__(self, sources: Mapping[str, Source], block: Block):
         self._cosines = sources[EMBEDDING].cosines(block)
-        self._starts = np.append(sources[EMBEDDING].queries.starts, sources[EMBEDDING].queries.owner.size)
+        queries = sources[EMBEDDING].queries
+        self._starts, self._phases = np.append(queries.starts, queries.owner.size), queries.phases
         self._aligned = sources[ALIGNMENT].by_strand(block) if ALIGNMENT in sources else None
 
     def of(self, query: int, column: int) -> tuple[str, bool | None, int, float]:
         """Strand, whether both kinds of evidence name it, window of the query, and its cosine."""
         here = self._cosines[:, self._starts[query] : self._starts[query + 1], column]
-        side, window = np.unravel_index(int(here.argmax()), here.shape)
+        side, row = np.unravel_index(int(here.argmax()), here.shape)
+        window = row // self._phases
         cosine, by_cosine, agree = float(here[side, window]), "+-"[side], None
         if self._aligned is not None and self._aligned[0, query, column] != self._aligned[1, query, column]:
             strand = "+-"[int(self._aligned[:, query, column].argmax())]

@@ -213,7 +213,7 @@ def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) ->
     index = ScanIndex(scan.windows)
     candidates = [merged(targets[query.name]) for query in found.queries]
     rows = [[index.rows(candidate) for candidate in own] for own in candidates]
-    queries = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries])
+    queries = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries], config)
     scored = _scored(found, scan, queries, [np.concatenate(own) for own in rows])
     spans: list[Span] = []
     for query, own, inside, scores in zip(found.queries, candidates, rows, scored):

@@ -160,19 +160,21 @@ def place(prediction: Prediction, labels: Iterable[Ortholog]) -> Placed:
     middle = (prediction.where.start + prediction.where.end) // 2
 
     def near(one: Ortholog) -> tuple[int, int]:
-        signed = _from_tss(one.where, middle)
+        signed = _from_tss(one, middle)
         return gap_between(prediction.where, one.where), 0 if signed is None else abs(signed)
 
     nearest = min(here, key=near)
-    signed = _from_tss(nearest.where, middle)
+    signed = _from_tss(nearest, middle)
     along_gene = None if signed is None else signed if nearest.where.strand == "+" else -signed
     return Placed(prediction, nearest, gap_between(prediction.where, nearest.where), signed, along_gene)
 
 
-def _from_tss(gene: Interval, position: int) -> int | None:
+def _from_tss(label: Ortholog, position: int) -> int | None:
+    gene = label.where
     if gene.strand not in ("+", "-"):
         return None
-    return position - (gene.start if gene.strand == "+" else gene.end - 1)
+    first = gene.start if gene.strand == "+" else gene.end - 1
+    return position - (first if label.tss is None else label.tss)
 
 
 def evaluate_places(

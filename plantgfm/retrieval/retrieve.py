@@ -327,7 +327,7 @@ def retrieve(
     _check_lengths(queries, targets)
     weights = weights_of(config, bases=bool(targets.fasta))
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
-    sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked), config)}
+    sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config)}
     sources |= sequence_sources(asked, weights)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
     found = search(targets, sources, weights=weights, progress=progress, **sizes)

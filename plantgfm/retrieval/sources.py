@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
@@ -23,6 +23,7 @@ from plantgfm.sequence import reverse_complement
 EMBEDDING, CONTAINMENT, COMPOSITION, ALIGNMENT = "model", "weighted 11-mers", "6-mer cosine", "alignments"
 _CHANCE_KMERS = 3  # shared by chance come in runs as long as this
 _CHANCE_SCORE = 4 * MATCH
+_CELLS = 1 << 23  # cosines at a time: 32 MiB
 
 
 @runtime_checkable
@@ -40,29 +41,40 @@ class Source(Protocol):
 
 
 class QueryVectors:
-    """Vectors of all windows of all queries on both strands, as embedded.
+    """Vectors of all windows of all queries on both strands, as embedded; each window in all its phases, in turn.
 
     Attributes:
         owner: which query each window belongs to, int64 [W].
         sides: float32 [W, D] of the forward strand, and of the backward one.
+        phases: of each window.
     """
 
-    def __init__(self, owner: Int64[np.ndarray, "W"], forward: np.ndarray, backward: np.ndarray):
-        self.owner, self.sides = owner, (forward, backward)
+    def __init__(self, owner: Int64[np.ndarray, "W"], forward: np.ndarray, backward: np.ndarray, *, phases: int = 1):
+        self.owner, self.sides, self.phases = owner, (forward, backward), phases
         self.starts = np.flatnonzero(np.diff(owner, prepend=-1))
 
     def first(self, count: int) -> QueryVectors:
         """Those of the first queries."""
         own = self.owner < count
-        return QueryVectors(self.owner[own], *(side[own] for side in self.sides))
+        return QueryVectors(self.owner[own], *(side[own] for side in self.sides), phases=self.phases)
 
 
-def embed_queries(embedder: Embedder, queries: list[Query]) -> QueryVectors:
-    """Vectors of the queries; strand is handled on this side, so that the target is embedded once."""
+def embed_queries(embedder: Embedder, queries: list[Query], config: RetrievalConfig) -> QueryVectors:
+    """Vectors of the queries; strand and phase are handled on this side, so that the target is embedded once.
+
+    Phase p of a window lacks its first p bases, on the strand that is read: where words of six bases begin shifts by as
+    much. A window that has no more than that is taken whole.
+    """
+    phases = range(config.query_phases)
     sequences = [window for query in queries for window in query.windows]
-    owner = np.repeat(np.arange(len(queries)), [len(query.windows) for query in queries])
-    backward = embedder.embed([reverse_complement(codes) for codes in sequences])
-    return QueryVectors(owner, embedder.embed(sequences), backward)
+    owner = np.repeat(np.arange(len(queries)), [len(query.windows) * len(phases) for query in queries])
+
+    def embedded(windows: Iterable[UInt8[np.ndarray, "_"]]) -> np.ndarray:
+        return embedder.embed([codes[p if codes.size > p else 0 :] for codes in windows for p in phases])
+
+    forward = embedded(sequences)
+    backward = embedded(reverse_complement(codes) for codes in sequences) if config.both_strands else forward
+    return QueryVectors(owner, forward, backward, phases=len(phases))
 
 
 class EmbeddingSource:
@@ -107,13 +119,29 @@ class EmbeddingSource:
 
     def cosines(self, block: Block) -> Float32[np.ndarray, "2 W n"]:
         """Of every window of every query on both strands."""
-        self._sides = self._sides or [self.debias.apply(side) for side in self.queries.sides]
-        unit = self.debias.apply(block.vectors)
+        unit = self._prepared(block)
         return np.stack([side @ unit.T for side in self._sides])
 
+    def _prepared(self, block: Block) -> Float32[np.ndarray, "n D"]:
+        """Corrected vectors of the block; those of the queries are made once."""
+        self._sides = self._sides or [self.debias.apply(side) for side in self.queries.sides]
+        return self.debias.apply(block.vectors)
+
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
-        """The best over windows and strands."""
-        return np.maximum.reduceat(self.cosines(block).max(axis=0), self.queries.starts, axis=0)
+        """The best over windows, phases and strands; queries pass by in groups, to bound memory."""
+        unit, starts = self._prepared(block).T, self.queries.starts
+        ends = np.append(starts[1:], self.queries.owner.size)
+        out = np.empty((starts.size, unit.shape[1]), np.float32)
+        first = 0
+        while first < starts.size:
+            room = starts[first] + max(_CELLS // max(unit.shape[1], 1), 1)
+            last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
+            rows = slice(starts[first], ends[last - 1])
+            best = self._sides[0][rows] @ unit
+            np.maximum(best, self._sides[1][rows] @ unit, out=best)
+            out[first:last] = np.maximum.reduceat(best, starts[first:last] - starts[first], axis=0)
+            first = last
+        return out
 
 
 COSINE_BINS = 100

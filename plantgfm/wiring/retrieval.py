@@ -16,9 +16,17 @@ from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.embedding.store import write_vectors
 from plantgfm.embedding.tiles import Tile
 from plantgfm.formats.fasta import read_fasta
-from plantgfm.retrieval.chance import null_gaps, null_rows, strata_of
+from plantgfm.retrieval.chance import closed_row, null_gaps, null_rows, strata_of
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
-from plantgfm.retrieval.evaluate import RetrievalEvaluation, Truth, evaluate_retrieval, read_truth, rows_with_truth
+from plantgfm.retrieval.divergence import divergence_rows, identities_of, write_divergence
+from plantgfm.retrieval.evaluate import (
+    RetrievalEvaluation,
+    Truth,
+    evaluate_retrieval,
+    promoter_truth,
+    read_truth,
+    rows_with_truth,
+)
 from plantgfm.retrieval.genes import cut_genes, read_gene_ids
 from plantgfm.retrieval.localize import SPAN_FILES, Span, localize, scan_widths, write_spans
 from plantgfm.retrieval.places import (
@@ -56,6 +64,7 @@ NOT_WHITENED = ", not whitened"
 """Behind the name of a method: the same vectors with all-but-the-top alone."""
 UNTRAINED, RERANKED = "untrained model", "reranked"
 EVALUATION_FILE, PLACES_FILE, ROWS_FILE = "evaluation.json", "places.json", "distances.tsv"
+DIVERGENCE_FILE = "divergence.tsv"
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def retrieve_files(
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
     queries, without = _queries(inputs, config, encoder=opened, window_bp=embedder.config.window_bp)
-    _check_evaluation(inputs, queries, targets, config=embedder.config)
+    _check_evaluation(inputs, queries, targets, config, settings=embedder.config)
     if config.localize_hits:
         scan_widths(config, target_window_bp=embedder.config.window_bp)
     found = retrieve(embedder, queries, targets, config=config, progress=progress)
@@ -128,7 +137,7 @@ def retrieve_files(
     if config.confirm_hits:
         coding, window_bp = _proteins(inputs, found), embedder.config.window_bp
         found, spans = confirmed(found, spans, coding, _records(inputs.target), window_bp=window_bp)
-    for name in (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, *SPAN_FILES):  # of an earlier search
+    for name in (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES):  # of an earlier search
         (out / name).unlink(missing_ok=True)
     found.write(out)
     if config.localize_hits:
@@ -177,24 +186,30 @@ def _evaluated(
     embedder: Embedder,
     progress: Progress | None,
 ) -> Outcome:
-    truth = _truth(inputs, found.targets)
+    truth = _truth(inputs, found.targets, found.config)
     names = [query.name for query in found.queries]
-    rankings, absent = _rankings(inputs, found, embedder=embedder, progress=progress), {}
+    rankings, absent, said = _rankings(inputs, found, embedder=embedder, progress=progress), {}, []
     if inputs.target:
-        beside, absent = tool_rankings(found, _proteins(inputs, found), _records(inputs.target), progress=progress)
+        coding, records = _proteins(inputs, found), _records(inputs.target)
+        beside, absent, said = tool_rankings(found, coding, records, progress=progress)
         rankings |= beside
     first = next(iter(rankings))
     evaluation = evaluate_retrieval(
         rankings, names, targets=found.targets, truth=truth, config=found.config, model=EMBEDDING
     )
-    evaluation = replace(evaluation, absent=absent)
+    evaluation = replace(evaluation, absent=absent, warnings=[*evaluation.warnings, *said])
     levels = {WINDOWS: _placed_hits(found, truth), SPANS: _placed_spans(spans, truth)}
     levels = {level: placed for level, placed in levels.items() if placed}
     asked = rows_with_truth(names, truth)
     labels = [truth.by_query[names[row]] for row in asked]
     drawn = null_gaps(found.targets, rankings[first], asked, labels, strata=_strata(found.targets), config=found.config)
     observed = nearest_of(levels[WINDOWS], [names[row] for row in asked])
-    places = evaluate_places(levels, config=found.config, nulls=null_rows(observed, dict(drawn)))
+    counts = [min(rankings[first].rows[row].size, found.config.top_k) for row in asked]
+    nulls = [closed_row(observed, counts, labels, found.targets), *null_rows(observed, dict(drawn))]
+    places = evaluate_places(levels, config=found.config, nulls=nulls)
+    by_identity = divergence_rows(evaluation, identities_of(labels), config=found.config)
+    if by_identity:
+        write_divergence(out / DIVERGENCE_FILE, by_identity)
     evaluation.write(out / EVALUATION_FILE)
     places.write(out / PLACES_FILE)
     write_rows(out / ROWS_FILE, levels)
@@ -231,20 +246,30 @@ def _strata(targets: Targets) -> np.ndarray:
     return strata_of(gc, targets.repeat_fraction.astype(np.float64))
 
 
-def _truth(inputs: RetrievalInputs, targets: Targets) -> Truth:
-    return read_truth(inputs.truth, target_sequences=set(targets.names), annotation=inputs.truth_annotation)
+def _truth(inputs: RetrievalInputs, targets: Targets, config: RetrievalConfig) -> Truth:
+    """The labels: where promoters are looked for, those of the orthologs' promoters."""
+    truth = read_truth(inputs.truth, target_sequences=set(targets.names), annotation=inputs.truth_annotation)
+    if config.query_part is not QueryPart.PROMOTER:
+        return truth
+    sizes = {"upstream_bp": config.upstream_bp, "downstream_bp": config.downstream_bp}
+    return promoter_truth(truth, **sizes, lengths_bp=targets.lengths_bp())
 
 
 def _check_evaluation(
-    inputs: RetrievalInputs, queries: list[Query], targets: Targets, *, config: EmbeddingConfig
+    inputs: RetrievalInputs,
+    queries: list[Query],
+    targets: Targets,
+    config: RetrievalConfig,
+    *,
+    settings: EmbeddingConfig,
 ) -> None:
     """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
     if inputs.truth is not None:
-        rows_with_truth([query.name for query in queries], _truth(inputs, targets))
+        rows_with_truth([query.name for query in queries], _truth(inputs, targets, config))
     if inputs.target:
         _check_tiles({record.name: record.length_bp for record in _records(inputs.target)}, targets)
     if inputs.untrained is not None:
-        resolve(config, open_encoder(inputs.untrained))
+        resolve(settings, open_encoder(inputs.untrained))
 
 
 def _check_tiles(lengths_bp: dict[str, int], targets: Targets) -> None:
@@ -363,7 +388,7 @@ def _untrained(embedder: Embedder, found: Retrieval, progress: Progress | None) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.parquet"
         write_vectors(path, embedder.embed_tiles(tiles()), width=embedder.width, origin={})
-        asked = embed_queries(embedder, found.queries)
+        asked = embed_queries(embedder, found.queries, config)
         trained = EmbeddingSource(asked, config)
         sources: dict[str, Source] = {UNTRAINED: trained}
         if config.whiten:

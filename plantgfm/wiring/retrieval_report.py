@@ -12,11 +12,13 @@ from plantgfm.identity import read_json
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
 from plantgfm.report.table import Table
+from plantgfm.retrieval.divergence import DIVERGENCE_COLUMNS, overtaking
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
 from plantgfm.retrieval.places import GAP, QUERIES, SPANS, TOLERANCES_BP, PlaceEvaluation
 from plantgfm.retrieval.rerank_training import reliability_of
 from plantgfm.retrieval.retrieve import HIT_COLUMNS
-from plantgfm.wiring.retrieval import EVALUATION_FILE, PLACES_FILE, ROWS_FILE
+from plantgfm.retrieval.sources import EMBEDDING
+from plantgfm.wiring.retrieval import DIVERGENCE_FILE, EVALUATION_FILE, PLACES_FILE, ROWS_FILE
 from plantgfm.wiring.tables import place_tables, retrieval_table, retrieval_verdict
 
 _MANIFEST = "retrieval.json"
@@ -62,6 +64,10 @@ def retrieval_sections(folder: Path) -> list[Section]:
             places = PlaceEvaluation.read(folder / PLACES_FILE)
             tables += place_tables(places)
             pictures += [tolerance_picture(places), *distance_pictures(folder)]
+        if (folder / DIVERGENCE_FILE).is_file():
+            table, picture = divergence_parts(folder)
+            tables.append(table)
+            pictures.append(picture)
         pictures += reliability_pictures(folder)
         sections.append(Section("Retrieval", f"{retrieval_verdict(evaluation)}.", tables, pictures))
     pictures = [cosine_picture(folder), top_picture(folder), *peak_pictures(folder), *track_pictures(folder)]
@@ -88,6 +94,24 @@ def tolerance_picture(places: PlaceEvaluation) -> Picture:
         curves[one["null"]] = (x, [one["within"][str(tolerance)] for tolerance in TOLERANCES_BP])
     picture = figures.lines(curves, xlabel="gap to the ortholog, bp (0 drawn at 100)", ylabel="queries", log_x=True)
     return Picture("Accuracy against tolerance: queries whose nearest row lies within a gap, beside chance", picture)
+
+
+def divergence_parts(folder: Path) -> tuple[Table, Picture]:
+    """Reciprocal rank by identity, every method; and the words whether the embedding overtakes containment."""
+    rows = read_tsv(folder / DIVERGENCE_FILE, required=DIVERGENCE_COLUMNS)
+    shown = ("method", "identity_median", "queries", "recall_at_1", "recall_low", "recall_high", "mrr", "mrr_low")
+    shown = (*shown, "mrr_high")
+    note = f"{overtaking(rows, EMBEDDING, '11-mer containment')}; groups of equal size by identity"
+    cells = [tuple(row["method"] if name == "method" else float(row[name]) for name in shown) for row in rows]
+    formats = {**dict.fromkeys(shown[1:], ".3f"), "queries": ".0f"}
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for row in rows:
+        x, y = curves.setdefault(row["method"], ([], []))
+        x.append(1 - float(row["identity_median"]))
+        y.append(float(row["mrr"]))
+    picture = figures.lines(curves, xlabel="divergence, 1 - identity to the ortholog", ylabel="mean reciprocal rank")
+    table = Table("Recall against divergence", shown, cells, note=note, formats=formats)
+    return table, Picture("Recall against divergence: mean reciprocal rank of queries by their divergence", picture)
 
 
 def distance_pictures(folder: Path) -> list[Picture]:

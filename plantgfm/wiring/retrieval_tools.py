@@ -55,15 +55,15 @@ def proteins_of(
 
 def tool_rankings(
     found: Retrieval, proteins: dict[int, str], records: Iterable[Record], *, progress: Progress | None
-) -> tuple[dict[str, Ranking], dict[str, str]]:
-    """The ranking of every aligner that is installed, and why there is none of the others."""
+) -> tuple[dict[str, Ranking], dict[str, str], list[str]]:
+    """The ranking of every aligner that is installed, why there is none of the others, and what is to be said."""
     tools, absent = chosen_tools(found.config.tools)
     if tools and not proteins:
         absent |= {tool: "no query codes" for tool in tools if tool in OF_PROTEINS}
         tools = [tool for tool in tools if tool not in OF_PROTEINS]
     rankings: dict[str, Ranking] = {}
     if not tools:
-        return rankings, absent
+        return rankings, absent, []
     queries = [query.bases() for query in found.queries]
     whole = ((Interval(record.name, 0, record.length_bp), record.codes) for record in records)
     with plain_target(whole) as target:
@@ -73,7 +73,9 @@ def tool_rankings(
             rankings[tool] = ranking_of(hits, found.targets, **sizes)
             if progress is not None:
                 progress("align", number + 1, len(tools))
-    return rankings, absent
+    asked = [tool for tool in tools if tool in OF_PROTEINS]
+    said = f"{' and '.join(asked)} asked about the {len(proteins)} of {len(queries)} queries that code for a protein"
+    return rankings, absent, [said] if asked and len(proteins) < len(queries) else []
 
 
 def confirmed(

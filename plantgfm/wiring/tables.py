@@ -170,5 +170,11 @@ def _null_table(places: PlaceEvaluation) -> Table:
         for one in places.nulls
     ]
     note = "the nearest of as many windows as a query has hits; p of a query: how often a draw lies as near as its hits"
+    for one in places.nulls:
+        if "mean_distance_bp" in one:
+            note += (
+                f"; from a point to the nearest of {one['windows']} random points on {one['target_bp']:,} bp it is "
+                f"{one['mean_distance_bp']:,.0f} bp on average, {one['median_distance_bp']:,.0f} in the median"
+            )
     formats = {"median gap, bp": ",.0f", **dict.fromkeys(columns[3:], ".3f")}
     return Table("What chance gives", columns, rows, note=note, formats=formats)

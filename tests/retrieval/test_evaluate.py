@@ -19,6 +19,7 @@ from plantgfm.retrieval.evaluate import (
     chance_of_none,
     evaluate_retrieval,
     first_true_rank,
+    promoter_truth,
     read_truth,
     true_windows,
 )
@@ -48,6 +49,20 @@ def test_first_true_rank_by_hand():
     assert first_true_rank(order, true, top_k=4) == 3 and first_true_rank(order, true, top_k=2) == 0
     touching = [Ortholog("q", Interval("c", 10, 20)), Ortholog("q", Interval("c", 10, 11))]
     assert true_windows(TILES, touching).tolist() == [1]
+
+
+def test_promoters_are_judged_by_the_promoters_of_the_orthologs():
+    """On the plus strand before the start, on the minus strand behind the end, cut where the sequence ends."""
+    labels = {
+        "a": [Ortholog("a", Interval("c", 100, 200, "+"))],
+        "b": [Ortholog("b", Interval("c", 300, 390, "-")), Ortholog("b", Interval("c", 10, 20, "."))],
+        "c": [Ortholog("c", Interval("c", 50, 60))],
+    }
+    sizes = {"upstream_bp": 30, "downstream_bp": 5, "lengths_bp": {"c": 400}}
+    moved = promoter_truth(Truth(labels, elsewhere=2, unplaced=1), **sizes)
+    assert moved.by_query["a"][0].where == Interval("c", 70, 105, "+") and moved.by_query["a"][0].tss == 100
+    assert moved.by_query["b"][0].where == Interval("c", 385, 400, "-") and moved.by_query["b"][0].tss == 389
+    assert "c" not in moved.by_query and moved.unplaced == 3 and moved.elsewhere == 2
 
 
 def test_a_perfect_model_beats_chance_and_differs_from_it():
@@ -112,7 +127,8 @@ def test_labels_on_other_sequences_are_left_out_and_counted(tmp_path):
 
 def test_the_retrieval_stream_can_not_reach_the_truth():
     """No module that the search is made of imports one that reads labels, directly or through others."""
-    folder, labelled = Path(module.__file__).parent, {"evaluate", "places", "chance", "rerank_training"}
+    folder = Path(module.__file__).parent
+    labelled = {"evaluate", "places", "chance", "divergence", "rerank_training"}
     labelled = {f"plantgfm.retrieval.{name}" for name in labelled} | {"plantgfm.formats.orthologs"}
     stream = [path for path in folder.glob("*.py") if f"plantgfm.retrieval.{path.stem}" not in labelled]
     assert len(stream) > 12

@@ -164,6 +164,20 @@ def test_nulls_take_as_many_windows_as_a_query_has_hits_and_know_a_good_hit():
     assert all((again[kind] == gaps).all() for kind, gaps in nulls.items())
 
 
+def test_the_closed_form_stands_beside_the_drawn_nulls_and_agrees_with_them():
+    ranking = ranking_of(np.eye(8, 200), TILES, top_k=5)
+    labels = [[label(1_000 * i + 30, 1_000 * i + 70)] for i in range(8)]
+    config, strata = RetrievalConfig(top_k=5, permutations=400), np.zeros(200, np.int64)
+    drawn = dict(chance.null_gaps(TILES, ranking, list(range(8)), labels, strata=strata, config=config))
+    (uniform,) = [row for row in chance.null_rows(np.full(8, 900.0), drawn) if row["null"] == chance.UNIFORM]
+    closed = chance.closed_row(np.full(8, 900.0), [5] * 8, labels, TILES)
+    assert set(uniform) <= set(closed) and closed["draws"] is None
+    assert closed["median_gap_bp"] == pytest.approx(uniform["median_gap_bp"], rel=0.15)
+    assert closed["median_p"] == pytest.approx(uniform["median_p"], abs=0.06)
+    assert closed["within"]["1000"] == pytest.approx(uniform["within"]["1000"], abs=0.06)
+    assert closed["mean_distance_bp"] == 20_000 / 12 and closed["windows"] == 5
+
+
 def test_matched_windows_are_of_the_stratum_of_the_hit():
     ranking = ranking_of(np.eye(6, 200), TILES, top_k=1)
     strata = np.repeat([1, 0], 100)  # all first hits lie among the first hundred windows
@@ -171,6 +185,12 @@ def test_matched_windows_are_of_the_stratum_of_the_hit():
     truth = [[label(19_950, 19_960)]] * 6
     nulls = dict(chance.null_gaps(TILES, ranking, list(range(6)), truth, strata=strata, config=config))
     assert nulls[chance.MATCHED].min() >= 9_950 > nulls[chance.UNIFORM].min()
+
+
+def test_the_tss_of_a_promoter_is_where_its_gene_starts():
+    ahead = Ortholog("q", Interval("c", 100, 530, "+"), tss=500)
+    placed = place(said(300, 420), [ahead])
+    assert placed.gap_bp == 0 and placed.along_genome_bp == -140 == placed.along_gene_bp
 
 
 def test_closed_forms_of_the_study():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from plantgfm.retrieval import sources
 from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
@@ -15,6 +16,7 @@ from plantgfm.retrieval.sources import (
     FirstQueries,
     GcSource,
     QueryVectors,
+    embed_queries,
 )
 from plantgfm.retrieval.targets import Block, joined
 from plantgfm.sequence import encode, reverse_complement
@@ -155,3 +157,35 @@ def test_cosines_are_the_best_over_windows_and_strands():
     again.fit(block)  # the moments are the other's to take in
     np.testing.assert_allclose(again.scores(block), found[:1], atol=1e-6)
     assert again.moments.rows == 4
+
+
+class Phased:
+    """An embedder whose vectors tell how many bases it was given, and the first of them."""
+
+    def embed(self, sequences):
+        return np.array([[codes.size, codes[0]] for codes in sequences], np.float32)
+
+
+def test_phases_are_windows_without_their_first_bases_on_both_strands():
+    codes = np.array([0, 1, 2, 3, 0, 0, 2], np.uint8)
+    queries = [query("a", codes), query("b", codes[:1])]
+    found = embed_queries(Phased(), queries, RetrievalConfig(query_phases=3))
+    assert found.owner.tolist() == [0, 0, 0, 1, 1, 1] and found.starts.tolist() == [0, 3] and found.phases == 3
+    assert found.sides[0].tolist() == [[7, 0], [6, 1], [5, 2], [1, 0], [1, 0], [1, 0]]
+    assert found.sides[1].tolist()[:3] == [[7, 1], [6, 3], [5, 3]]  # of CTTACGT -> 1, 3, 3
+    assert found.first(1).phases == 3 and found.first(1).owner.tolist() == [0, 0, 0]
+    alone = embed_queries(Phased(), queries, RetrievalConfig(both_strands=False))
+    assert (alone.sides[0] == alone.sides[1]).all() and alone.phases == 1
+
+
+def test_scores_are_the_same_however_few_queries_pass_by_at_a_time(monkeypatch):
+    rng = np.random.default_rng(3)
+    owner = np.repeat([0, 1, 2, 3], [1, 3, 2, 4])
+    vectors = QueryVectors(owner, *(rng.normal(size=(10, 4)).astype(np.float32) for _ in range(2)))
+    block = block_of([random_codes(9)] * 7, rng.normal(size=(7, 4)).astype(np.float32))
+    source = EmbeddingSource(vectors, RetrievalConfig())
+    source.fit(block)
+    expected = np.maximum.reduceat(source.cosines(block).max(axis=0), vectors.starts, axis=0)
+    for cells in (1, 7 * 4, 1 << 20):
+        monkeypatch.setattr(sources, "_CELLS", cells)
+        np.testing.assert_allclose(source.scores(block), expected, atol=1e-6)

@@ -23,7 +23,7 @@ from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
-from plantgfm.wiring.tables import retrieval_table
+from plantgfm.wiring.tables import place_tables, retrieval_table
 from tests.fixtures import random_codes, record, write_small_bundle
 
 
@@ -40,12 +40,12 @@ def search(bundle, tmp_path_factory):
     write_fasta(folder / "target.fa", [record("chr1", target)])
     config = EmbeddingConfig(window_bp=120, batch_windows=4)
     embed_files(bundle, folder / "vectors.parquet", fasta=folder / "target.fa", manifest=None, config=config)
-    pieces, rows = [], ["query\tchr\tstart\tend\tstrand"]
+    pieces, rows = [], ["query\tchr\tstart\tend\tstrand\tidentity"]
     for number, start in enumerate(range(300, 5_700, 900)):
         piece = target[start : start + 200].copy()
         piece[::9] = (piece[::9] + 1) % 4
         pieces.append(record(f"q{number}", piece))
-        rows.append(f"q{number}\tchr1\t{start}\t{start + 200}\t+")
+        rows.append(f"q{number}\tchr1\t{start}\t{start + 200}\t+\t0.89")
     write_fasta(folder / "queries.fa", pieces)
     (folder / "truth.tsv").write_text("\n".join(rows) + "\n")
     write_small_bundle(folder / "untrained", seed=1)
@@ -108,7 +108,10 @@ def test_distances_are_told_at_both_levels_beside_their_nulls(evaluated):
     assert len(best) == 6 and all(row["gap_bp"] == "0" and int(row["tss_distance_bp"]) < 200 for row in best)
     within = {(a.level, a.of, a.tolerance_bp): a.share for a in whitened.places.accuracies if a.measure == "gap"}
     assert within["spans", "queries", 0] == within["windows", "queries", 0] == 1.0 > within["windows", "rows", 0]
-    assert [row["null"] for row in whitened.places.nulls][0] == "uniform windows" and len(whitened.places.nulls) == 4
+    nulls = [row["null"] for row in whitened.places.nulls]
+    assert nulls[:2] == ["uniform windows, closed form", "uniform windows"] and len(nulls) == 5
+    note = place_tables(whitened.places)[-1].note
+    assert "the nearest of 45 random points on 6,000 bp it is 65 bp on average, 46 in the median" in note
 
 
 def report_of(folder, out):
@@ -128,16 +131,18 @@ def test_all_figures_are_drawn_again_from_the_tables(evaluated, tmp_path):
         "Accuracy against tolerance",
         "Distance distribution",
         "Distance distribution",
+        "Recall against divergence",
         "Cosine distribution over all queries and windows, before and after debiasing",
         "Top-K curves",
         "Fine scan",
         "Genome track",
     ]
+    assert "model finds more than 11-mer containment at identities of 0.89" in html
     assert html.index("of single sources") < html.index("recall@1")
-    for name in ("evaluation.json", "places.json", "distances.tsv", "spans.tsv", "scan.tsv"):
+    for name in ("evaluation.json", "places.json", "distances.tsv", "divergence.tsv", "spans.tsv", "scan.tsv"):
         (copy / name).unlink()
     bare = re.findall(r"<figcaption>([^<:]*)", report_of(copy, tmp_path / "bare.html"))
-    assert bare == captions[4:6]
+    assert bare == captions[5:7]
 
 
 def test_two_runs_give_the_same_bytes(bundle, search, evaluated, tmp_path):
@@ -155,7 +160,7 @@ def test_no_label_is_open_while_the_search_runs_and_none_changes_it(bundle, sear
     labels = tmp_path / "other.tsv"
     lines = search.truth.read_text().splitlines()
     rows = [line.split("\t") for line in lines[1:]]
-    moved = ["\t".join([name, chrom, "10", "60", strand]) for name, chrom, _, _, strand in rows]
+    moved = ["\t".join([name, chrom, "10", "60", strand, known]) for name, chrom, _, _, strand, known in rows]
     labels.write_text("\n".join([lines[0], *moved]) + "\n")
     opened, watching = [], []
     sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching and event == "open" else None)
@@ -227,7 +232,7 @@ def test_inputs_that_would_do_nothing_are_refused():
 def wrong_evaluations(search, folder):
     """Inputs whose evaluation can't be, by what is said of them."""
     lines = search.truth.read_text().splitlines(keepends=True)
-    texts = {"few.tsv": "".join(lines[:5]), "bad.tsv": "".join([*lines, "q0\tchr1\t9\tten\t+\n"])}
+    texts = {"few.tsv": "".join(lines[:5]), "bad.tsv": "".join([*lines, "q0\tchr1\t9\tten\t+\t\n"])}
     for name, text in texts.items():
         (folder / name).write_text(text)
     write_fasta(folder / "other.fa", [record("chr2", random_codes(6_000))])
