@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval import sources
 from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
 from plantgfm.retrieval.config import RetrievalConfig
@@ -159,8 +160,11 @@ def test_cosines_are_the_best_over_windows_and_strands():
     assert again.moments.rows == 4
 
 
-class Phased:
+class Phased(Embedder):
     """An embedder whose vectors tell how many bases it was given, and the first of them."""
+
+    def __init__(self):
+        """No model is needed."""
 
     def embed(self, sequences):
         return np.array([[codes.size, codes[0]] for codes in sequences], np.float32)
