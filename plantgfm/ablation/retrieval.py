@@ -215,13 +215,16 @@ _PATH = click.Path(path_type=Path)
 @click.option("--untrained", type=_PATH, help="Bundle of the untrained model.")
 @click.option("--out", type=_PATH, required=True, help="Folder.")
 def main(arms: Path, bundle: Path, target: Path, out: Path, **files) -> None:
-    """Search with every arm of ARMS, and write arms.tsv."""
-    inputs = RetrievalInputs(vectors=out, target=(target,), **files)
-    measured = measure(
-        read_arms(arms), bundle, inputs, out, told=lambda one: click.echo(f"{one.arm.name}: {one.cpu_seconds:.0f} s")
-    )
+    """Search with every arm of ARMS; arms.tsv grows by each one that is done."""
+    inputs, measured = RetrievalInputs(vectors=out, target=(target,), **files), []
+
+    def told(one: Measured) -> None:
+        measured.append(one)
+        write_tsv(out / "arms.tsv", arm_rows(measured), columns=ARM_COLUMNS)
+        click.echo(f"{one.arm.name}: {one.cpu_seconds:.0f} s")
+
+    measure(read_arms(arms), bundle, inputs, out, told=told)
     rows = arm_rows(measured)
-    write_tsv(out / "arms.tsv", rows, columns=ARM_COLUMNS)
     for method in SHOWN:
         if any(row["method"] == method for row in rows):
             click.echo("\n" + arm_table(rows, method).to_text())
