@@ -6,18 +6,21 @@ a rule that decides nothing and a parameter without a rule are both errors, so a
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, get_abstract_mesh, use_abstract_mesh
 from jax.sharding import PartitionSpec as P
 
 AXES = ("data", "fsdp", "tensor")
 """Windows are split over data and fsdp; parameters over fsdp, and over tensor within a layer."""
+
+WINDOW_AXES = ("data", "fsdp")
 
 Rules = Sequence[tuple[str, P]]
 
@@ -152,12 +155,36 @@ def rows_of_process(mesh: Mesh, index: int) -> tuple[int, int]:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Windows, the first axis, split over data and fsdp."""
-    return NamedSharding(mesh, P(("data", "fsdp")))
+    return NamedSharding(mesh, P(WINDOW_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same value on every device."""
     return NamedSharding(mesh, P())
+
+
+def traced_on(mesh: Mesh | None, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for `jax.jit`, which while it is traced tells `traced_mesh` what its arrays lie on.
+
+    Args:
+        mesh: of its arrays; without one, or with one of one device, it is the function itself.
+        function: of arrays.
+    """
+    if mesh is None or mesh.size == 1:
+        return function
+
+    @functools.wraps(function)
+    def traced(*arrays: Any) -> Any:
+        with use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arrays)
+
+    return traced
+
+
+def traced_mesh() -> AbstractMesh | None:
+    """The mesh of the function that is being traced, by `traced_on`; None where all lies on one device."""
+    mesh = get_abstract_mesh()
+    return None if mesh.empty else mesh
 
 
 def mesh_of(tree: Any) -> Mesh | None:

@@ -16,7 +16,7 @@ from plantgfm.evaluation.positions import Positions, find_positions
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.losses import hits, next_region_nats, slot_nats
 from plantgfm.objectives.masking import draw_masks, stream_key
-from plantgfm.partition import mesh_of, replicated
+from plantgfm.partition import mesh_of, replicated, traced_on
 from plantgfm.sampling.batches import make_batch
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.evaluation_windows import EvaluationPairs, evaluation_pairs
@@ -112,7 +112,7 @@ class Scorer:
         if mesh is not None and mesh != self._mesh:
             self._mesh = mesh
             self._fold = jax.jit(self._network.fold)
-            self._step = jax.jit(_score_step, static_argnums=0, out_shardings=replicated(mesh))
+            self._step = jax.jit(traced_on(mesh, _score_step), static_argnums=0, out_shardings=replicated(mesh))
 
 
 def _score_step(

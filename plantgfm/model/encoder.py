@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 from plantgfm.model.config import PAD, ComputeType, ModelConfig
 from plantgfm.model.depth import group_of, through
 from plantgfm.model.product import project
+from plantgfm.model.split import attend_split
 from plantgfm.model.ways import choose, device_at_hand, pattern_of
 
 N_FREQUENCIES = 16
@@ -91,7 +92,7 @@ class Attention(nnx.Module):
             length=x.shape[1],
             device=device_at_hand(),
         )
-        return self.Wo(way.attend(self.Wqkv(x), visible, self.pattern))
+        return self.Wo(attend_split(way.attend, self.Wqkv(x), visible, self.pattern))
 
 
 class FeedForward(nnx.Module):

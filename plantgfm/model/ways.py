@@ -15,26 +15,25 @@ from plantgfm.model.fused import attend_fused
 from plantgfm.model.local import attend_locally, block_of, keys_of
 
 WHOLE_TOKENS = 256
-"""Up to this length a processor computes full attention whole: 30 ms against 38 by window (32 windows, 3 heads)."""
+"""Up to this length processors compute full attention whole: 30 ms against 38 by window (32 windows, 3 heads)."""
 
 _WIDEST = {8: 128, 9: 256}  # heads that cuDNN takes, from this compute capability on
 
 
 class Device(NamedTuple):
-    """What the rule asks of the devices at hand."""
+    """What the rule asks of the devices at hand; not their number, so that one and many compute alike."""
 
     platform: str  # "cpu", "cuda", "rocm" or "tpu"
-    count: int = 1
     capability: str = ""  # of a CUDA GPU, as "9.0"
 
 
 def device_at_hand() -> Device:
-    """The devices that JAX computes on."""
+    """The kind of device that JAX computes on."""
     first = jax.devices()[0]
     if first.platform != "gpu":
-        return Device(first.platform, jax.device_count())
+        return Device(first.platform)
     platform = "cuda" if "cuda" in first.client.platform_version else "rocm"
-    return Device(platform, jax.device_count(), getattr(first, "compute_capability", ""))
+    return Device(platform, getattr(first, "compute_capability", ""))
 
 
 class Way(NamedTuple):
@@ -58,7 +57,7 @@ def pattern_of(config: ModelConfig, *, full: bool) -> Pattern:
 def choose(
     kind: AttentionKind, pattern: Pattern, *, head_width: int, compute_type: ComputeType, length: Length, device: Device
 ) -> Way:
-    """The way of a layer: sliding layers in blocks, full ones by cuDNN where it can, by window on one processor.
+    """The way of a layer: sliding layers in blocks, full ones by cuDNN where it can, by window on processors.
 
     Args:
         kind: as set; AUTO follows the rule, the others insist.
@@ -83,8 +82,8 @@ def choose(
         return Way(attend_fused, f"by cuDNN, padding as sequence lengths ({heads})")
     if kind is AttentionKind.CUDNN:
         raise ValueError(f"model.attention=CUDNN can't be: {fault}; take AUTO, or a GPU that has it")
-    if device.platform == "cpu" and device.count == 1 and length > WHOLE_TOKENS:
-        return Way(attend_by_window, f"window by window (one processor, more than {WHOLE_TOKENS} tokens)")
+    if device.platform == "cpu" and length > WHOLE_TOKENS:
+        return Way(attend_by_window, f"window by window (processors, more than {WHOLE_TOKENS} tokens)")
     return Way(attend, f"whole by XLA ({fault})", length)
 
 

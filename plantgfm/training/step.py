@@ -14,7 +14,7 @@ import optax
 from jax.sharding import NamedSharding
 
 from plantgfm.objectives.masking import stream_key
-from plantgfm.partition import path_name, replicated
+from plantgfm.partition import path_name, replicated, traced_on
 from plantgfm.schema import Batch
 from plantgfm.training.optimizer import Optimizer
 from plantgfm.training.state import TrainState
@@ -72,12 +72,12 @@ def make_step(
             average = _averaged(average, params, step=state.step, decay=optimizer.average_decay)
         return TrainState(params, opt_state, state.step + 1, average), metrics
 
-    shardings = {}
+    shardings, mesh = {}, batch_sharding.mesh if isinstance(batch_sharding, NamedSharding) else None
     if state_sharding is not None or batch_sharding is not None:
         # Metrics are whole on every device, so that every process of several can read them.
-        metrics = replicated(batch_sharding.mesh) if isinstance(batch_sharding, NamedSharding) else None
+        metrics = None if mesh is None else replicated(mesh)
         shardings = {"in_shardings": (state_sharding, batch_sharding), "out_shardings": (state_sharding, metrics)}
-    return jax.jit(step, donate_argnums=0, **shardings)
+    return jax.jit(traced_on(mesh, step), donate_argnums=0, **shardings)
 
 
 def block_names(params: Any) -> list[str]:

@@ -19,6 +19,7 @@ from plantgfm.evaluation.watch import ValidationEvaluator
 from plantgfm.model.build import build
 from plantgfm.model.config import ModelConfig
 from plantgfm.objectives.masking import slot_count
+from plantgfm.partition import make_mesh, model_rules, param_shardings
 from plantgfm.schema import Split
 from plantgfm.tokenization.vocabulary import CLS, FIRST_BASE, FIRST_SIX, MASK
 
@@ -243,6 +244,16 @@ def test_batching_does_not_change_what_a_network_says(held_out, config, small):
     np.testing.assert_allclose(whole.next_nats, parts.next_nats, atol=1e-4)
     assert whole.next_nats.shape == (len(held_out.pairs),)
     assert FIRST_BASE < FIRST_SIX
+
+
+def test_parameters_on_a_mesh_score_as_on_one_device(held_out, small):
+    network, params = small
+    scorer = Scorer(network, batch_windows=8)
+    alone = scorer(params, held_out)
+    mesh = make_mesh(data=4, tensor=2)
+    split = scorer(jax.device_put(params, param_shardings(mesh, model_rules(params), params)), held_out)
+    np.testing.assert_allclose(split.nats, alone.nats, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(split.next_nats, alone.next_nats, rtol=0, atol=1e-4)
 
 
 def test_only_a_whole_interval_below_the_entropy_violates_the_floor():

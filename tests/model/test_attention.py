@@ -125,8 +125,8 @@ def test_lowered_for_cuda_a_layer_calls_cudnn_forward_and_backward_and_holds_no_
     fused_attention = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
     # Tracing asks the installed cuDNN for its version; none is here.
     monkeypatch.setattr(fused_attention, "check_cudnn_version", lambda: 91_000)
-    monkeypatch.setattr(ways, "device_at_hand", lambda: Device("cuda", 1, "9.0"))
-    monkeypatch.setattr(encoder, "device_at_hand", lambda: Device("cuda", 1, "9.0"))
+    monkeypatch.setattr(ways, "device_at_hand", lambda: Device("cuda", "9.0"))
+    monkeypatch.setattr(encoder, "device_at_hand", lambda: Device("cuda", "9.0"))
     settings = {"compute_type": ComputeType.BFLOAT16, "attention": AttentionKind.CUDNN}
     network = build(ModelConfig(d_model=128, n_layers=2, n_heads=2, d_ff=64, **settings), 90)
     params = jax.eval_shape(network.init, jax.random.key(0))

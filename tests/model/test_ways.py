@@ -15,7 +15,7 @@ from plantgfm.model.local import attend_locally
 from plantgfm.model.ways import Device, attention_line, device_at_hand, require_ways, way_of
 from tests.conftest import composed
 
-HOPPER, ONE, EIGHT = Device("cuda", 1, "9.0"), Device("cpu"), Device("cpu", 8)
+HOPPER, CPU = Device("cuda", "9.0"), Device("cpu")
 BF16 = {"compute_type": ComputeType.BFLOAT16}
 
 
@@ -30,24 +30,23 @@ def test_full_layers_go_to_cudnn_where_it_can_and_the_reason_is_told_where_it_ca
         (HOPPER, {}, "needs model.compute_type=BFLOAT16, it is FLOAT32"),
         (HOPPER, {**BF16, "n_heads": 4}, "heads of a multiple of 64, these have 48"),
         (HOPPER, {**BF16, "n_heads": 1, "d_model": 320}, "heads up to 256 at compute capability 9.0, these have 320"),
-        (Device("cuda", 1, "8.9"), {**BF16, "n_heads": 1, "d_model": 256}, "heads up to 128 at compute capability 8.9"),
-        (Device("cuda", 1, "7.5"), BF16, "needs compute capability 8.0, this GPU has 7.5"),
-        (Device("rocm", 1), BF16, "needs a CUDA GPU, this is rocm"),
-        (Device("tpu", 4), BF16, "needs a CUDA GPU, this is tpu"),
-        (EIGHT, BF16, "needs a CUDA GPU, this is cpu"),
+        (Device("cuda", "8.9"), {**BF16, "n_heads": 1, "d_model": 256}, "heads up to 128 at compute capability 8.9"),
+        (Device("cuda", "7.5"), BF16, "needs compute capability 8.0, this GPU has 7.5"),
+        (Device("rocm"), BF16, "needs a CUDA GPU, this is rocm"),
+        (Device("tpu"), BF16, "needs a CUDA GPU, this is tpu"),
+        (CPU, {**BF16, "length": 256}, "needs a CUDA GPU, this is cpu"),
     ):
         way = of(device, **settings)
-        assert way.attend is attend and told in way.told and way.keys == 512
+        assert way.attend is attend and told in way.told and way.keys == settings.get("length", 512)
     assert of(HOPPER, **BF16).keys == 0
 
 
-def test_one_processor_takes_long_full_windows_one_by_one():
-    assert of(ONE).attend is attend_by_window and of(ONE).keys == 0
-    assert of(ONE, length=256).attend is attend
-    assert of(EIGHT).attend is attend
+def test_processors_take_long_full_windows_one_by_one():
+    assert of(CPU).attend is attend_by_window and of(CPU).keys == 0
+    assert of(CPU, length=256).attend is attend
 
 
-@pytest.mark.parametrize("device", [ONE, EIGHT, HOPPER])
+@pytest.mark.parametrize("device", [CPU, HOPPER])
 def test_sliding_layers_go_in_blocks_on_every_device(device):
     way = of(device, full=False, **BF16)
     assert way.attend is attend_locally and way.keys == 24
@@ -61,14 +60,14 @@ def test_sliding_layers_go_in_blocks_on_every_device(device):
 def test_what_is_set_is_what_is_done():
     for full in (True, False):
         assert of(HOPPER, full=full, attention=AttentionKind.XLA, **BF16).attend is attend
-        assert of(ONE, full=full, length=16, attention=AttentionKind.BY_WINDOW).attend is attend_by_window
+        assert of(CPU, full=full, length=16, attention=AttentionKind.BY_WINDOW).attend is attend_by_window
     assert of(HOPPER, attention=AttentionKind.CUDNN, **BF16).attend is attend_fused
     assert of(HOPPER, attention=AttentionKind.CUDNN, full=False, **BF16).attend is attend_locally
     assert of(HOPPER, attention=AttentionKind.BLOCKED, **BF16).attend is attend_fused
     with pytest.raises(
         ValueError, match="model.attention=CUDNN can't be: cuDNN needs a CUDA GPU, this is cpu; take AUTO"
     ):
-        of(EIGHT, attention=AttentionKind.CUDNN, **BF16)
+        of(CPU, attention=AttentionKind.CUDNN, **BF16)
 
 
 def test_settings_that_contradict_themselves_are_refused_with_the_way_out():
@@ -104,7 +103,7 @@ def test_insisting_on_cudnn_is_refused_before_any_work_and_nothing_else_asks_for
 
 
 def test_the_devices_at_hand_are_told_by_platform(monkeypatch):
-    assert device_at_hand() == Device("cpu", 8)
+    assert device_at_hand() == CPU
 
     class Gpu:
         platform, compute_capability = "gpu", "9.0"
@@ -113,7 +112,7 @@ def test_the_devices_at_hand_are_told_by_platform(monkeypatch):
             platform_version = "PJRT C API\ncuda 12090"
 
     monkeypatch.setattr(jax, "devices", lambda: [Gpu])
-    assert device_at_hand() == Device("cuda", 8, "9.0")
+    assert device_at_hand() == HOPPER
     Gpu.client.platform_version = "rocm 60300"
     assert device_at_hand().platform == "rocm"
 

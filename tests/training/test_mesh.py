@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from plantgfm.model.build import build
-from plantgfm.model.config import ModelConfig
+from plantgfm.model.config import AttentionKind, ModelConfig
 from plantgfm.objectives import joint
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.partition import batch_sharding, make_mesh, state_shardings
@@ -22,6 +22,7 @@ from plantgfm.training.step import make_step
 from .toy import SPECIES, VOCABULARY_SIZE, assert_same_bits, batch_of, leaves
 
 LAYOUTS = [{"fsdp": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+BY_WINDOW = {"data": 4, "tensor": 2}  # computes attention window by window, the others whole, as one device does
 STEPS = 4
 
 
@@ -37,7 +38,8 @@ def quick_compilation():
 def parts(**layout):
     """Initialiser, compiled step and shardings of the state on a mesh; on one device without a layout."""
     features = np.random.default_rng(1).normal(size=(VOCABULARY_SIZE, 12)).astype(np.float32)
-    config = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=16)
+    attention = AttentionKind.BY_WINDOW if layout == BY_WINDOW else AttentionKind.XLA
+    config = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=16, attention=attention)
     network = build(config, VOCABULARY_SIZE, features=features)
     optimizer = build_optimizer(OptimizerConfig(peak_learning_rate=1e-2, warmup_steps=3), STEPS)
 
