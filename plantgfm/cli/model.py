@@ -103,7 +103,7 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--feature", help="Type of the features of --gff3, such as gene.")
 @click.option("--panel", type=PATH, help="VCF of accessions: every window once an accession, with its SNPs put in.")
 @click.option("--accession", "accessions", multiple=True, help="Only this sample of --panel; may be repeated.")
-@click.option("--out", type=PATH, required=True, help="Parquet file of vectors.")
+@click.option("--out", type=PATH, required=True, help="Vectors: a Parquet file, or a Zarr group if it ends in .zarr.")
 @click.option("--window-bp", type=int, default=0, help="Width of a window; by default what the model was trained on.")
 @click.option("--stride-bp", type=int, default=0, help="From window to window; by default half a window.")
 @click.option(
@@ -116,7 +116,11 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
 @click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
 @click.option(
-    "--storage", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True, help="Of vectors."
+    "--storage",
+    type=click.Choice(["float32", "bf16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="Of vectors, which are read back as float32.",
 )
 @click.option("--batch-windows", type=int, default=32, show_default=True)
 @click.option("--remote-code", is_flag=True, help="Run the Python code that another model's folder holds.")
@@ -145,8 +149,8 @@ def embed(
     than a window gets several. With --pooling token or base a row is one of these, from the window in which it lies
     further inside where windows overlap; the bases of a token share its vector. With --panel, SNPs that an accession
     has on both chromosomes are put into the reference; other calls, insertions and deletions leave it. --storage bf16
-    halves the space: its bits as uint16. A file that the same bundle, settings and input made is left as it is; the
-    same command, stopped, goes on where it was.
+    halves the space (its bits as uint16), int8 quarters it (each vector with a scale of its own). A file that the same
+    bundle, settings and input made is left as it is; the same command, stopped, goes on where it was.
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """

@@ -34,10 +34,14 @@ class StrandUse(Enum):
 
 
 class Storage(Enum):
-    """How vectors lie on disk: float32, or rounded to bfloat16 in half the space."""
+    """How vectors lie on disk: float32, rounded to bfloat16 in half the space, or to int8 in a quarter.
+
+    With int8 each vector has a scale of its own.
+    """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bf16"
+    INT8 = "int8"
 
 
 @dataclass

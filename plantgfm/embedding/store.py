@@ -1,10 +1,8 @@
-"""Vectors on disk: Parquet with coordinates, one row a window.
+"""Vectors on disk, with coordinates: a Parquet file or, where the name ends in `.zarr`, a Zarr group (`zarr_store`).
 
-Columns: sequence, start, end (0-based, half-open, bp), strand, name (of the region, empty where whole records were
-embedded), accession (of a panel, else empty), partial, unknown_fraction, repeat_fraction, vector (list of D float32; or
-of D uint16, the bits of bfloat16, which are the upper half of a float32). With pooling "token" or "base" a row is one
-of these, its coordinates are its own, and `partial` is that of its window. What made them (bundle fingerprint,
-settings) stands in the file's metadata under `plantgfm`.
+One row a window, with the columns that `rows` tells; with pooling "token" or "base" a row is one of these, its
+coordinates are its own, and `partial` is that of its window. Vectors are read back as float32 whatever they are stored
+as, and what made them (bundle fingerprint, settings) stands in the metadata under `plantgfm`.
 
 While a job runs, its blocks lie as one small file each in a folder beside the file to come (`Parts`), from which the
 same job goes on after it was stopped.
@@ -13,27 +11,26 @@ same job goes on after it was stopped.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float32
 
 from plantgfm.embedding.config import Storage
-from plantgfm.embedding.embed import Embedded, EmbeddedPlaces
+from plantgfm.embedding.embed import Embedded
+from plantgfm.embedding.rows import ORIGIN, Block, as_float32, check_columns, origin_of, rows_of, schema_of
+from plantgfm.embedding.zarr_store import ZarrVectors, is_zarr, read_zarr_origin, zarr_writer
 from plantgfm.formats.streams import atomic_binary
-from plantgfm.identity import canonical_json, parse_json
 from plantgfm.sequence import Interval
 
-_KEY = b"plantgfm"
-_SKIPPED = b"plantgfm skipped"
-_LATER = ("strand", "name", "accession")  # columns that files of older code lack
+_KEY, _SKIPPED = ORIGIN.encode(), b"plantgfm skipped"
 
 
 @dataclass(frozen=True)
@@ -47,44 +44,6 @@ class VectorTable:
     origin: dict[str, Any]  # what made them
 
 
-Block = Embedded | EmbeddedPlaces
-
-
-def _schema(width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32) -> pa.Schema:
-    fields = [
-        ("sequence", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("strand", pa.string()),
-        ("name", pa.string()),
-        ("accession", pa.string()),
-        ("partial", pa.bool_()),
-        ("unknown_fraction", pa.float32()),
-        ("repeat_fraction", pa.float32()),
-        ("vector", pa.list_(pa.float32() if storage is Storage.FLOAT32 else pa.uint16(), width)),
-    ]
-    return pa.schema(fields, metadata={_KEY: canonical_json(origin).encode()})
-
-
-def _rows(block: Block, schema: pa.Schema) -> pa.RecordBatch:
-    columns, kind = block.columns(), schema.field("vector").type
-    arrays = [pa.array(columns[field.name], field.type) for field in schema if field.name in columns]
-    values = np.ascontiguousarray(block.vectors).reshape(-1)
-    if kind.value_type == pa.uint16():
-        values = values.astype(jnp.bfloat16).view(np.uint16)
-    return pa.record_batch(
-        [*arrays, pa.FixedSizeListArray.from_arrays(pa.array(values), kind.list_size)], schema=schema
-    )
-
-
-def vectors_of(column: pa.Array) -> Float32[np.ndarray, "B D"]:
-    """The vectors of a column of a file, as float32 whatever they are stored as."""
-    values = np.asarray(column.flatten())
-    if values.dtype == np.uint16:
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    return values.astype(np.float32, copy=False).reshape(-1, column.type.list_size)
-
-
 def write_vectors(
     path: Path,
     blocks: Iterable[Block],
@@ -93,25 +52,28 @@ def write_vectors(
     origin: dict[str, Any],
     storage: Storage = Storage.FLOAT32,
 ) -> dict[str, int]:
-    """Stream blocks into a Parquet file that appears whole or not at all; counts of rows written, windows skipped.
+    """Stream blocks into a Parquet file or Zarr group that appears whole or not at all.
+
+    Returns:
+        Counts of rows written, and of windows skipped.
 
     Raises:
-        ValueError: when no window was left to write.
+        ValueError: when no window was left to write, or (Zarr) without its package.
     """
-    schema = _schema(width, origin, storage)
-    return _write(path, ((_rows(block, schema), block.skipped) for block in blocks), schema)
+    schema = schema_of(width, origin, storage)
+    return _write(path, ((rows_of(block, schema), block.skipped) for block in blocks), schema)
 
 
 def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa.Schema) -> dict[str, int]:
     """Batches of rows, each with the number of windows skipped, into one file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     counts = {"windows": 0, "skipped": 0}
-    with atomic_binary(path) as stream, pq.ParquetWriter(stream, schema) as writer:
+    with _writer(path, schema) as write:
         for batch, skipped in batches:
             counts["windows"] += batch.num_rows
             counts["skipped"] += skipped
             if batch.num_rows:
-                writer.write_batch(batch)
+                write(batch)
         if not counts["windows"]:
             raise ValueError(
                 f"no window was left to embed ({counts['skipped']} held too many unknown bases): "
@@ -120,13 +82,23 @@ def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa
     return counts
 
 
+def _writer(path: Path, schema: pa.Schema) -> AbstractContextManager[Callable[[pa.RecordBatch], None]]:
+    return zarr_writer(path, schema) if is_zarr(path) else _parquet_writer(path, schema)
+
+
+@contextmanager
+def _parquet_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    with atomic_binary(path) as stream, pq.ParquetWriter(stream, schema) as writer:
+        yield writer.write_batch
+
+
 class Parts:
     """The blocks of a job that runs, or was stopped, in a folder beside the file that it will write."""
 
     def __init__(self, path: Path, *, width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32):
         """Open the folder of `path`; what another job (another origin) left there is removed."""
         self.path, self.folder = path, path.with_name(f".{path.name}.parts")
-        self._schema, self._width = _schema(width, origin, storage), width
+        self._schema, self._width = schema_of(width, origin, storage), width
         if self.folder.exists() and not self._is_of(origin):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +121,7 @@ class Parts:
         """
         try:
             for index, block in enumerate(blocks, self.n_done):
-                rows = _rows(block, self._schema)
+                rows = rows_of(block, self._schema)
                 told = {**self._schema.metadata, _SKIPPED: str(block.skipped).encode()}
                 with atomic_binary(self._name(index)) as stream:
                     pq.write_table(pa.Table.from_batches([rows]).replace_schema_metadata(told), stream)
@@ -168,68 +140,89 @@ class Parts:
             skipped = int(table.schema.metadata[_SKIPPED])
             rows = table.replace_schema_metadata(self._schema.metadata).combine_chunks().to_batches()
             empty = Embedded([], np.zeros((0, self._width), np.float32), 0)
-            yield rows[0] if rows else _rows(empty, self._schema), skipped
+            yield rows[0] if rows else rows_of(empty, self._schema), skipped
 
 
 def read_origin(path: Path) -> dict[str, Any] | None:
     """What made a file of vectors; None where the file is not one."""
+    if is_zarr(path):
+        return read_zarr_origin(path)
     try:
-        metadata = pq.read_schema(path).metadata or {}
-        return _origin(metadata)
+        return origin_of((pq.read_schema(path).metadata or {}).get(_KEY))
     except (OSError, ValueError):  # pa.ArrowInvalid is a ValueError
         return None
 
 
-def _origin(metadata: dict[bytes, bytes]) -> dict[str, Any]:
-    if _KEY not in metadata:
-        raise ValueError("its metadata lacks the origin")
-    origin = parse_json(metadata[_KEY].decode())
-    if not isinstance(origin, dict):
-        raise ValueError("the origin in its metadata is no object")
-    return origin
+class ParquetVectors:
+    """A Parquet file of vectors, open to be read piece by piece."""
+
+    def __init__(self, path: Path):
+        """Open it.
+
+        Raises:
+            ValueError: when it is not a file that `plantgfm embed` wrote.
+        """
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ValueError(f"{path} is no readable Parquet file: {error}") from error
+        schema = self._file.schema_arrow
+        try:
+            self.origin = origin_of((schema.metadata or {}).get(_KEY))
+            if "vector" not in schema.names or not pa.types.is_fixed_size_list(schema.field("vector").type):
+                kind = schema.field("vector").type if "vector" in schema.names else "missing"
+                raise ValueError(f"its vectors are {kind}, no lists of one size")
+            kind = schema.field("vector").type
+            self.storage = check_columns(schema.names, kind.value_type)
+        except ValueError as error:
+            raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
+        self.names, self.n_rows, self.width = schema.names, self._file.metadata.num_rows, kind.list_size
+
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns, piece by piece: row groups one by one, as `iter_batches` keeps all that it has read."""
+        for number in range(self._file.num_row_groups):
+            try:
+                yield self._file.read_row_group(number, columns=list(names), use_threads=False)
+            except (OSError, pa.ArrowInvalid) as error:
+                raise ValueError(f"{self.path} is no readable Parquet file: {error}") from error
+
+    def vectors(self) -> Iterator[Float32[np.ndarray, "n D"]]:
+        """The vectors, piece by piece, as float32 whatever they are stored as."""
+        names = ["vector", "scale"] if self.storage is Storage.INT8 else ["vector"]
+        for table in self.tables(names):
+            stored = np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, self.width)
+            yield as_float32(stored, np.asarray(table["scale"]) if len(names) == 2 else None)
 
 
-def open_vectors(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    """A file of vectors, open to be read piece by piece, and what made it.
+VectorFile = ParquetVectors | ZarrVectors
+
+
+def open_vectors(path: Path) -> VectorFile:
+    """A file or Zarr group of vectors, open to be read piece by piece.
 
     Raises:
-        ValueError: when it is not a file that `plantgfm embed` wrote.
+        ValueError: when it is not one that `plantgfm embed` wrote.
     """
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path} is no readable Parquet file: {error}") from error
-    schema = file.schema_arrow
-    try:
-        origin = _origin(schema.metadata or {})
-        needed = [name for name in _schema(1, {}).names if name not in _LATER]
-        if missing := [name for name in needed if name not in schema.names]:
-            raise ValueError(f"it has no column {missing[0]!r}")
-        if not pa.types.is_fixed_size_list(schema.field("vector").type):
-            raise ValueError(f"its vectors are {schema.field('vector').type}, no lists of one size")
-    except ValueError as error:
-        raise ValueError(f"{path} was not written by `plantgfm embed`: {error}") from None
-    return file, origin
+    return ZarrVectors(path) if is_zarr(path) else ParquetVectors(path)
 
 
 def read_vectors(path: Path) -> VectorTable:
-    """Read a file of vectors.
+    """Read a file or Zarr group of vectors.
 
     Raises:
-        ValueError: when it is not a file that `plantgfm embed` wrote.
+        ValueError: when it is not one that `plantgfm embed` wrote.
     """
-    file, origin = open_vectors(path)
-    try:
-        table = file.read()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path} is no readable Parquet file: {error}") from error
-    columns = [table[name].to_pylist() for name in ("sequence", "start", "end")]
-    strands = table["strand"].to_pylist() if "strand" in table.column_names else ["."] * len(table)
-    rows = zip(*columns, strands)
+    file = open_vectors(path)
+    if not file.n_rows:
+        raise ValueError(f"{path} holds no window: embed again")
+    columns = [name for name in ("sequence", "start", "end", "strand") if name in file.names]
+    table = pa.concat_tables(file.tables([*columns, "partial", "repeat_fraction"]))
+    strands = table["strand"].to_pylist() if "strand" in columns else ["."] * len(table)
     return VectorTable(
-        intervals=[Interval(*row) for row in rows],
-        vectors=vectors_of(table["vector"].combine_chunks()),
+        intervals=[Interval(*row) for row in zip(*(table[name].to_pylist() for name in columns[:3]), strands)],
+        vectors=np.concatenate(list(file.vectors())),
         partial=np.asarray(table["partial"]),
         repeat_fraction=np.asarray(table["repeat_fraction"], np.float64),
-        origin=origin,
+        origin=file.origin,
     )

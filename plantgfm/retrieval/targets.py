@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from plantgfm.embedding.store import VectorTable, open_vectors, vectors_of
+from plantgfm.embedding.store import VectorTable, open_vectors
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.sequence import BASE_MASK, Interval
 
@@ -59,16 +57,16 @@ class Targets:
     end: Int64[np.ndarray, "N"]
     repeat_fraction: Float32[np.ndarray, "N"]
     origin: dict[str, Any]  # what made the vectors
-    source: Path | Float32[np.ndarray, "N D"]  # the file of vectors, or the vectors
+    source: Path | Float32[np.ndarray, "N D"]  # the file (or Zarr group) of vectors, or the vectors
     fasta: tuple[Path, ...] = ()  # of the bases; none: the windows are known by their vectors alone
 
     @staticmethod
     def open(path: Path, *, fasta: tuple[Path, ...] = ()) -> Targets:
         """The windows of a file of vectors; ValueError when it is not one that `plantgfm embed` wrote."""
-        file, origin = open_vectors(path)
+        file = open_vectors(path)
         numbers: dict[str, int] = {}
         columns: list[list[np.ndarray]] = [[], [], [], []]
-        for batch in _row_groups(file, ["sequence", "start", "end", "repeat_fraction"]):
+        for batch in file.tables(["sequence", "start", "end", "repeat_fraction"]):
             for name in batch["sequence"].unique().to_pylist():
                 numbers.setdefault(name, len(numbers))
             here = batch["sequence"].combine_chunks().dictionary_encode()
@@ -79,7 +77,7 @@ class Targets:
         if not columns[0]:
             raise ValueError(f"{path} holds no window: embed the target again")
         sequence, start, end, repeats = (np.concatenate(column) for column in columns)
-        return Targets(list(numbers), sequence, start, end, repeats.astype(np.float32), origin, path, fasta)
+        return Targets(list(numbers), sequence, start, end, repeats.astype(np.float32), file.origin, path, fasta)
 
     @staticmethod
     def of(table: VectorTable, *, fasta: tuple[Path, ...] = ()) -> Targets:
@@ -138,22 +136,15 @@ class Targets:
             for first in range(0, len(self), BLOCK_ROWS):
                 yield first, self.source[first : first + BLOCK_ROWS]
             return
-        file, _ = open_vectors(self.source)
-        width = file.schema_arrow.field("vector").type.list_size
-        first, held = 0, np.zeros((0, width), np.float32)
-        for batch in _row_groups(file, ["vector"]):
-            held = np.concatenate([held, vectors_of(batch["vector"].combine_chunks())])
+        file = open_vectors(self.source)
+        first, held = 0, np.zeros((0, file.width), np.float32)
+        for piece in file.vectors():
+            held = np.concatenate([held, piece])
             while held.shape[0] >= BLOCK_ROWS:
                 yield first, held[:BLOCK_ROWS]
                 first, held = first + BLOCK_ROWS, held[BLOCK_ROWS:]
         if held.size:
             yield first, held
-
-
-def _row_groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
-    """The row groups of a file one by one; `iter_batches` keeps all that it has read."""
-    for number in range(file.num_row_groups):
-        yield file.read_row_group(number, columns=columns, use_threads=False)
 
 
 class _Bases:

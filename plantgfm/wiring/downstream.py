@@ -13,6 +13,7 @@ from plantgfm.embedding.panel import check_sequences, open_panel, tile_panel
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
 from plantgfm.embedding.store import Parts, read_origin
 from plantgfm.embedding.tiles import tile_pieces
+from plantgfm.embedding.zarr_store import is_zarr, need_zarr
 from plantgfm.formats.fasta import read_fasta, read_fasta_pieces
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.identity import file_sha256, plain
@@ -62,6 +63,8 @@ def embed_files(
 ) -> dict[str, int]:
     """Embed FASTA files, or places in them, into one file of vectors; counts of windows written and skipped.
 
+    `out` is a Parquet file or, where its name ends in `.zarr`, a Zarr group.
+
     With pooling "token" or "base" the counts hold the "vectors" that were written.
 
     A file that the same bundle, settings and input made is left as it is (counts then hold "reused"); the same job,
@@ -71,6 +74,8 @@ def embed_files(
     Raises:
         ValueError: for a wrong bundle or setting, malformed input, or when no window was left.
     """
+    if is_zarr(out):
+        need_zarr(out)
     files = [fasta] if fasta is not None else [row.fasta for row in read_manifest(manifest)]
     embedder = Embedder(open_encoder(bundle, remote_code=remote_code), config)
     lengths_bp = _checked_lengths(files)
@@ -88,7 +93,7 @@ def embed_files(
         **({"accessions": list(places.accessions)} if places.accessions else {}),
     }
     if out.exists():
-        stored = read_origin(out) if out.is_file() else None
+        stored = read_origin(out)
         if stored == origin:
             return {"reused": 1}
         if stored is None:

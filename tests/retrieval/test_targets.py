@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from plantgfm.embedding import zarr_store
 from plantgfm.embedding.embed import Embedded
 from plantgfm.embedding.store import write_vectors
 from plantgfm.embedding.tiles import Tile
@@ -26,10 +27,15 @@ def written(path, targets, blocks):
     return path
 
 
-def test_a_file_is_read_in_blocks_of_one_size_whatever_its_parts_and_equals_memory(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["v.parquet", "v.zarr"])
+def test_a_file_is_read_in_blocks_of_one_size_whatever_its_parts_and_equals_memory(tmp_path, monkeypatch, name):
+    if name == "v.zarr":
+        pytest.importorskip("zarr", reason="Zarr is an extra")
+        monkeypatch.setattr(zarr_store, "_CHUNK_ROWS", {"vector": 5})
+        monkeypatch.setattr(zarr_store, "_OTHER_ROWS", 16)
     monkeypatch.setattr(module, "BLOCK_ROWS", 7)
     targets = tiled(tmp_path, {"a": random_codes(100), "b": random_codes(90, seed=1)}, width=10, stride=5)
-    opened = Targets.open(written(tmp_path / "v.parquet", targets, blocks=4), fasta=targets.fasta)
+    opened = Targets.open(written(tmp_path / name, targets, blocks=4), fasta=targets.fasta)
     assert opened.names == ["a", "b"] and len(opened) == len(targets) == 19 + 17
     assert [opened.interval(i) for i in range(36)] == [targets.interval(i) for i in range(36)]
     sizes = []

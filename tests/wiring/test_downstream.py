@@ -138,6 +138,34 @@ def test_a_panel_is_embedded_an_accession_a_row(bundle, tmp_path):
     assert pq.read_table(tmp_path / "one.parquet")["accession"].to_pylist() == ["x", "x"]
 
 
+def test_a_zarr_group_is_written_reused_and_stays_what_it_is(bundle, tmp_path):
+    pytest.importorskip("zarr", reason="Zarr is an extra")
+    write_fasta(tmp_path / "a.fa", [record("chr1", random_codes(600))])
+    out, given = tmp_path / "v.zarr", ["embed", str(bundle), "--fasta", str(tmp_path / "a.fa"), "--window-bp", "120"]
+    for storage in ("float32", "int8"):
+        for told in ("'windows': 9", "'reused': 1"):
+            done = CliRunner().invoke(commands, [*given, "--out", str(out), "--storage", storage])
+            assert done.exit_code == 0 and told in done.output
+        done = CliRunner().invoke(commands, [*given, "--out", str(tmp_path / f"{storage}.parquet")])
+        assert done.exit_code == 0
+        found, expected = read_vectors(out), read_vectors(tmp_path / f"{storage}.parquet")
+        assert found.intervals == expected.intervals and found.origin["settings"]["storage"] == storage
+        steps = 0 if storage == "float32" else np.abs(expected.vectors).max() / 127
+        np.testing.assert_allclose(found.vectors, expected.vectors, rtol=0, atol=steps)
+    (tmp_path / "mine.zarr").write_text("mine")
+    for name in ("mine.zarr", "bundle"):
+        where = tmp_path / name if name == "mine.zarr" else bundle
+        done = CliRunner().invoke(commands, [*given, "--out", str(where)])
+        assert done.exit_code != 0 and "is no file of vectors" in str(done.exception)
+    assert {one.name for one in tmp_path.iterdir()} == {
+        "a.fa",
+        "mine.zarr",
+        "v.zarr",
+        "float32.parquet",
+        "int8.parquet",
+    }
+
+
 def test_one_name_in_two_files_is_refused_before_the_first_vector(bundle, tmp_path):
     for name in ("a.fa", "b.fa"):
         write_fasta(tmp_path / name, [record("chr1", random_codes(200))])

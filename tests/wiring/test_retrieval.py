@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.cli import commands
-from plantgfm.embedding.config import EmbeddingConfig, Pooling
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, Storage
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
@@ -98,6 +98,21 @@ def test_all_methods_stand_in_one_table_and_the_sum_is_ranked_by(evaluated):
     first = [hit for hit in hits if hit["query_id"] == "q0"]
     assert float(first[0]["margin"]) == pytest.approx(float(first[0]["score"]) - float(first[1]["score"]), abs=2e-3)
     assert {hit["strands_agree"] for hit in hits} <= {"", "0", "1"} and float(first[0]["gc"]) > 0
+
+
+def test_vectors_of_a_zarr_group_in_int8_find_the_same(bundle, search, evaluated, tmp_path):
+    pytest.importorskip("zarr", reason="Zarr is an extra")
+    config = EmbeddingConfig(window_bp=120, batch_windows=4, storage=Storage.INT8)
+    embed_files(bundle, tmp_path / "v.zarr", fasta=search.target[0], manifest=None, config=config)
+    inputs = replace(search, vectors=tmp_path / "v.zarr", untrained=None)
+    ours = RetrievalConfig(null_queries=5, resamples=20, permutations=2)
+    found = retrieve_files(bundle, tmp_path / "hits", inputs, ours)
+    expected = {one["query_id"]: one for one in read_tsv(evaluated[0] / "whitened/hits.tsv") if one["rank"] == "1"}
+    hits = [one for one in read_tsv(tmp_path / "hits/hits.tsv") if one["rank"] == "1"]
+    assert len(hits) == 6 and ranks_of(found, "fused") == ([[1] * 6], 1.0)
+    for one in hits:
+        assert one["target_start"] == expected[one["query_id"]]["target_start"]
+        assert 0 < abs(float(one["cosine"]) - float(expected[one["query_id"]]["cosine"])) < 0.05
 
 
 def test_distances_are_told_at_both_levels_beside_their_nulls(evaluated):
