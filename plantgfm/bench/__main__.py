@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from plantgfm.bench import allocator, curation, depth, embedding, retrieval, sampling, tokenizer, train_step
+from plantgfm.bench import allocator, curation, depth, embedding, retrieval, sampling, tokenizer, train_step, vectors
 from plantgfm.report.table import Table
 
 _PARTS = {
@@ -14,6 +14,8 @@ _PARTS = {
     "curation_scale": curation.run_scale,
     "train_step": train_step.run,
     "embedding": embedding.run,
+    "memory": vectors.run_memory,
+    "storage": vectors.run_storage,
     "depth": depth.run,
     "retrieval": retrieval.run,
     "allocator": allocator.run,

@@ -6,15 +6,13 @@ its own, which has not written what it reads.
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from plantgfm.bench.alone import alone
 from plantgfm.bench.timing import row
 from plantgfm.embedding.embed import Embedded
 from plantgfm.embedding.store import write_vectors
@@ -40,30 +38,18 @@ def run() -> list[dict[str, object]]:
     """Peak memory of the search alone, over that of a process that has only loaded the code, and seconds."""
     rows, used = [], {}
     with tempfile.TemporaryDirectory() as name:
-        base, _ = _alone(_nothing, Path(name))
+        base, _ = alone(_nothing, Path(name))
         for megabases in TARGETS_MB:
             folder = Path(name) / str(megabases)
             folder.mkdir()
-            _alone(_written, folder)
-            peak, seconds = _alone(_searched, folder)
+            alone(_written, folder)
+            peak, seconds = alone(_searched, folder)
             used[megabases] = peak - base
             what = f"search of {megabases} Mb, {_QUERIES} queries"
             rows.append(row(f"{what}: memory above the code's", peak - base, "MiB"))
             rows.append(row(f"{what}: time", seconds, "s"))
     rows.append(row("memory, 60 Mb against 15 Mb", used[60] / used[15], "x"))
     return rows
-
-
-def _alone(work, folder: Path) -> tuple[float, float]:
-    """Peak memory in MiB and seconds of some work in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (work, folder))
-
-
-def _measured(work, folder: Path) -> tuple[float, float]:
-    began = time.perf_counter()
-    work(folder)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter() - began
 
 
 def _nothing(folder: Path) -> None:

@@ -18,7 +18,7 @@ def test_a_target_is_written_and_searched(tmp_path, monkeypatch):
 
 def test_what_is_measured_stands_beside_the_code_alone(monkeypatch):
     peaks = iter([(100.0, 1.0), (0.0, 0.0), (150.0, 2.0), (0.0, 0.0), (160.0, 7.0)])
-    monkeypatch.setattr(bench, "_alone", lambda work, folder: next(peaks))
+    monkeypatch.setattr(bench, "alone", lambda work, folder: next(peaks))
     rows = {row["name"]: row["value"] for row in bench.run()}
     assert rows["search of 15 Mb, 20 queries: memory above the code's"] == 50.0
     assert rows["search of 60 Mb, 20 queries: time"] == 7.0 and rows["memory, 60 Mb against 15 Mb"] == 1.2
