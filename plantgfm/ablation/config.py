@@ -76,3 +76,51 @@ class Definition:
             raise ValueError(f"hidden_share = {self.hidden_share} must lie in (0, 0.5], span_bp = {self.span_bp} be 8+")
         if self.windows < 1 or self.resamples < 100:
             raise ValueError(f"windows = {self.windows} must be 1 or more, resamples = {self.resamples} 100 or more")
+
+
+@dataclass
+class Grid:
+    """`grid.yaml`: sizes times steps times seeds, and what a law fitted to them shall predict.
+
+    Raises:
+        ValueError: for a grid that can't be run, or can't tell the law or its check.
+    """
+
+    question: str = ""
+    sizes: list[str] = field(default_factory=list)  # files beside this one
+    held_out: list[str] = field(default_factory=list)  # of the sizes: those that the checked fit does not see
+    steps: list[int] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=lambda: [0, 1])
+    overrides: list[str] = field(default_factory=list)  # Hydra's, the same for every size
+    metric: Metric = Metric.MASKED
+    alpha: float = 0.05  # chance that a sound law fails the check; intervals hold with 1 - alpha
+    windows: int = 512
+    hidden_share: float = 0.15
+    span_bp: int = 24
+    resamples: int = 300  # of regions and seeds, each with a fit
+    targets: list[str] = field(default_factory=lambda: ["base", "1b"])  # of configs/model
+    corpus_bp: float = 0.0  # that the targets train on; 0: what the grid's corpus trains on
+    epochs: float = 1.0  # passes of the targets over it
+
+    def __post_init__(self):
+        if unknown := sorted(set(self.held_out) - set(self.sizes)):
+            raise ValueError(f"held_out names {unknown[0]!r}, which is none of the sizes {self.sizes}")
+        if not self.held_out or len(self.sizes) - len(set(self.held_out)) < 3:
+            raise ValueError(
+                f"sizes = {self.sizes}, held_out = {self.held_out}: one size at least is held out for the check, and "
+                "three or more are left to fit"
+            )
+        if len(set(self.steps)) != len(self.steps) or len(self.steps) < 3 or min(self.steps) < 1:
+            raise ValueError(f"steps = {self.steps}: name three different numbers or more, else powers can't be told")
+        if self.metric is Metric.NEXT_GAIN:
+            raise ValueError("metric = NEXT_GAIN is a gain; a law of losses needs a metric that falls")
+        if self.resamples < 20:
+            raise ValueError(f"resamples = {self.resamples} must be 20 or more for an interval")
+        if not (self.corpus_bp >= 0 and self.epochs > 0):
+            raise ValueError(f"corpus_bp = {self.corpus_bp} must be 0 or more, epochs = {self.epochs} positive")
+
+    @property
+    def definition(self) -> Definition:
+        """What the sweep is told: sizes are its arms, and the first one is the base whose windows all are scored on."""
+        same = ("question", "seeds", "overrides", "metric", "alpha", "windows", "hidden_share", "span_bp")
+        return Definition(base=self.sizes[0], arms=self.sizes, **{name: getattr(self, name) for name in same})

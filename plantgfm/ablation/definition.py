@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -25,6 +25,8 @@ README_FILE = "README.md"
 SWEPT = ("run.name", "run.folder", "run.seed", "run.steps", "sampler.seed")
 """Settings that the sweep gives itself, so that no arm may."""
 _ABSENT = "(absent)"
+
+Stated = TypeVar("Stated")
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,21 @@ def read_definition(folder: Path) -> Definition:
     if not path.is_file():
         known = ", ".join(questions(folder.parent)) or "none"
         raise ValueError(f"{folder} is no experiment ({DEFINITION_FILE} is missing); experiments there: {known}")
-    if not (folder / README_FILE).is_file():
-        raise ValueError(f"{folder} has no {README_FILE}: write question, hypothesis and decision rule before running")
+    return read_stated(path, Definition)
+
+
+def read_stated(path: Path, kind: type[Stated]) -> Stated:
+    """What a definition file says, beside which a README stands.
+
+    Raises:
+        ValueError: when there is no README, or the file is wrong.
+    """
+    if not (path.parent / README_FILE).is_file():
+        raise ValueError(
+            f"{path.parent} has no {README_FILE}: write question, hypothesis and decision rule before running"
+        )
     try:
-        read = OmegaConf.merge(OmegaConf.structured(Definition), OmegaConf.load(path))
-        return OmegaConf.to_object(read)
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(path)))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
 
@@ -84,11 +96,21 @@ def open_experiment(folder: Path, overrides: Sequence[str] = ()) -> Experiment:
         ValueError: for a wrong definition, an arm that can't be composed, or one that differs from the base otherwise
             than its file says.
     """
+    return compose_experiment(folder, read_definition(folder), overrides)
+
+
+def compose_experiment(
+    folder: Path, definition: Definition, overrides: Sequence[str] = (), *, stated_in: str = DEFINITION_FILE
+) -> Experiment:
+    """Compose all arms of an experiment whose definition was read from the file `stated_in`.
+
+    Raises:
+        ValueError: as `open_experiment`.
+    """
     folder = folder.resolve()
-    definition = read_definition(folder)
-    files = {path.stem for path in folder.glob("*.yaml")} - {Path(DEFINITION_FILE).stem}
+    files = {path.stem for path in folder.glob("*.yaml")} - {Path(stated_in).stem}
     if unlike := files.symmetric_difference(definition.arms):
-        raise ValueError(f"{folder}: {sorted(unlike)} must be both an arm of {DEFINITION_FILE} and a file ARM.yaml")
+        raise ValueError(f"{folder}: {sorted(unlike)} must be both an arm of {stated_in} and a file ARM.yaml")
     every = (*definition.overrides, *overrides)
     said = {arm: read_arm(folder / f"{arm}.yaml") for arm in definition.arms}
     given = _arguments(folder.parent, every)

@@ -22,7 +22,7 @@ from plantgfm.training.run_folder import write_json
 RESULT_FILE = "result.json"
 REPORT_STEM = "report"
 INDEX_STEM = "index"
-_FORMAT = "plantgfm ablation result"
+RESULT_FORMAT = "plantgfm ablation result"
 _DISTANCE_BINS = 4
 
 
@@ -129,7 +129,7 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
     page.write_html(paths[0])
     page.write_markdown(paths[1])
     result = {
-        "format": _FORMAT,
+        "format": RESULT_FORMAT,
         "question": definition.question,
         "answer": answers[0].line,
         "winner": answers[0].winner,
@@ -147,7 +147,7 @@ def write_index(folder: Path) -> Path:
     rows = []
     for path in sorted(folder.glob(f"*/{RESULT_FILE}")):
         result = read_json(path, remedy="`plantgfm ablate QUESTION --report` writes it again")
-        if result.get("format") == _FORMAT:
+        if result.get("format") == RESULT_FORMAT:
             where = f"{path.parent.name}/{REPORT_STEM}.html"
             sure = f"{result['confidence']:.0%} over all arms"
             rows.append((path.parent.name, result["question"], result["answer"], sure, result["hours"], where))

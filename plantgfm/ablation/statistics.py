@@ -107,7 +107,7 @@ def compare_arms(
             f"{n_seeds} seeds and {n_regions} regions of {np.unique(stratum).size} species: two seeds, and more "
             "regions than species, are the least"
         )
-    weights = _resampling(stratum, resamples=rule.resamples)
+    weights = resample_regions(stratum, resamples=rule.resamples)
     parts = {name: _parts(base, arm, weights=weights, free=free, stratum=stratum) for name, arm in arms.items()}
     adjusted = dict(zip(parts, holm([part[4] for part in parts.values()])))
     return {
@@ -124,7 +124,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _resampling(stratum: np.ndarray, *, resamples: int) -> Float64[np.ndarray, "K R"]:
+def resample_regions(stratum: np.ndarray, *, resamples: int) -> Float64[np.ndarray, "K R"]:
     """How often each region is drawn, by resample; as many of each species as there are."""
     generator = np.random.default_rng(0)
     weights = np.zeros((resamples, stratum.size))

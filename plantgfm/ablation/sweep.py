@@ -21,6 +21,7 @@ from plantgfm.ablation.measure import measure, value_of
 from plantgfm.config import Config
 from plantgfm.identity import fingerprint, plain
 from plantgfm.identity import read_json as read_object
+from plantgfm.model.flops import count_parameters
 from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.plan import build_plan
 from plantgfm.tokenization.vocabulary import FIRST_BASE
@@ -29,7 +30,7 @@ from plantgfm.training.run_folder import differences, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.stored import completed, without_added
-from plantgfm.wiring.training import SILENT, run_training
+from plantgfm.wiring.training import SILENT, run_training, work_of
 
 METRICS_FOLDER = "metrics"
 SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
@@ -90,7 +91,7 @@ def jobs_of(
             share = counts[definition.base] / counts[arm] if view is View.TOKENS else 1.0
             budgets[arm].setdefault(round(steps * share), []).append(view)
     jobs = [
-        Job(arm, seed, _job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
+        Job(arm, seed, job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
         for seed in definition.seeds
         for arm in first
         for budget, views in budgets[arm].items()
@@ -100,7 +101,8 @@ def jobs_of(
     return jobs
 
 
-def _job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
+def job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
+    """Settings of one run of an arm; its name is their fingerprint."""
     config = replace(config, sampler=replace(config.sampler, seed=seed))
     config = replace(config, run=replace(config.run, folder=str(folder), seed=seed, steps=steps))
     return replace(config, run=replace(config.run, name=f"run-{job_fingerprint(config)}"))
@@ -279,6 +281,9 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
     unigram = sum(columns["unigram_pooled_bits"]) / sum(columns["bases"])
     values = {metric.value: value_of(columns, metric) for metric in Metric}
     return {
+        "parameters": count_parameters(params),
+        "flops_per_step": work_of(run.config, run.network).flops,
+        "vocabulary_size": run.vocabulary.size,
         "corpus": corpus.fingerprint,
         "vocabulary": run.vocabulary.fingerprint,
         "species": list(corpus.species),

@@ -13,6 +13,7 @@ from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
 from plantgfm.cli.records import compare_corpora, explain
 from plantgfm.cli.results import report, retrieve, runs, train_reranker
+from plantgfm.cli.scaling import scaling
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,6 +29,7 @@ def commands() -> None:
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
     Experiments:       plantgfm ablate tokenizer --dry-run
+                       plantgfm scaling --report --corpus-bp 5e10 --flops-per-second 3e14
     Speed:             plantgfm bench train --sizes tiny,base --tokens 512,1024
     """
 
@@ -49,6 +51,7 @@ for command in (
     report,
     runs,
     ablate,
+    scaling,
     bench,
 ):
     commands.add_command(command)

@@ -59,7 +59,7 @@ def ablate(
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
     if not only_report:
-        _keep_memory()
+        keep_memory()
         _run(experiment, folder.resolve(), dry_run=dry_run)
     if not dry_run:
         from plantgfm.ablation.report import write_reports
@@ -73,11 +73,12 @@ def ablate(
         click.echo(f"\n{experiment.definition.question}\n{answer.line}\n\nreport: {paths[0]}, index: {paths[-1]}")
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
+    """Keep freed memory in the process; before JAX is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from plantgfm.training.allocator import keep_freed_memory
 
-    keep_freed_memory()  # before JAX is imported
+    keep_freed_memory()
 
 
 def _run(experiment, folder: Path, *, dry_run: bool) -> None:
@@ -100,7 +101,11 @@ def _run(experiment, folder: Path, *, dry_run: bool) -> None:
         return
     command = shlex.join(["plantgfm", *sys.argv[1:]])
     jobs = jobs_of(experiment, folder, tokens_per_step=count_tokens)
-    ended = run_sweep(experiment, jobs, folder, command=command, write=click.echo)
+    finish_sweep(run_sweep(experiment, jobs, folder, command=command, write=click.echo))
+
+
+def finish_sweep(ended) -> None:
+    """Leave with 130 or 143 where a signal ended a sweep early."""
     if ended.interrupted:
         click.echo(f"{ended.interrupted}: stopped; the same command goes on", err=True)
         sys.exit(_SIGNAL_STATUS.get(ended.interrupted, 1))

@@ -69,6 +69,45 @@ def lines(
     return _png(figure)
 
 
+def fits(
+    points: Mapping[str, Curve],
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    open_points: Sequence[str] = (),
+    title: str = "",
+) -> bytes:
+    """Measured points and fitted curves with their intervals, over a logarithmic x axis.
+
+    Args:
+        points: name -> (x, y); a curve of the same name has the same colour.
+        curves: name -> (x, y, low, high), in order of x; those without points are drawn black.
+        xlabel: of the x axis, with its unit.
+        ylabel: of the y axis, with its unit.
+        open_points: names whose points are drawn larger and open: those that no curve was fitted to.
+        title: above the axes.
+
+    Raises:
+        ValueError: no points.
+    """
+    _need(points, "points")
+    figure, axes = _canvas(7.2 + _legend_inches([*points, *curves]), 4.6)
+    for index, (name, (x, y)) in enumerate(points.items()):
+        shape = {"markersize": 9, "markerfacecolor": "none"} if name in open_points else {"markersize": 5}
+        style = {"color": PALETTE[index % len(PALETTE)], "marker": _MARKERS[index % len(_MARKERS)], "linestyle": "none"}
+        axes.plot(x, y, label=_plain(name), zorder=4, **style, **shape)
+    colours = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(points)}
+    for index, (name, (x, y, low, high)) in enumerate(curves.items()):
+        colour, label = colours.get(name, "#000000"), None if name in colours else _plain(name)
+        dashes = "-" if name in colours else _REFERENCE_STYLES[index % len(_REFERENCE_STYLES)]
+        axes.plot(x, y, color=colour, linewidth=1.4, linestyle=dashes, label=label, zorder=3)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0, zorder=1)
+    _dress(axes, title=title, xlabel=xlabel, ylabel=ylabel, log_x=True, log_y=False)
+    _legend(figure, axes)
+    return _png(figure)
+
+
 def bars(
     labels: Sequence[str],
     values: Sequence[float],

@@ -138,6 +138,7 @@ def test_a_job_leaves_sums_of_windows_and_where_it_comes_from(swept):
         np.testing.assert_allclose(windows["point_bases"] + windows["span_bases"], windows["bases"])
         assert one["values"]["masked_bits_per_base"] == pytest.approx(windows["bits"].sum() / windows["bases"].sum())
         assert 1.5 < one["values"]["masked_bits_per_base"] < 2.5 and one["seconds"] > 0
+        assert one["parameters"] > 16 * one["vocabulary_size"] and one["flops_per_step"] > 6 * 4 * 64 * 16 * 16
         assert len(one["commit"]) >= 7 and one["hardware"] and "+experiments/rate=" in one["train_command"]
     assert {tuple(one["windows"]["region"]) for one in stored} == {tuple(stored[0]["windows"]["region"])}
     assert len({one["corpus"] for one in stored}) == 1 and len({one["vocabulary"] for one in stored}) == 1
