@@ -42,9 +42,9 @@ def small_bundle(path, *, seed: int = 0) -> Bundle:
     return load_bundle(write_small_bundle(path, seed=seed))
 
 
-def lively_bundle(path, **layout) -> Bundle:
+def lively_bundle(path, vocabulary: Vocabulary | None = None, **layout) -> Bundle:
     """A bundle whose parameters are large enough that states and logits differ much between tokens."""
-    vocabulary, config = small_vocabulary(), small_model(**layout)
+    vocabulary, config = vocabulary or small_vocabulary(), small_model(**layout)
     network = build(config, vocabulary.size)
     params = jax.jit(network.init)(jax.random.key(2))
     params = jax.tree.map(lambda leaf: leaf * 8 if leaf.ndim == 2 else leaf, params)

@@ -48,7 +48,11 @@ def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tup
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, required=True, help="Folder to write.")
 @click.option(
-    "--format", "form", type=click.Choice(["bundle", "huggingface", "stablehlo"]), default="bundle", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["bundle", "huggingface", "stablehlo"]),
+    default="bundle",
+    show_default=True,
 )
 @click.option("--step", type=Step(), help="Checkpoint: a step, or 'best'; the newest by default.")
 @click.option("--untrained", is_flag=True, help="The parameters before the first step: a baseline for comparisons.")
@@ -142,7 +146,8 @@ def embed(
     """Turn a genome, or regions of it, into vectors with coordinates.
 
     BUNDLE is a bundle, its export for Hugging Face, or the folder of another model: ESM-format ones (AgroNT, Nucleotide
-    Transformer v1) run in JAX, others that transformers opens in PyTorch, with --window-bp.
+    Transformer v1) run in JAX, others that transformers opens in PyTorch, with --window-bp. A name of the hub means
+    what `hf download` has put into the local cache.
 
     One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
@@ -191,7 +196,10 @@ def embed(
     show_default=True,
     help="Where REF is not what the FASTA has.",
 )
-def score_variants(bundle: Path, vcf: Path, fasta: Path, out: Path, window_bp: int, ref_mismatch: str) -> None:
+@click.option("--remote-code", is_flag=True, help="Run the Python code that another model's folder holds.")
+def score_variants(
+    bundle: Path, vcf: Path, fasta: Path, out: Path, window_bp: int, ref_mismatch: str, remote_code: bool
+) -> None:
     """Score single-base substitutions: how likely an allele is beside the reference, how far it moves the embedding.
 
     \b
@@ -202,6 +210,9 @@ def score_variants(bundle: Path, vcf: Path, fasta: Path, out: Path, window_bp: i
     The token that covers the base is hidden, tokens are cut as in the reference, and probabilities are summed over the
     tokens of its length. A VCF keeps its lines, samples included, and gets these INFO fields, one value an alternative;
     a TSV has a row an alternative. Positions are 1-based; REF must be what the FASTA has.
+
+    In place of BUNDLE, the folder of another masked model will do if its tokens are 6-mers with single bases (AgroNT,
+    Nucleotide Transformer) or single bases. Byte pairs and overlapping k-mers do not tell single bases: refused.
 
     Example: plantgfm score-variants runs/demo/bundle --vcf calls.vcf.gz --fasta genome.fa.gz --out scored.vcf.gz
     """
@@ -215,6 +226,7 @@ def score_variants(bundle: Path, vcf: Path, fasta: Path, out: Path, window_bp: i
             out,
             window_bp=window_bp,
             skip_mismatches=ref_mismatch == "skip",
+            remote_code=remote_code,
             progress=progress,
         )
     click.echo(f"{out}: {counts}")

@@ -15,22 +15,21 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int32, Int64, UInt8
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.embed import Embedder, padded_length
 from plantgfm.embedding.encoders import BundleEncoder, Encoder, open_encoder
-from plantgfm.embedding.predict import Filled, Predictor, tokens_of
+from plantgfm.embedding.masked import masked_model
+from plantgfm.embedding.predict import Filled, Predictor
 from plantgfm.embedding.variants import VariantScores, check_variants, score_variants
 from plantgfm.export.bundle import Bundle, BundleError
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.paths import user_path
 from plantgfm.formats.vcf import read_variants
-from plantgfm.sequence import BASE_MASK, UNKNOWN, encode, reverse_complement
-from plantgfm.tokenization.vocabulary import MASK, PAD, SPECIAL_TOKENS
+from plantgfm.sequence import BASE_MASK, UNKNOWN, encode
+from plantgfm.tokenization.vocabulary import MASK, SPECIAL_TOKENS
 
 Sequences = Sequence[str | np.ndarray]
 """Texts of nucleotides in either case (U reads as T, IUPAC codes as N), or their base codes, uint8 [P]."""
@@ -41,7 +40,8 @@ def load(path: str | Path, *, remote_code: bool = False) -> Model:
 
     Args:
         path: a bundle; a folder that `plantgfm export --format huggingface` wrote, also one trained further and saved
-            by `save_pretrained` with `plantgfm.json` still in it; or another model's folder, which gives vectors only.
+            by `save_pretrained` with `plantgfm.json` still in it; or another model's folder, or its name on the
+            hub where it was downloaded before. All give vectors; what else another model gives is said at the methods.
         remote_code: run the Python code that another model's folder holds.
 
     Raises:
@@ -71,10 +71,10 @@ class Model:
         """The bundle behind it: network, parameters, vocabulary, lineage.
 
         Raises:
-            BundleError: for another kind of model, which gives vectors only.
+            BundleError: for another kind of model.
         """
         if not isinstance(self.encoder, BundleEncoder):
-            raise BundleError("this model is no bundle of ours: it gives vectors only")
+            raise BundleError("this model is no bundle of ours: it has no vocabulary, network or lineage of our kind")
         return self.encoder.bundle
 
     def embed(
@@ -119,34 +119,47 @@ class Model:
         The reverse strand is cut into tokens from its own left end, so its tokens lie elsewhere.
 
         Raises:
-            BundleError: for a model that is no bundle of ours.
-            ValueError: for an empty sequence, a letter that is no nucleotide, a strand that is not one of the two.
+            BundleError: for another model whose tokens do not tell which bases they cover.
+            ValueError: for an empty sequence, a letter that is no nucleotide, a strand that is not one of the two, or a
+                sequence longer than the model can read.
         """
         codes, strand = _codes([sequence])[0], _member(StrandUse, strand, "strand")
         if strand is StrandUse.BOTH:
             raise ValueError("the two strands are cut in other places: ask for forward or reverse")
-        if strand is StrandUse.FORWARD:
-            return tokens_of(self.bundle.vocabulary, codes)[1]
-        return codes.size - tokens_of(self.bundle.vocabulary, reverse_complement(codes))[1][::-1, ::-1]
+        (row,) = self._rows([codes], reverse=strand is StrandUse.REVERSE)
+        widths = self.encoder.token_bp(row).astype(np.int64)
+        ends = np.cumsum(widths[widths > 0])
+        places = np.stack([ends - widths[widths > 0], ends], axis=1)
+        return codes.size - places[::-1, ::-1] if strand is StrandUse.REVERSE else places
 
     def logits(self, sequences: Sequences) -> list[Float32[np.ndarray, "L V"]]:
         """Logits of every token of each sequence, of the masked (or causal) head, nothing hidden.
 
         Returns:
-            One array [L, V] a sequence, float32, [CLS] first; V is the size of the vocabulary, softmax over it gives
-            probabilities. Row i of a masked model speaks of token i, of a causal one of token i + 1.
+            One array [L, V] a sequence, float32; V is the size of the model's own vocabulary, softmax over it gives
+            probabilities, and L counts the special tokens of the model: of ours, [CLS] first. Row i of a masked model
+            speaks of token i, of a causal one of token i + 1.
 
         Raises:
-            BundleError: for a model that is no bundle of ours.
-            ValueError: for an empty sequence or a letter that is no nucleotide.
+            BundleError: for another model without a masked head.
+            ValueError: for an empty sequence, a letter that is no nucleotide, or a sequence longer than the model can
+                read.
         """
-        rows = [tokens_of(self.bundle.vocabulary, codes)[0] for codes in _codes(sequences)]
         found = []
-        for row in rows:
-            tokens = np.full((1, padded_length(row.size)), PAD, np.int32)
+        for row in self._rows(_codes(sequences)):
+            length = padded_length(row.size)
+            tokens = np.full((1, min(length, self.encoder.max_tokens or length)), self.encoder.pad, np.int32)
             tokens[0, : row.size] = row
-            found.append(np.asarray(self._logits(self._params, tokens), np.float32)[0, : row.size])
+            found.append(self.encoder.logits(tokens)[0, : row.size])
         return found
+
+    def _rows(self, codes: list[UInt8[np.ndarray, "_"]], *, reverse: bool = False) -> list[Int32[np.ndarray, "_"]]:
+        """Ids of each sequence, none cut."""
+        rows = [self.encoder.encode(one, reverse=reverse) for one in codes]
+        limit = self.encoder.max_tokens
+        if limit and (long := [row.size for row in rows if row.size > limit]):
+            raise ValueError(f"a sequence makes {long[0]:,} tokens, this model reads {limit:,}: give a shorter one")
+        return rows
 
     def per_base_probabilities(
         self, sequences: Sequences, *, strand: str | StrandUse = StrandUse.BOTH
@@ -164,8 +177,10 @@ class Model:
             One array [P, 4] a sequence, float32; columns A, C, G, T of the given strand, rows sum to 1.
 
         Raises:
-            BundleError: for a model that is no bundle of ours, or is causal.
-            ValueError: for an empty sequence, a letter that is no nucleotide, an unknown strand.
+            BundleError: for a causal model, and another one without a masked head, or whose tokens are neither 6-mers
+                nor single bases (byte pairs, overlapping k-mers): they do not tell single bases.
+            ValueError: for an empty sequence, a letter that is no nucleotide, an unknown strand, or a sequence longer
+                than the model can read.
         """
         strand = _member(StrandUse, strand, "strand")
         return [self._predictor.per_base(codes, strand) for codes in _codes(sequences)]
@@ -184,7 +199,8 @@ class Model:
         Args:
             vcf: plain, gzip or bgzip; in any order, several alternatives a line are several rows.
             fasta: the reference, whose bases REF has to have.
-            window_bp: bases that are seen around a variant; 0: as long as the model was trained on.
+            window_bp: bases that are seen around a variant; 0: as long as the model was trained on. Where N make more
+                tokens of it than another model can read, it sees those around the variant.
             skip_mismatches: go on where REF is not what the FASTA has; the allele gets the reason "ref_mismatch".
             progress: called with the number of alleles done and in all.
 
@@ -195,12 +211,14 @@ class Model:
             not scored. `columns()` gives them as a table.
 
         Raises:
-            BundleError: for a model that is no bundle of ours, or is causal.
+            BundleError: as `per_base_probabilities`.
+            ValueError: for a window that another model does not tell or can't read.
             FormatError: (a ValueError) with the line, for files that are no VCF or FASTA, a sequence that the FASTA
                 lacks, a REF beyond its end or, without `skip_mismatches`, one that differs.
         """
         if window_bp < 0:
             raise ValueError(f"window_bp={window_bp} is negative: give base pairs, or 0 for the model's own")
+        window_bp = self._window_bp(window_bp)
         predictor, variants = self._predictor, read_variants(user_path(vcf))
         reasons = check_variants(variants, read_fasta(user_path(fasta)), skip_mismatches=skip_mismatches)
         return score_variants(
@@ -208,9 +226,18 @@ class Model:
             variants,
             reasons,
             read_fasta(user_path(fasta)),
-            window_bp=window_bp or self.encoder.window_bp,
+            window_bp=window_bp,
             progress=progress,
         )
+
+    def _window_bp(self, window_bp: int) -> int:
+        """The window around a variant."""
+        model, chosen = self._predictor.model, window_bp or self.encoder.window_bp
+        if not chosen:
+            raise ValueError("this model does not tell how long its windows are: give window_bp (--window-bp)")
+        if model.max_tokens and chosen > (most := model.cutting.longest_bp * (model.max_tokens - 1)):
+            raise ValueError(f"window_bp={chosen} is more than the {most} bp that this model can read: lower it")
+        return chosen
 
     def fill(self, sequence: str | np.ndarray) -> Filled:
         """Put bases where they are not known: N, IUPAC codes, or [MASK], which stands for six bases.
@@ -220,24 +247,16 @@ class Model:
             probability of the base that was put there, given what was known then.
 
         Raises:
-            BundleError: for a model that is no bundle of ours, or is causal.
-            ValueError: for an empty sequence or a letter that is no nucleotide.
+            BundleError: as `per_base_probabilities`.
+            ValueError: for an empty sequence, a letter that is no nucleotide, or a sequence longer than the model can
+                read.
         """
         text = sequence.replace(SPECIAL_TOKENS[MASK], "N" * 6) if isinstance(sequence, str) else sequence
         return self._predictor.fill(_codes([text])[0])
 
     @cached_property
     def _predictor(self) -> Predictor:
-        return Predictor(self.bundle)
-
-    @cached_property
-    def _params(self):
-        return jax.tree.map(jnp.asarray, self.bundle.params)
-
-    @cached_property
-    def _logits(self):
-        network, size = self.bundle.network, self.bundle.vocabulary.size
-        return jax.jit(lambda params, tokens: network.masked_logits(params, network.hidden(params, tokens))[..., :size])
+        return Predictor(masked_model(self.encoder))
 
 
 def _codes(sequences: Sequences) -> list[UInt8[np.ndarray, "_"]]:

@@ -2,7 +2,7 @@
 
 A token is hidden as in training, by [MASK]; the probability of a base is summed over the tokens of the hidden one's
 length (`objectives.nucleotides`). Everything is computed in batches of one shape and in lengths that are rounded up, so
-that few programs are compiled.
+that few programs are compiled. Rows are in the ids of a vocabulary of ours, whichever model is asked.
 """
 
 from __future__ import annotations
@@ -10,20 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int32, Int64, UInt8
+from jaxtyping import Float32, Int32, Int64, UInt8
 
 from plantgfm.embedding.config import StrandUse
 from plantgfm.embedding.embed import STRANDS, padded_length
-from plantgfm.export.bundle import Bundle, BundleError
-from plantgfm.objectives.nucleotides import per_base_log_probabilities
+from plantgfm.embedding.masked import Answer, MaskedModel
 from plantgfm.sequence import UNKNOWN, decode, reverse_complement
-from plantgfm.tokenization.encode import encode, spans
-from plantgfm.tokenization.vocabulary import CLS, FIRST_BASE, FIRST_SIX, MASK, PAD, Vocabulary, kmer_digits
+from plantgfm.tokenization.vocabulary import CLS, FIRST_BASE, FIRST_SIX, MASK, PAD, kmer_digits
 
 _FILLED_SHARE = 8  # of the hidden tokens, the surest eighth is decided in a round
 
@@ -42,7 +37,7 @@ class Row:
     """One row of a batch."""
 
     tokens: Int32[np.ndarray, "L"]  # [CLS] first
-    slot: int  # the position that is asked about
+    slot: int  # the position that is asked about; 0 ([CLS]): nothing but the vector is wanted
     length_bp: int  # bases of the token that lies there
 
 
@@ -56,52 +51,41 @@ class Filled:
 
 
 class Predictor:
-    """A compiled masked model: hidden tokens in, probabilities out.
+    """A masked model: hidden tokens in, probabilities out."""
 
-    Raises:
-        BundleError: for a causal model, which knows no [MASK].
-    """
-
-    def __init__(self, bundle: Bundle, *, batch_rows: int = 32):
-        if bundle.model_config.causal:
-            raise BundleError("this model is causal: it has no [MASK], so it can't tell hidden bases from both sides")
-        self.bundle, self.vocabulary, self.batch_rows = bundle, bundle.vocabulary, batch_rows
-        self._params = jax.tree.map(jnp.asarray, bundle.params)
-        self.compiled = jax.jit(self._forward)
-
-    def _forward(
-        self, params: dict[str, Any], tokens: Int32[Array, "B L"], slots: Int32[Array, "B 1"], length: Int32[Array, "B"]
-    ) -> tuple[Array, Array, Array]:
-        network = self.bundle.network
-        hidden = network.hidden(params, tokens).astype(jnp.float32)  # bfloat16 would lose what one base changes
-        asked = jnp.take_along_axis(hidden, slots[..., None], axis=1)
-        logits = network.masked_logits(params, asked)[:, 0].astype(jnp.float32)
-        log_bases = per_base_log_probabilities(logits, length, self.vocabulary.token_bases)
-        return log_bases, jax.nn.log_softmax(logits[:, : self.vocabulary.size], axis=-1), network.pool(hidden, tokens)
+    def __init__(self, model: MaskedModel):
+        self.model, self.cutting, self.vocabulary = model, model.cutting, model.cutting.vocabulary
 
     def ask(self, rows: Sequence[Row], *, tokens: bool = False) -> Said:
-        """What the model says of each row; `tokens` also gives the probabilities of all tokens (V numbers a row)."""
-        vocabulary = self.vocabulary
-        width = vocabulary.size if tokens else 0
+        """What the model says of each row; `tokens` also gives the probabilities of all tokens (V numbers a row).
+
+        Raises:
+            ValueError: for a row that is longer than the model can read.
+        """
+        most, limit = max((row.tokens.size for row in rows), default=0), self.model.max_tokens
+        if limit and most > limit:
+            raise ValueError(f"a sequence makes {most:,} tokens, this model reads {limit:,}: give a shorter one")
+        width = self.vocabulary.size if tokens else 0
         log_bases = np.empty((len(rows), 8, 4), np.float32)
         log_tokens = np.empty((len(rows), width), np.float32)
-        vectors = np.empty((len(rows), self.bundle.model_config.d_model), np.float32)
+        vectors = np.empty((len(rows), self.model.width), np.float32)
         order = np.argsort([row.tokens.size for row in rows], kind="stable")
-        for first in range(0, order.size, self.batch_rows):
-            chosen = order[first : first + self.batch_rows]
+        for first in range(0, order.size, self.model.batch_rows):
+            chosen = order[first : first + self.model.batch_rows]
             found = [np.asarray(part, np.float32) for part in self._batch([rows[i] for i in chosen])]
             log_bases[chosen], vectors[chosen] = found[0][: chosen.size], found[2][: chosen.size]
             log_tokens[chosen] = found[1][: chosen.size, :width]
         return Said(log_bases, log_tokens if tokens else None, vectors)
 
-    def _batch(self, rows: list[Row]) -> tuple[Array, Array, Array]:
-        batch = np.full((self.batch_rows, padded_length(max(row.tokens.size for row in rows))), PAD, np.int32)
+    def _batch(self, rows: list[Row]) -> Answer:
+        n, length = self.model.batch_rows, padded_length(max(row.tokens.size for row in rows))
+        batch = np.full((n, min(length, self.model.max_tokens or length)), PAD, np.int32)
         batch[:, 0] = CLS  # rows that fill the batch attend to something
-        slots, lengths = np.zeros((self.batch_rows, 1), np.int32), np.ones(self.batch_rows, np.int32)
+        slots, lengths = np.zeros((n, 1), np.int32), np.ones(n, np.int32)
         for i, row in enumerate(rows):
             batch[i, : row.tokens.size] = row.tokens
             slots[i], lengths[i] = row.slot, row.length_bp
-        return self.compiled(self._params, batch, slots, lengths)
+        return self.model.ask(batch, slots, lengths)
 
     def per_base(self, bases: UInt8[np.ndarray, "P"], strand: StrandUse) -> Float32[np.ndarray, "P 4"]:
         """Probability of A, C, G and T at each base while the token over it is hidden; the rest of it is seen.
@@ -111,10 +95,10 @@ class Predictor:
         out = np.zeros((bases.size, 4), np.float32)
         strands = STRANDS[strand]
         for reverse in strands:
-            row, places = tokens_of(self.vocabulary, reverse_complement(bases) if reverse else bases)
+            row, places = self.cutting.tokens_of(reverse_complement(bases) if reverse else bases)
             one = np.empty((bases.size, 4), np.float32)
-            for first in range(0, len(places), self.batch_rows):
-                part = places[first : first + self.batch_rows]
+            for first in range(0, len(places), self.model.batch_rows):
+                part = places[first : first + self.model.batch_rows]
                 asked = [hidden_row(row, first + i, int(end - start)) for i, (start, end) in enumerate(part)]
                 for (start, end), log in zip(part, self.ask(asked).log_bases):
                     one[start:end] = np.exp(log[: end - start])
@@ -124,9 +108,9 @@ class Predictor:
     def fill(self, bases: UInt8[np.ndarray, "P"]) -> Filled:
         """Put the likeliest bases where they are not known, the surest tokens first.
 
-        A token of six bases (at the end: of one) over an unknown base is hidden; of the tokens that agree with what is
-        known of it the likeliest is taken. In each round the surest eighth of the hidden ones is decided, and the next
-        round sees it.
+        A token of six bases over an unknown base is hidden (at the end, and of a model of single bases: of one); of the
+        tokens that agree with what is known of it the likeliest is taken. In each round the surest eighth of the hidden
+        ones is decided, and the next round sees it.
         """
         unknown = np.flatnonzero(bases == UNKNOWN)
         row, places = self._with_gaps(bases)
@@ -144,7 +128,7 @@ class Predictor:
                 agree = codes == known[None, :]
                 sure[start:end] = np.sum(shares[:, None] * agree, axis=0)
                 filled[start:end] = known
-                row[index + 1] = int(encode(self.vocabulary, known)[0])
+                row[index + 1] = int(self.cutting.encode(known)[0])
             waiting = [index for at, index in enumerate(waiting) if at not in set(take.tolist())]
         return Filled(decode(filled), unknown.astype(np.int64), sure[unknown])
 
@@ -161,11 +145,11 @@ class Predictor:
         """Tokens, [CLS] first and [MASK] over unknown bases, and the span of each; unknown bases part no tokens."""
         ids, starts, at = [CLS], [], 0
         while at < bases.size:
-            width = 6 if at + 6 <= bases.size else 1
+            width = self.cutting.longest_bp if at + self.cutting.longest_bp <= bases.size else 1
             if np.any(bases[at : at + width] == UNKNOWN):
                 token = MASK
             else:
-                token = int(encode(self.vocabulary, bases[at : at + 8])[0])
+                token = int(self.cutting.encode(bases[at : at + 8])[0])
                 width = int(self.vocabulary.token_bp[token])
             ids.append(token)
             starts.append(at)
@@ -178,14 +162,6 @@ class Predictor:
 def _kmers(k: int) -> np.ndarray:
     """The bases of all k-mers in the order of their ids, uint8 [4^k, k]."""
     return kmer_digits(np.arange(4**k), k).astype(np.uint8)
-
-
-def tokens_of(
-    vocabulary: Vocabulary, bases: UInt8[np.ndarray, "P"]
-) -> tuple[Int32[np.ndarray, "L"], Int64[np.ndarray, "T 2"]]:
-    """Ids with [CLS] first, and the span of each token behind it in bp."""
-    ids = encode(vocabulary, np.ascontiguousarray(bases))
-    return np.concatenate([np.array([CLS], np.int32), ids]), spans(vocabulary, ids)
 
 
 def hidden_row(row: Int32[np.ndarray, "L"], index: int, length_bp: int) -> Row:

@@ -16,13 +16,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from plantgfm.embedding.predict import Predictor, Row, hidden_row, tokens_of
+from plantgfm.embedding.cutting import Cutting
+from plantgfm.embedding.predict import Predictor, Row, hidden_row
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.vcf import Variants
 from plantgfm.schema import Record
 from plantgfm.sequence import BASES, UNKNOWN, decode, encode, reverse_complement
-from plantgfm.tokenization import encode as tokenizer
-from plantgfm.tokenization.vocabulary import Vocabulary
 
 SCORED = ""
 NO_ALTERNATIVE, NO_SUBSTITUTION, AMBIGUOUS = "no_alternative", "no_single_base_substitution", "ambiguous_base"
@@ -166,7 +165,7 @@ def score_variants(
         rows = waiting.pop(record.name, np.zeros(0, np.int64))
         wanted = np.array([row for row in rows if reasons[row] == SCORED], np.int64)
         before, done = done, done + rows.size
-        sites = _sites(predictor.vocabulary, variants, record, wanted, window_bp)
+        sites = _sites(predictor, variants, record, wanted, window_bp)
         for block in _blocks(_not_rich(sites, reasons, max_unknown_fraction), _SITES):
             _score(predictor, block, figures)
             before += sum(site.rows.size for site in block)
@@ -188,7 +187,7 @@ def _not_rich(sites: Iterator[_Site], reasons: list[str], max_unknown_fraction: 
 
 
 def _sites(
-    vocabulary: Vocabulary, variants: Variants, record: Record, rows: Int64[np.ndarray, "_"], window_bp: int
+    predictor: Predictor, variants: Variants, record: Record, rows: Int64[np.ndarray, "_"], window_bp: int
 ) -> Iterator[_Site]:
     """The sites of one sequence, from its rows by position."""
     for group in np.split(rows, np.flatnonzero(np.diff(variants.start[rows])) + 1) if rows.size else ():
@@ -196,14 +195,21 @@ def _sites(
         first = min(max(start - window_bp // 2, 0), max(record.length_bp - window_bp, 0))
         piece, at = record.codes[first : first + window_bp], start - first
         alts = np.array([BASES.index(variants.alt[row]) for row in group], np.uint8)
-        strands = (_strand(vocabulary, piece, at), _strand(vocabulary, reverse_complement(piece), piece.size - 1 - at))
+        strands = (
+            _strand(predictor, piece, at),
+            _strand(predictor, reverse_complement(piece), piece.size - 1 - at),
+        )
         yield _Site(group, alts, strands, float(np.mean(piece == UNKNOWN)))
 
 
-def _strand(vocabulary: Vocabulary, piece: UInt8[np.ndarray, "P"], at: int) -> _Strand:
-    tokens, places = tokens_of(vocabulary, piece)
+def _strand(predictor: Predictor, piece: UInt8[np.ndarray, "P"], at: int) -> _Strand:
+    tokens, places = predictor.cutting.tokens_of(piece)
     index = int(np.searchsorted(places[:, 0], at, side="right")) - 1
     start, end = (int(edge) for edge in places[index])
+    kept = (predictor.model.max_tokens or tokens.size) - 1
+    if kept < len(places):  # N make more tokens than the model reads: it sees those around the variant
+        first = min(max(index - kept // 2, 0), len(places) - kept)
+        tokens, index = np.concatenate([tokens[:1], tokens[1 + first : 1 + first + kept]]), index - first
     return _Strand(tokens, (start, end), index, piece[start:end], at - start)
 
 
@@ -225,7 +231,7 @@ def _score(predictor: Predictor, sites: list[_Site], figures: dict[str, np.ndarr
         for strand, reverse in zip(site.strands, (False, True)):
             rows.append(hidden_row(strand.tokens, strand.index, strand.bases.size))
             rows.append(Row(strand.tokens, 0, 1))
-            rows += [Row(replaced(predictor.vocabulary, strand, _read(alt, reverse)), 0, 1) for alt in site.alts]
+            rows += [Row(replaced(predictor.cutting, strand, _read(alt, reverse)), 0, 1) for alt in site.alts]
     said, at = predictor.ask(rows), 0
     for site in sites:
         ratios, distances = np.empty((2, site.rows.size), np.float32), np.empty((2, site.rows.size), np.float32)
@@ -245,10 +251,10 @@ def _read(alt: int | np.integer, reverse: bool) -> int:
     return 3 - int(alt) if reverse else int(alt)
 
 
-def replaced(vocabulary: Vocabulary, strand: _Strand, alt: int) -> Int32[np.ndarray, "L"]:
+def replaced(cutting: Cutting, strand: _Strand, alt: int) -> Int32[np.ndarray, "L"]:
     """The reference's tokens with the one that covers the base rewritten for another base there."""
     bases = strand.bases.copy()
     bases[strand.offset] = alt
-    ids = tokenizer.encode(vocabulary, bases)
+    ids = cutting.encode(bases)
     place = strand.index + 1
     return np.concatenate([strand.tokens[:place], ids, strand.tokens[place + 1 :]])

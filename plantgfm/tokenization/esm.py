@@ -29,17 +29,17 @@ class EsmTokens:
 
     def encode(self, codes: UInt8[np.ndarray, "P"]) -> Int32[np.ndarray, "L"]:
         """Ids of base codes, [CLS] first."""
-        ids = self.table[encode(_PLAIN, codes)]
+        ids = self.table[encode(PLAIN, codes)]
         return np.concatenate([np.array([self.cls], np.int32), ids])
 
     def token_bp(self, ids: Int32[np.ndarray, "L"]) -> Int32[np.ndarray, "L"]:
         """Bases that each id covers, 0 for special tokens and those that sequence never has."""
         widths = np.zeros(int(max(self.table.max(), ids.max(initial=0))) + 1, np.int32)
-        widths[self.table[N_SPECIAL:]] = _PLAIN.token_bp[N_SPECIAL:]
+        widths[self.table[N_SPECIAL:]] = PLAIN.token_bp[N_SPECIAL:]
         return widths[ids]
 
 
-_PLAIN = Vocabulary(np.zeros(0, np.uint16))
+PLAIN = Vocabulary(np.zeros(0, np.uint16))
 
 
 def esm_tokens(vocabulary: list[str], *, rows: int) -> EsmTokens:
@@ -53,7 +53,7 @@ def esm_tokens(vocabulary: list[str], *, rows: int) -> EsmTokens:
         ValueError: when a token that sequence needs is not there, or lies beyond the rows.
     """
     index = {token: number for number, token in enumerate(vocabulary)}
-    needed = ["<cls>", "<pad>", "<mask>", *_PLAIN.tokens[N_SPECIAL:]]
+    needed = ["<cls>", "<pad>", "<mask>", *PLAIN.tokens[N_SPECIAL:]]
     for token in needed:
         if index.get(token, rows) >= rows:
             where = f"has id {index[token]}, beyond the {rows} rows of the model" if token in index else "is missing"

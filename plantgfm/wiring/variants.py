@@ -36,18 +36,20 @@ def score_variants_file(
     *,
     window_bp: int = 0,
     skip_mismatches: bool = False,
+    remote_code: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Score the single-base substitutions of a VCF file; counts of alleles, by "scored" or the reason for no score.
 
     Args:
-        bundle: or a folder that `plantgfm export --format huggingface` wrote.
+        bundle: or a folder that `plantgfm export --format huggingface` wrote, or of another masked model.
         vcf: plain, gzip or bgzip.
         fasta: the reference that it was called on.
         out: `.vcf` (the lines of the input with more INFO fields), `.tsv` (a row an alternative allele), or either with
             `.gz`; it appears whole or not at all.
         window_bp: bases that are seen around a variant; 0: as long as the model was trained on.
         skip_mismatches: go on where REF is not what the FASTA has.
+        remote_code: run the Python code that another model's folder holds.
         progress: called with (label, done, total).
 
     Raises:
@@ -57,7 +59,7 @@ def score_variants_file(
         raise ValueError(f"{out} ends in none of {', '.join(_SUFFIXES)}: the ending says what to write")
     if out.exists() and any(out.samefile(path) for path in (vcf, fasta) if path.exists()):
         raise ValueError(f"{out} is an input: name another file")
-    model, label = load(bundle), "score (alleles)"
+    model, label = load(bundle, remote_code=remote_code), "score (alleles)"
 
     def tick(done: int, total: int) -> None:
         if progress is not None:

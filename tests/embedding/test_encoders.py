@@ -1,6 +1,7 @@
 """Other people's models behind the one interface."""
 
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +54,22 @@ def test_what_a_model_has_no_position_for_is_cut_and_counted(agro):
     assert embedder.cut_tokens == 0
     np.testing.assert_allclose(embedder.embed([np.concatenate([codes, codes[:60]])]), whole, rtol=0, atol=1e-4)
     assert embedder.cut_tokens == 10
+
+
+def test_a_name_of_the_hub_is_looked_up_in_the_cache_alone(tmp_path, monkeypatch):
+    cache = tmp_path / "models--InstaDeepAI--agro"
+    for name in ("refs", "snapshots"):
+        (cache / name).mkdir(parents=True)
+    write_esm(cache / "snapshots" / "abc")
+    (cache / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.socket.connect", lambda *any: pytest.fail("the network was asked"))
+    assert isinstance(open_encoder(Path("InstaDeepAI/agro")), EsmEncoder)
+    with pytest.raises(BundleError, match="InstaDeepAI/other is no bundle, and no model of the hub .*`hf download"):
+        open_encoder(Path("InstaDeepAI/other"))
+    for name in ("runs/a/bundle", "/absent/bundle", "../bundle"):
+        with pytest.raises(BundleError, match=r"is no bundle \(bundle.json is missing"):
+            open_encoder(Path(name))
 
 
 def test_a_model_of_another_kind_needs_transformers(tmp_path, monkeypatch):

@@ -17,7 +17,6 @@ from plantgfm.objectives.nucleotides import per_base_log_probabilities
 from plantgfm.sequence import encode, reverse_complement
 from plantgfm.tokenization.encode import encode as encode_tokens
 from plantgfm.tokenization.vocabulary import CLS, MASK
-from tests.export.test_esm import write_esm
 from tests.fixtures import lively_bundle, small_bundle, states_and_logits
 
 TEXTS = ["ACGTACGGCATTACGATTNACGTACGT", "ttgacca"]
@@ -137,14 +136,6 @@ def test_wrong_input_is_told_in_a_line(model, said):
     with pytest.raises(ValueError, match=said) as caught:
         WRONG[said](model)
     assert "\n" not in str(caught.value)
-
-
-def test_other_models_give_vectors_only(tmp_path):
-    model = load(write_esm(tmp_path / "agro"))
-    assert [one.shape for one in model.embed(["ACGTACGTN"], pooling="base")] == [(9, model.width)]
-    for ask in (model.logits, model.per_base_probabilities, model.spans, model.fill):
-        with pytest.raises(BundleError, match="gives vectors only"):
-            ask(["A"] if ask in (model.logits, model.per_base_probabilities) else "A")
 
 
 def test_a_causal_model_has_no_mask(model):

@@ -127,11 +127,11 @@ def test_rows_are_those_of_the_file_whatever_its_order_and_several_alternatives_
 def test_nothing_is_compiled_again_from_site_to_site(model, genome, tmp_path):
     letters = decode(genome["chr1"].codes)
     model.score_variants(vcf(tmp_path, ("chr1", 30, letters[30], other(letters[30]))), tmp_path / "g.fa")
-    warm = model._predictor.compiled._cache_size()
+    warm = model._predictor.model.compiled._cache_size()
     many = [("chr1", at, letters[at], other(letters[at])) for at in range(0, 300, 3)]
     done = []
     model.score_variants(vcf(tmp_path, *many), tmp_path / "g.fa", progress=lambda *told: done.append(told))
-    assert model._predictor.compiled._cache_size() == warm
+    assert model._predictor.model.compiled._cache_size() == warm
     assert done == [(64, 100), (100, 100), (100, 100)]
 
 

@@ -20,7 +20,7 @@ LAYOUTS = {"AgroNT": {}, "NT v1": {"token_dropout": True}, "norm before": {"emb_
 def saved(folder, *, pickled=False, **layout):
     torch.manual_seed(0)
     config = transformers.EsmConfig(
-        **SMALL, **layout, pad_token_id=1, mask_token_id=2, position_embedding_type="absolute",
+        **SMALL, **{"position_embedding_type": "absolute", **layout}, pad_token_id=1, mask_token_id=2,
         layer_norm_eps=1e-12, tie_word_embeddings=False, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     model = transformers.EsmForMaskedLM(config).eval()
