@@ -163,6 +163,8 @@ def terminated_like_interrupted() -> Iterator[None]:
 def vocabulary(corpus: Path, out: Path, report: bool, overrides: tuple[str, ...]) -> None:
     """Choose 8-mers on the training regions of a corpus (its folder, or a run's) and report what they do.
 
+    Of other kinds (--set kind=BASES for single bases, kind=BPE for byte-pair encoding) nothing is reported.
+
     Example: plantgfm vocabulary runs/demo --out vocabulary.json --set eight_mers=2048
     """
     from plantgfm.config import settings

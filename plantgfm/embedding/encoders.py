@@ -68,7 +68,9 @@ class BundleEncoder:
     def __init__(self, bundle: Bundle):
         self.bundle, self.fingerprint = bundle, bundle.fingerprint
         config = bundle.model_config
-        self.width, self.n_layers, self.window_bp = config.d_model, config.n_layers, 6 * (config.max_tokens - 1)
+        self.width, self.n_layers = config.d_model, config.n_layers
+        # Only vocabularies without k-mers tell: their windows are not 6 bp a slot.
+        self.window_bp = int(bundle.lineage.get("window_bp", 6 * (config.max_tokens - 1)))
         self.params = jax.tree.map(jnp.asarray, bundle.params)
         self.compiled = jax.jit(self._forward, static_argnames=("layer", "pooling"))
         self._logits = jax.jit(self._head)

@@ -18,6 +18,7 @@ from plantgfm.embedding.torch_encoder import TorchEncoder
 from plantgfm.export.bundle import BundleError
 from plantgfm.model import esm
 from plantgfm.objectives.nucleotides import per_base_log_probabilities
+from plantgfm.tokenization.config import VocabularyKind
 from plantgfm.tokenization.vocabulary import PAD
 
 Answer = tuple[Array, Array, Array]
@@ -89,18 +90,22 @@ def bundle_model(encoder: BundleEncoder) -> JaxMasked:
     """A bundle of ours.
 
     Raises:
-        BundleError: for a causal one, which knows no [MASK].
+        BundleError: for a causal one, which knows no [MASK], and for one of byte pairs.
     """
     bundle, network = encoder.bundle, encoder.bundle.network
     if bundle.model_config.causal:
         raise BundleError("this model is causal: it has no [MASK], so it can't tell hidden bases from both sides")
+    if bundle.vocabulary.kind is VocabularyKind.BPE:
+        raise BundleError(
+            "this model reads byte pairs (tokenizer.kind=BPE): which of them hides a base depends on the base"
+        )
 
     def forward(params: Any, tokens: Int32[Array, "B L"], slots: Int32[Array, "B 1"]) -> tuple[Array, Array]:
         hidden = network.hidden(params, tokens).astype(jnp.float32)  # bfloat16 would lose what one base changes
         asked = jnp.take_along_axis(hidden, slots[..., None], axis=1)
         return network.masked_logits(params, asked)[:, 0], network.pool(hidden, tokens)
 
-    cutting = Cutting(bundle.vocabulary, 6)
+    cutting = Cutting(bundle.vocabulary, 6 if bundle.vocabulary.is_hybrid else 1)
     return JaxMasked(encoder.params, forward, cutting=cutting, width=encoder.width, max_tokens=None)
 
 

@@ -27,7 +27,7 @@ _FILLED_SHARE = 8  # of the hidden tokens, the surest eighth is decided in a rou
 class Said:
     """What the model says of rows: of the token at each row's slot, and the mean state of each row."""
 
-    log_bases: Float32[np.ndarray, "B 8 4"]  # ln P(A, C, G, T) at each offset of the token, -inf behind its end
+    log_bases: Float32[np.ndarray, "B widest 4"]  # ln P(A, C, G, T) at each offset of the token, -inf behind its end
     log_tokens: Float32[np.ndarray, "B V"] | None  # ln P of every token; None where it was not asked for
     vectors: Float32[np.ndarray, "B D"]  # masked mean of the final states, as `plantgfm embed` gives it
 
@@ -66,7 +66,7 @@ class Predictor:
         if limit and most > limit:
             raise ValueError(f"a sequence makes {most:,} tokens, this model reads {limit:,}: give a shorter one")
         width = self.vocabulary.size if tokens else 0
-        log_bases = np.empty((len(rows), 8, 4), np.float32)
+        log_bases = np.empty((len(rows), self.vocabulary.token_bases.shape[1], 4), np.float32)
         log_tokens = np.empty((len(rows), width), np.float32)
         vectors = np.empty((len(rows), self.model.width), np.float32)
         order = np.argsort([row.tokens.size for row in rows], kind="stable")

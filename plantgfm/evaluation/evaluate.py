@@ -46,8 +46,9 @@ def evaluate(
         progress: told what is done: (label, done, total).
 
     Raises:
-        ValueError: when a split is empty, or the network and the vocabulary differ in size.
+        ValueError: when a split is empty, the network and the vocabulary differ in size, or it is no hybrid.
     """
+    vocabulary.require_hybrid("an evaluation beside Markov models")
     if network.vocabulary_size != vocabulary.size:
         raise ValueError(
             f"the network has {network.vocabulary_size} tokens but vocabulary {vocabulary.fingerprint} has "

@@ -74,7 +74,7 @@ def prepare(
         ValueError: when the split has no window.
     """
     pairs = evaluation_pairs(corpus, split, sampler, max_windows=max_windows)
-    batch = make_batch(corpus, vocabulary, pairs, sampler.window_tokens)
+    batch = make_batch(corpus, vocabulary, pairs, sampler.window_tokens, window_bp=sampler.window_bp)
     key = stream_key(seed, int(split), "evaluation masks")
     masks = draw_masks(key, jnp.asarray(batch.tokens), objective, vocabulary_size=vocabulary.size, evaluate=True)
     inputs, slots, valid, targets = (np.asarray(array) for array in masks)

@@ -2,7 +2,8 @@
 
 Scored are masked tokens of 6 or 8 bases that a token of 6 or 8 bases follows: where fewer bases are left (ends of a
 window, next to N), the tokenizer falls back to shorter tokens for reasons that no context tells, so such positions are
-left out for every predictor alike and counted.
+left out for every predictor alike and counted. In vocabularies of other kinds every masked token of known bases is
+scored, and what is visible around it is not looked up: the baselines that read it know 6- and 8-mers only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Positions:
     window: Int32[np.ndarray, "N"]  # row of the token table
     slot: Int32[np.ndarray, "N"]  # column of the slot table
     token: Int32[np.ndarray, "N"]  # the id to predict
-    code: Int64[np.ndarray, "N"]  # its bases as two-bit digits
+    code: Int64[np.ndarray, "N"]  # its bases as two-bit digits, -1 in vocabularies of other kinds
     bp: Int64[np.ndarray, "N"]  # 6 or 8
     repeat_fraction: Float32[np.ndarray, "N"]
     left: Int64[np.ndarray, "N"]  # visible bases before it, the nearest in the lowest two bits
@@ -48,8 +49,10 @@ def take(positions: Positions, rows: Int64[np.ndarray, "K"]) -> Positions:
 
 
 def token_codes(vocabulary: Vocabulary) -> Int64[np.ndarray, "V"]:
-    """The bases of each id as two-bit digits; -1 where an id has no known bases."""
+    """The bases of each id as two-bit digits; -1 where an id has no known bases, and in vocabularies of other kinds."""
     codes = np.full(vocabulary.size, -1, dtype=np.int64)
+    if not vocabulary.is_hybrid:
+        return codes
     codes[FIRST_BASE:FIRST_SIX] = np.arange(4)
     codes[FIRST_SIX:FIRST_EIGHT] = np.arange(4**6)
     codes[FIRST_EIGHT:] = vocabulary.eight_mers
@@ -78,7 +81,9 @@ def find_positions(
     masked = np.zeros(tokens.shape, dtype=bool)
     masked[rows, at] = True
     following = np.append(tokens, np.zeros((len(tokens), 1), tokens.dtype), axis=1)[rows, at + 1]
-    scored = (tokens[rows, at] >= FIRST_SIX) & (following >= FIRST_SIX)
+    scored = tokens[rows, at] >= FIRST_BASE
+    if vocabulary.is_hybrid:
+        scored = (tokens[rows, at] >= FIRST_SIX) & (following >= FIRST_SIX)
     rows, columns, at = rows[scored], columns[scored], at[scored]
     codes, widths = token_codes(vocabulary), vocabulary.token_bp.astype(np.int64)
     context = np.zeros((5, rows.size), dtype=np.int64)

@@ -101,7 +101,7 @@ def count_windows(
         corpus: with its splits.
         split: whose regions to cut into windows; what is left over at their ends is not counted.
         vocabulary: of the tokens.
-        window_bp: width of the windows; tokens beyond one for every 6 bp are cut, as in a batch.
+        window_bp: width of the windows; of a hybrid vocabulary tokens beyond one for every 6 bp are cut, as in a batch.
         both_strands: whether each window is read on both strands.
         most_bp: of each species, windows spread evenly over the split; None for all.
     """
@@ -126,7 +126,7 @@ def count_at(
 ) -> Int64[np.ndarray, "V"]:
     """How often windows that begin at these bases hold each id with known bases."""
     counts = np.zeros(vocabulary.size, dtype=np.int64)
-    layout = {"width_bp": window_bp, "max_tokens": window_bp // 6 + 1}
+    layout = {"width_bp": window_bp, "max_tokens": window_bp // (6 if vocabulary.is_hybrid else 1) + 1}
     for first in range(0, starts.size, _WINDOWS_AT_ONCE):
         rows = starts[first : first + _WINDOWS_AT_ONCE]
         for reverse in (False, True)[: 2 if both_strands else 1]:

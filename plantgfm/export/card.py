@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plantgfm.model.config import ModelConfig
+from plantgfm.tokenization.config import VocabularyKind
 from plantgfm.tokenization.vocabulary import Vocabulary
 
 _TEMPLATE = """\
@@ -16,9 +17,8 @@ tags: [genomics, plants, masked-language-modeling]
 
 # plantgfm {kind}, {n_parameters:,} parameters
 
-A {config.n_layers}-layer ModernBERT {kind} of width {config.d_model} over a hybrid vocabulary of {vocabulary.size:,}
-tokens (all 6-mers, {n_eight:,} chosen 8-mers, single bases, N), pre-trained jointly on masked tokens and on the token
-distribution of a region further downstream.
+A {config.n_layers}-layer ModernBERT {kind} of width {config.d_model} over a {tokens}, pre-trained jointly on
+masked tokens and on the token distribution of a region further downstream.
 
 ## Data
 
@@ -105,11 +105,21 @@ def _card(
         use=use,
         kind="decoder" if config.causal else "encoder",
         config=config,
-        vocabulary=vocabulary,
-        n_eight=len(vocabulary.eight_mers),
+        tokens=_tokens(vocabulary),
         n_parameters=n_parameters,
         corpus=lineage.get("corpus_fingerprint", "not stated"),
         species=", ".join(f"*{name}*" for name in lineage.get("species", [])) or "not stated",
         steps=lineage.get("step", "not stated"),
         metrics="\n".join(lines) or "None stated.",
     )
+
+
+def _tokens(vocabulary: Vocabulary) -> str:
+    size = f"vocabulary of {vocabulary.size:,}"
+    match vocabulary.kind:
+        case VocabularyKind.BASES:
+            return f"{size} tokens (single bases, N)"
+        case VocabularyKind.BPE:
+            return f"{size} tokens (byte-pair encoding, N)"
+    eights = f"{len(vocabulary.eight_mers):,} chosen 8-mers"
+    return f"hybrid {size}\ntokens (all 6-mers, {eights}, single bases, N)"

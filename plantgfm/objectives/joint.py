@@ -31,7 +31,7 @@ def loss(
     *,
     evaluate: bool = False,
     n_species: int = 0,
-    token_bases: Int32[np.ndarray, "vocabulary 8"] | None = None,
+    token_bases: Int32[np.ndarray, "vocabulary widest"] | None = None,
 ) -> tuple[Float32[Array, ""], Sums]:
     """Joint loss of a batch: the masked loss, and the next-region, nucleotide and z-losses times their weights.
 

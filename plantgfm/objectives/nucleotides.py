@@ -21,15 +21,15 @@ _LEAST = float(np.finfo(np.float32).tiny)
 
 
 def per_base_log_probabilities(
-    logits: Float[Array, "*at V"], length_bp: Int[Any, "*at"], token_bases: Int32[np.ndarray, "vocabulary 8"]
-) -> Float32[Array, "*at 8 4"]:
+    logits: Float[Array, "*at V"], length_bp: Int[Any, "*at"], token_bases: Int32[np.ndarray, "vocabulary widest"]
+) -> Float32[Array, "*at widest 4"]:
     """Log probability of A, C, G and T at each offset of a masked token, given how many bases the token has.
 
     Summed are the tokens of that length alone, as offset 7 of a 6-mer is a place of its neighbour.
 
     Args:
         logits: of the masked head, `Network.masked_logits`; rows that pad the vocabulary may be there.
-        length_bp: bases of the token that lies there, `Vocabulary.token_bp` of it: 1, 6 or 8.
+        length_bp: bases of the token that lies there, `Vocabulary.token_bp` of it: 1, 6 or 8 in a hybrid vocabulary.
         token_bases: `Vocabulary.token_bases`.
 
     Returns:
@@ -67,7 +67,7 @@ def nucleotide_loss(
     slot_valid: Bool[Array, "B M"],
     repeat_fraction: Float32[Array, "B M"],
     *,
-    token_bases: Int32[np.ndarray, "vocabulary 8"],
+    token_bases: Int32[np.ndarray, "vocabulary widest"],
     repeat_weight: float = 1.0,
 ) -> tuple[Float32[Array, ""], Sums]:
     """Mean cross-entropy, in nats per base, of the bases of the masked tokens; slots weigh as in `masked_loss`.

@@ -55,19 +55,28 @@ class Batches:
 
     def _make(self, step: int) -> tuple[Batch, int]:
         pairs = shard(self.plan.step(step), self._host, self._hosts)
-        return tokenize_pairs(self._corpus, self._vocabulary, pairs, window_tokens=self._config.window_tokens)
+        sizes = {"window_tokens": self._config.window_tokens, "window_bp": self._config.window_bp}
+        return tokenize_pairs(self._corpus, self._vocabulary, pairs, **sizes)
 
 
-def make_batch(corpus: Corpus, vocabulary: Vocabulary, pairs: WindowPairs, window_tokens: int) -> Batch:
-    """Tokens of window pairs of 6 x (window_tokens - 1) bp; overflow is cut."""
-    return tokenize_pairs(corpus, vocabulary, pairs, window_tokens=window_tokens)[0]
+def make_batch(
+    corpus: Corpus, vocabulary: Vocabulary, pairs: WindowPairs, window_tokens: int, *, window_bp: int | None = None
+) -> Batch:
+    """Tokens of window pairs of `window_bp`, or of 6 x (window_tokens - 1) bp; overflow is cut."""
+    return tokenize_pairs(corpus, vocabulary, pairs, window_tokens=window_tokens, window_bp=window_bp)[0]
 
 
 def tokenize_pairs(
-    corpus: Corpus, vocabulary: Vocabulary, pairs: WindowPairs, *, window_tokens: int
+    corpus: Corpus,
+    vocabulary: Vocabulary,
+    pairs: WindowPairs,
+    *,
+    window_tokens: int,
+    window_bp: int | None = None,
 ) -> tuple[Batch, int]:
-    """Tokens of window pairs, and how many base pairs were cut in all."""
-    layout = {"reverse": pairs.reverse, "width_bp": 6 * (window_tokens - 1), "max_tokens": window_tokens}
+    """Tokens of window pairs, and how many base pairs were cut in all; the sizes are those of `make_batch`."""
+    width_bp = 6 * (window_tokens - 1) if window_bp is None else window_bp
+    layout = {"reverse": pairs.reverse, "width_bp": width_bp, "max_tokens": window_tokens}
     tokens, repeat, cut = encode.windows(vocabulary, corpus.bases, starts=pairs.start, **layout)
     following, _, next_cut = encode.windows(vocabulary, corpus.bases, starts=pairs.next_start, **layout)
     batch = Batch(

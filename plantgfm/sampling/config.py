@@ -21,6 +21,9 @@ class SamplerConfig:
     near_identity: float = 0.97  # a held-out window is dropped where training holds a copy at this identity, or above
     prefetch_batches: int = 4  # made ahead by a thread
     seed: int = 0
+    width_bp: int = (
+        0  # of a window; 0: 6 x (L - 1), as 6-mers need. Shorter tokens need more slots: what has none is cut
+    )
 
     def __post_init__(self):
         if self.windows_per_species < 1 or self.batch_windows % self.windows_per_species:
@@ -28,6 +31,8 @@ class SamplerConfig:
                 f"sampler.windows_per_species={self.windows_per_species} must be at least 1 and divide "
                 f"sampler.batch_windows={self.batch_windows}"
             )
+        if self.width_bp < 0:
+            raise ValueError(f"sampler.width_bp={self.width_bp} must be base pairs, or 0 for 6 x (window_tokens - 1)")
         if self.window_tokens < 2:
             raise ValueError(f"sampler.window_tokens={self.window_tokens} must hold [CLS] and a token: 2 or more")
         if not 1 <= self.min_species <= self.batch_windows // self.windows_per_species:
@@ -56,5 +61,5 @@ class SamplerConfig:
 
     @property
     def window_bp(self) -> int:
-        """Width of a window: 6 base pairs for every token but [CLS]."""
-        return 6 * (self.window_tokens - 1)
+        """Width of a window: `width_bp`, or 6 base pairs for every token but [CLS]."""
+        return self.width_bp or 6 * (self.window_tokens - 1)

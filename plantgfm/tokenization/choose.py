@@ -24,9 +24,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer, UInt8
 from numba import njit
 
-from plantgfm.tokenization.config import VocabularyConfig
+from plantgfm.tokenization.config import VocabularyConfig, VocabularyKind
+from plantgfm.tokenization.learn import learn_merges
 from plantgfm.tokenization.sample import Stratum, sample_strata
-from plantgfm.tokenization.vocabulary import Vocabulary, reverse_complement_codes
+from plantgfm.tokenization.vocabulary import FIRST_EIGHT, Vocabulary, reverse_complement_codes
 
 CHOICE_VERSION = 1  # raise it with every change of what is sampled or chosen: stored vocabularies are known by it
 N_EIGHT_MERS = 4**8
@@ -83,13 +84,18 @@ def build_vocabulary(
     species_names: Sequence[str],
     config: VocabularyConfig,
 ) -> tuple[Vocabulary, list[Stratum]]:
-    """Sample the given (training) regions and choose the 8-mers; returns the strata too, for the report.
+    """Sample the given (training) regions and choose the tokens; returns the strata too, for the report.
 
     The arguments are those of `sample_strata`.
     """
     strata = sample_strata(
         bases, offsets=offsets, lengths=lengths, species=species, species_names=species_names, config=config
     )
+    if config.kind is VocabularyKind.BASES:
+        return Vocabulary.of_bases(), strata
+    if config.kind is VocabularyKind.BPE:
+        windows = np.concatenate([stratum.chosen_from for stratum in strata])
+        return learn_merges(windows, FIRST_EIGHT + config.eight_mers), strata
     names = (f"{stratum.species}|{stratum.repeat_bin:03d}" for stratum in strata)
     return choose_eight_mers(zip(names, (stratum.chosen_from for stratum in strata)), config), strata
 

@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float32, Int32, Int64, Integer, UInt8
 
 from plantgfm.sequence import UNKNOWN
 from plantgfm.tokenization import kernels
+from plantgfm.tokenization import merge_kernels as merging
+from plantgfm.tokenization.config import VocabularyKind
 from plantgfm.tokenization.vocabulary import (
     FIRST_BASE,
     FIRST_EIGHT,
@@ -20,7 +22,8 @@ from plantgfm.tokenization.vocabulary import (
 def encode(vocabulary: Vocabulary, codes: UInt8[np.ndarray, "P"]) -> Int32[np.ndarray, "L"]:
     """Token ids of base codes (a repeat bit is ignored): no [CLS], no padding.
 
-    Greedy longest match from the left: a chosen 8-mer, else a 6-mer, else a single base; an unknown base is N.
+    Greedy longest match from the left: a chosen 8-mer, else a 6-mer, else a single base; an unknown base is N. Of other
+    kinds: single bases, or byte-pair encoding within each run of known bases.
     Every text has tokens; none maps to an unknown token.
     """
     return encode_with_repeats(vocabulary, codes)[0]
@@ -32,6 +35,11 @@ def encode_with_repeats(
     """Token ids of bases, and the share of each token's bases that carry the repeat bit."""
     ids = np.empty(bases.size, dtype=np.int32)
     repeat = np.empty(bases.size, dtype=np.float32)
+    if not vocabulary.is_hybrid:
+        everything = {"starts": np.zeros(1, np.int64), "reverse": np.zeros(1, bool)}
+        rows = windows(vocabulary, bases, **everything, width_bp=bases.size, max_tokens=bases.size + 1)
+        n = int(np.count_nonzero(rows[0])) - 1
+        return rows[0][0, 1 : n + 1].copy(), rows[1][0, 1 : n + 1].copy()
     n = kernels.tokenize(np.ascontiguousarray(bases), vocabulary.eight_index, ids, repeat)
     return ids[:n].copy(), repeat[:n].copy()
 
@@ -47,6 +55,11 @@ def decode(vocabulary: Vocabulary, ids: Integer[np.ndarray, "L"]) -> UInt8[np.nd
         where = int(np.flatnonzero(ids == MASK)[0])
         raise ValueError(f"the token at {where} is [MASK]: its bases are not known, fill it before decoding")
     out = np.full(int(tokens[-1, 1]) if ids.size else 0, UNKNOWN, dtype=np.uint8)
+    if not vocabulary.is_hybrid:
+        bases = vocabulary.token_bases[ids]
+        rows, columns = np.nonzero(bases >= 0)
+        out[tokens[rows, 0] + columns] = bases[rows, columns]
+        return out
     groups = ((FIRST_BASE, FIRST_SIX, 1), (FIRST_SIX, FIRST_EIGHT, 6), (FIRST_EIGHT, vocabulary.size, 8))
     for low, high, k in groups:
         at = np.flatnonzero((ids >= low) & (ids < high))
@@ -112,5 +125,11 @@ def windows(
     ids = np.empty((starts.size, max_tokens), dtype=np.int32)
     repeat = np.empty((starts.size, max_tokens), dtype=np.float32)
     bases = np.ascontiguousarray(bases)  # the kernel loads eight bytes at once; a view of a memory map stays one
-    cut = kernels.tokenize_windows(bases, vocabulary.eight_index, starts, reverse, width_bp, ids, repeat)
+    match vocabulary.kind:
+        case VocabularyKind.HYBRID:
+            cut = kernels.tokenize_windows(bases, vocabulary.eight_index, starts, reverse, width_bp, ids, repeat)
+        case VocabularyKind.BASES:
+            cut = merging.single_bases(bases, starts, reverse, width_bp, ids, repeat)
+        case VocabularyKind.BPE:
+            cut = merging.merged(bases, merging.merge_tables(vocabulary), starts, reverse, width_bp, ids, repeat)
     return ids, repeat, int(cut)

@@ -1,7 +1,8 @@
 """What a k-mer token is made of, as a matrix: the fixed half of the model's factorised embedding.
 
 Without it the model has to learn from its data alone that GATTAC and GATTACAG begin alike, for 8,201 rows. Columns
-are aligned from both ends, so that a 6-mer and an 8-mer share what touches their neighbours.
+are aligned from both ends, so that a 6-mer and an 8-mer share what touches their neighbours. Tokens of byte-pair
+encoding have the same columns: those of two to six bases count as 6-mers do, longer ones as 8-mers.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from plantgfm.tokenization.vocabulary import (
-    FIRST_EIGHT,
     FIRST_SIX,
     N_SPECIAL,
     PAD,
@@ -61,10 +61,15 @@ def kmer_features(vocabulary: Vocabulary, *, rows: int | None = None) -> Float32
     return features
 
 
-def _composition(left: Int64[np.ndarray, "V 8"], widths: Int64[np.ndarray, "V"]) -> Float64[np.ndarray, "V columns"]:
+def _composition(
+    left: Int64[np.ndarray, "V widest"], widths: Int64[np.ndarray, "V"]
+) -> Float64[np.ndarray, "V columns"]:
     """One-hots from both ends and frequencies, in the order that `N_FEATURES` tells."""
-    columns = np.arange(8)[None, :]
-    right = np.where(columns < widths[:, None], np.take_along_axis(left, (widths[:, None] - 1 - columns) % 8, 1), -1)
+    left = np.pad(left, ((0, 0), (0, max(0, _ALIGNED - left.shape[1]))), constant_values=_NO_BASE)
+    total = left.shape[1]
+    columns = np.arange(total)[None, :]
+    reverse = np.take_along_axis(left, (widths[:, None] - 1 - columns) % total, 1)
+    right = np.where(columns < widths[:, None], reverse, -1)
     twos = _words(left, 2)
     reading_right = _words(right, 2, reverse=True)
     parts = [_one_hot(left[:, :_ALIGNED], 4), _one_hot(right[:, :_ALIGNED], 4)]
@@ -89,15 +94,17 @@ def _one_hot(words: Int64[np.ndarray, "V n"], kinds: int) -> Float64[np.ndarray,
 
 
 def _kinds(vocabulary: Vocabulary) -> Float64[np.ndarray, "V 5"]:
-    """Indicators of special, N, single base, 6-mer, 8-mer."""
+    """Indicators of special, N, single base, up to six bases, more."""
     ids = np.arange(vocabulary.size)
-    starts = np.array([0, N_SPECIAL, UNKNOWN_BASE + 1, FIRST_SIX, FIRST_EIGHT])
-    kind = np.searchsorted(starts, ids, side="right") - 1
+    kind = np.searchsorted(np.array([0, N_SPECIAL, UNKNOWN_BASE + 1]), ids, side="right") - 1
+    kind += (vocabulary.token_bp > 1).astype(kind.dtype) + (vocabulary.token_bp > _ALIGNED)
     return (kind[:, None] == np.arange(5)[None, :]).astype(np.float64)
 
 
 def _continuations(vocabulary: Vocabulary) -> Float64[np.ndarray, "V 16"]:
     """For every 6-mer, the dinucleotides behind it that would have made a chosen 8-mer."""
     longer = np.zeros((vocabulary.size, 16))
+    if not vocabulary.is_hybrid:
+        return longer
     longer[FIRST_SIX + vocabulary.eight_mers // 16, vocabulary.eight_mers % 16] = 1.0
     return longer

@@ -19,7 +19,12 @@ from plantgfm.tokenization.vocabulary import CLS, FIRST_EIGHT, MASK, SEP, SPECIA
 
 
 def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The content of `tokenizer.json`: the ids of `encode`, with [CLS] before and nothing behind."""
+    """The content of `tokenizer.json`: the ids of `encode`, with [CLS] before and nothing behind.
+
+    Raises:
+        ValueError: for a vocabulary that is no hybrid.
+    """
+    vocabulary.require_hybrid("the tokenizer for Hugging Face")
     return {
         "version": "1.0",
         "truncation": None,

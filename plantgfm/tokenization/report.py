@@ -106,8 +106,9 @@ def tokenizer_report(
             found from the sequence and its repeat bits otherwise.
 
     Raises:
-        ValueError: when no window is held back: the sample is too small.
+        ValueError: when no window is held back: the sample is too small; for a vocabulary that is no hybrid.
     """
+    vocabulary.require_hybrid("the report of a vocabulary")
     windows = np.concatenate([stratum.held_back for stratum in strata])
     if not windows.size:
         raise ValueError("no windows were held back: raise tokenizer.sample_bp to four windows a stratum or more")

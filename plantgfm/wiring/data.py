@@ -28,6 +28,7 @@ from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.hosts import Hosts
 from plantgfm.wiring.executors import open_executor
 from plantgfm.wiring.lineage import last_corpus, write_changes
+from plantgfm.wiring.stored import without_added
 
 Progress = Callable[[str, int, int], None]
 
@@ -131,7 +132,11 @@ def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list
 
 def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
     """The vocabulary of a corpus, built once per corpus, settings and version of the choice."""
-    content = {"version": CHOICE_VERSION, "corpus": corpus.fingerprint, "tokenizer": plain(config.tokenizer)}
+    content = {
+        "version": CHOICE_VERSION,
+        "corpus": corpus.fingerprint,
+        **without_added({"tokenizer": plain(config.tokenizer)}),
+    }
     key = fingerprint(content)
     path = store_of(config) / "vocabularies" / f"{key}.json"
     if path.is_file():

@@ -173,6 +173,9 @@ def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
 
 
 def _vocabulary_section(run: Run, corpus: Corpus, *, measure: bool) -> Section:
+    if not run.vocabulary.is_hybrid:
+        kind = run.config.tokenizer.kind.name
+        return Section("Vocabulary", f"{run.vocabulary.size:,} tokens of tokenizer.kind={kind}.")
     rows = stored_report(corpus, run.vocabulary, run.config.tokenizer, store=run.store, measure=measure)
     if not rows:
         return Section("Vocabulary", "Its use has not been measured yet: `plantgfm report RUN`.")

@@ -111,6 +111,8 @@ def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Pa
         "vocabulary_fingerprint": run.vocabulary.fingerprint,
         **known,
     }
+    if not run.vocabulary.is_hybrid:
+        lineage["window_bp"] = run.config.sampler.window_bp
     return write_bundle(
         out,
         network=run.network,

@@ -14,6 +14,7 @@ from plantgfm.tokenization.config import VocabularyConfig
 from plantgfm.tokenization.report import REPORT_VERSION, tokenizer_report
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.wiring.data import build_on
+from plantgfm.wiring.stored import without_added
 
 _TITLES = {
     "strata": "Token use by species and repeat density, on windows held back from the choice",
@@ -25,9 +26,9 @@ _TITLES = {
 def build_and_report(
     corpus: Corpus, config: VocabularyConfig, *, report: bool = True
 ) -> tuple[Vocabulary, list[Table]]:
-    """A vocabulary chosen on a corpus, and tables of what it does beside plain 6-mers and BPE."""
+    """A vocabulary chosen on a corpus, and tables of what it does beside plain 6-mers and BPE where it is a hybrid."""
     vocabulary, strata = build_on(corpus, config)
-    rows = tokenizer_report(vocabulary, strata).tables() if report else {}
+    rows = tokenizer_report(vocabulary, strata).tables() if report and vocabulary.is_hybrid else {}
     return vocabulary, report_tables(rows)
 
 
@@ -41,10 +42,13 @@ def stored_report(
 ) -> dict:
     """Rows of the tokenizer report, measured once per corpus, vocabulary, settings and version.
 
-    Without `measure`, {} where they have not been measured yet.
+    Without `measure`, {} where they have not been measured yet; {} for a vocabulary that is no hybrid.
     """
+    if not vocabulary.is_hybrid:
+        return {}
     versions = [CHOICE_VERSION, REPORT_VERSION]  # the windows it is measured on come with the choice
-    content = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": plain(config)}
+    known = without_added({"tokenizer": plain(config)})["tokenizer"]
+    content = {"corpus": corpus.fingerprint, "vocabulary": vocabulary.fingerprint, "config": known}
     key = fingerprint({"version": versions, **content})
     path = store / "vocabularies" / f"{key}.report.json"
     if not path.is_file():
