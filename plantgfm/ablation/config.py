@@ -15,6 +15,7 @@ class Metric(Enum):
     MASKED_OUTSIDE = "masked_bits_per_base_outside_repeats"
     MASKED_POINTS = "masked_bits_per_base_at_points"  # tokens that hold one hidden base drawn alone
     MASKED_SPANS = "masked_bits_per_base_in_spans"  # hidden runs of `span_bp`
+    IN_TURN = "masked_bits_per_base_in_turn"  # each token of a hidden stretch given those before it: `in_turn`
     NEXT = "next_region_bits_per_base"
     NEXT_GAIN = "next_region_gain_bits_per_base"  # over the token frequencies of the species
 
@@ -52,6 +53,7 @@ class Definition:
     windows: int = 512  # held-out windows that every arm is scored on
     hidden_share: float = 0.15  # of their bases, half at single points and half in runs of span_bp
     span_bp: int = 24
+    in_turn: bool = False  # also score hidden tokens one after the other, which vocabularies of short tokens need
     resamples: int = 2000
     not_yet: dict[str, str] = field(default_factory=dict)  # arms that the code can't express: name -> why
 
@@ -74,6 +76,8 @@ class Definition:
             raise ValueError(f"views = {[view.value for view in self.views]}: name bases, tokens or both, once")
         if not 0 < self.hidden_share <= 0.5 or self.span_bp < 8:
             raise ValueError(f"hidden_share = {self.hidden_share} must lie in (0, 0.5], span_bp = {self.span_bp} be 8+")
+        if self.metric is Metric.IN_TURN and not self.in_turn:
+            raise ValueError(f"metric = {self.metric.name} needs in_turn: true, which scores it")
         if self.windows < 1 or self.resamples < 100:
             raise ValueError(f"windows = {self.windows} must be 1 or more, resamples = {self.resamples} 100 or more")
 

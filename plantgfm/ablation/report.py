@@ -10,7 +10,7 @@ import numpy as np
 
 from plantgfm.ablation.config import Definition, Metric, View
 from plantgfm.ablation.definition import README_FILE, Experiment
-from plantgfm.ablation.measure import scores_of, value_of
+from plantgfm.ablation.measure import metrics_in, scores_of, value_of
 from plantgfm.ablation.statistics import Comparison, Rule, Scores, Verdict, compare_arms, winner
 from plantgfm.ablation.sweep import METRICS_FOLDER, SUFFIXES, read_metrics
 from plantgfm.identity import plain, read_json
@@ -237,12 +237,14 @@ def _unigram(run: dict[str, Any], kind: str) -> float:
 def measures_table(runs: list[dict[str, Any]]) -> Table:
     """Every metric and the unigram baselines, means over seeds; arms that do not beat the pooled unigram are named."""
     rows = []
+    found = [metrics_in(run["windows"]) for run in runs if "windows" in run]
+    scored = [metric for metric in Metric if all(metric in each for each in found)]
     for (arm, steps), group in _groups(runs).items():
-        values = [np.mean([value_of(run["windows"], metric) for run in group]) for metric in Metric]
+        values = [np.mean([value_of(run["windows"], metric) for run in group]) for metric in scored]
         baselines = [np.mean([_unigram(run, kind) for run in group]) for kind in ("pooled", "species")]
         flag = "no better than the pooled unigram" if any(run["collapsed"] for run in group) else ""
         rows.append((arm, steps, *map(float, (*values, *baselines)), sum(group[0]["windows"]["bases"]), flag))
-    names = [metric.value.replace("masked_bits_per_base", "masked").replace("_", " ") for metric in Metric]
+    names = [metric.value.replace("masked_bits_per_base", "masked").replace("_", " ") for metric in scored]
     columns = ("arm", "steps", *names, "unigram pooled", "unigram species", "scored bases", "flag")
     formats = dict.fromkeys((*names, "unigram pooled", "unigram species"), ".4f") | {"scored bases": ",.0f"}
     return Table("Bits per base on the same hidden bases, means over seeds", columns, rows, formats=formats)

@@ -15,9 +15,9 @@ from typing import Any
 
 import jax
 
-from plantgfm.ablation.config import Metric, View
+from plantgfm.ablation.config import Definition, Metric, View
 from plantgfm.ablation.definition import CODE, Experiment, from_code
-from plantgfm.ablation.measure import measure, value_of
+from plantgfm.ablation.measure import Arm, measure, metrics_in, value_of
 from plantgfm.config import Config
 from plantgfm.identity import fingerprint, plain
 from plantgfm.identity import read_json as read_object
@@ -171,8 +171,14 @@ def is_done(folder: Path, experiment: Experiment, job: Job) -> bool:
 
 def _settings_of(experiment: Experiment, job: Job) -> str:
     definition, base = experiment.definition, without_added(plain(experiment.base))
-    measured = [definition.windows, definition.hidden_share, definition.span_bp, base["sampler"]]
+    measured = [*_measuring(definition).values(), base["sampler"]]
     return fingerprint([job_fingerprint(job.config), measured, base["evaluation"]])
+
+
+def _measuring(definition: Definition) -> dict[str, Any]:
+    """What of a definition says how every arm is measured."""
+    said = {name: getattr(definition, name) for name in ("windows", "hidden_share", "span_bp")}
+    return {**said, "in_turn": True} if definition.in_turn else said
 
 
 def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
@@ -180,7 +186,7 @@ def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
     definition, base = experiment.definition, plain(experiment.base)
     return {
         "run": _shaping(plain(job.config)),
-        "measured": {name: getattr(definition, name) for name in ("windows", "hidden_share", "span_bp")},
+        "measured": _measuring(definition),
         "base": {room: base[room] for room in _MEASURING},
     }
 
@@ -268,18 +274,20 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
     run = open_run_folder(run_dir)
     params, _ = params_of(run)
     corpus, base = run.corpus(), experiment.base
+    is_base = job.arm == experiment.definition.base
     columns = measure(
         run.network,
         params,
         corpus=corpus,
-        vocabulary=run.vocabulary,
+        arm=Arm(run.vocabulary, _slots(job.config, base)),
+        base=None if is_base else Arm(prepare_vocabulary(base, corpus), base.sampler.window_tokens),
         sampler=base.sampler,
         evaluation=base.evaluation,
         definition=experiment.definition,
     )
     summary = corpus.summary()
     unigram = sum(columns["unigram_pooled_bits"]) / sum(columns["bases"])
-    values = {metric.value: value_of(columns, metric) for metric in Metric}
+    values = {metric.value: value_of(columns, metric) for metric in metrics_in(columns)}
     return {
         "parameters": count_parameters(params),
         "flops_per_step": work_of(run.config, run.network).flops,
@@ -292,6 +300,11 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
         "collapsed": not values[Metric.MASKED.value] < unigram,
         "windows": columns,
     }
+
+
+def _slots(arm: Config, base: Config) -> int:
+    """Slots of the base arm's windows as an arm reads them: its own, unless its windows have another width."""
+    return (arm if arm.sampler.window_bp == base.sampler.window_bp else base).sampler.window_tokens
 
 
 def _seen(job: Job) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def test_an_experiment_composes_on_real_genomes_too():
 
 def test_the_tokenizer_question_has_both_views():
     definition = read_definition(EXPERIMENTS / "tokenizer")
-    assert definition.views == [View.BASES, View.TOKENS] and definition.metric is Metric.MASKED
+    assert definition.views == [View.BASES, View.TOKENS] and definition.metric is Metric.IN_TURN
+    assert {"single_base", "bpe"} < set(definition.arms) and not definition.not_yet
 
 
 def test_changes_name_the_setting_and_both_values(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from plantgfm.ablation.config import Definition, Metric, View
 from plantgfm.ablation.definition import Experiment
-from plantgfm.ablation.measure import SUMS, value_of
+from plantgfm.ablation.measure import SUMS, metrics_in, value_of
 from plantgfm.ablation.report import answer_view, load_runs, write_index, write_reports
 from plantgfm.ablation.statistics import Verdict
 from plantgfm.ablation.sweep import _FORMAT, MEASURE_VERSION
@@ -130,7 +130,9 @@ def test_metrics_of_several_corpora_damaged_ones_and_none_are_refused(tmp_path):
 
 def test_every_metric_is_a_ratio_of_columns_and_a_gain_a_difference():
     windows = columns(np.random.default_rng(0), 0.0)
-    assert set(SUMS) == set(Metric)
+    assert set(SUMS) == set(Metric) and metrics_in(windows) == [m for m in Metric if m is not Metric.IN_TURN]
+    windows["turn_bits"] = windows["bits"]
+    assert metrics_in(windows) == list(Metric)
     for metric in Metric:
         expected = 0.05 if metric is Metric.NEXT_GAIN else 1.9
         assert value_of(windows, metric) == pytest.approx(expected, abs=0.01), metric
