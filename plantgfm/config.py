@@ -21,7 +21,7 @@ from plantgfm.model.config import ModelConfig
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.simulate.config import NullConfig, WorldConfig
-from plantgfm.tokenization.config import VocabularyConfig
+from plantgfm.tokenization.config import VocabularyConfig, VocabularyKind
 from plantgfm.training.config import OptimizerConfig, TrainingConfig
 
 Settings = TypeVar("Settings")
@@ -157,6 +157,21 @@ class Config:
             raise ValueError(
                 f"sampler.window_tokens={self.sampler.window_tokens} is more than model.max_tokens="
                 f"{self.model.max_tokens}: raise the latter or lower the former"
+            )
+        self._check_slots()
+
+    def _check_slots(self) -> None:
+        kind, width_bp, slots = self.tokenizer.kind, self.sampler.window_bp, self.sampler.window_tokens - 1
+        if kind is VocabularyKind.BPE and not self.sampler.width_bp:
+            raise ValueError(
+                "tokenizer.kind=BPE has tokens shorter than 6 bp: state sampler.width_bp, and give more slots than one "
+                "for every 6 bp, as in experiments/tokenizer/bpe.yaml"
+            )
+        needed = -(-width_bp // (1 if kind is VocabularyKind.BASES else 6))
+        if kind is not VocabularyKind.BPE and slots < needed:
+            raise ValueError(
+                f"windows of {width_bp} bp (sampler.width_bp, or 6 for every slot) need sampler.window_tokens="
+                f"{needed + 1} with tokenizer.kind={kind.name}, it is {slots + 1}: the rest of each window would be cut"
             )
 
 

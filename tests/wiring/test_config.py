@@ -43,6 +43,30 @@ def test_a_window_longer_than_the_model_is_refused():
         composed("sampler.window_tokens=512", "model.max_tokens=256")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["tokenizer.kind=BASES"],
+            r"windows of 1530 bp .* need sampler\.window_tokens=1531 with tokenizer\.kind=BASES",
+        ),
+        (["sampler.width_bp=1531"], r"windows of 1531 bp .* need sampler\.window_tokens=257 .*HYBRID, it is 256"),
+        (["tokenizer.kind=BPE"], r"tokenizer\.kind=BPE has tokens shorter than 6 bp: state sampler\.width_bp"),
+    ],
+)
+def test_windows_that_do_not_fit_their_slots_are_refused(overrides, said):
+    with pytest.raises(ValueError, match=said):
+        composed(*overrides)
+
+
+def test_windows_of_every_kind_that_fit_are_taken():
+    assert composed("sampler.width_bp=1000").sampler.window_bp == 1000
+    single = composed("tokenizer.kind=BASES", "sampler.window_tokens=201", "sampler.width_bp=200")
+    assert single.sampler.window_bp == 200
+    merged = composed("tokenizer.kind=BPE", "sampler.window_tokens=256", "sampler.width_bp=1200")
+    assert merged.sampler.window_bp == 1200 and composed().sampler.window_bp == 1530
+
+
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
 def test_a_run_name_is_a_plain_folder_name(name):
     with pytest.raises(ValueError, match=r"run\.name"):

@@ -29,7 +29,7 @@ def test_every_setting_that_came_later_says_what_its_absence_means():
     now = dict(stored._leaves(plain(Config())))
     unsaid = {name: now[name] for name in sorted(set(now) - first - set(stored.ADDED))}
     assert not unsaid, (
-        f"new settings: stored sweeps and runs lack them. Put what the code did before into `ADDED` of {stored.__file__}"
+        f"new settings: stored sweeps and runs lack them. Put what the code did before in `ADDED` of {stored.__file__}"
         f", for instance {unsaid}; a later change of the default must leave that entry as it is"
     )
     assert not set(stored.ADDED) & first, "ADDED is of settings that came later"
