@@ -14,7 +14,8 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/.interop: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6" sentence-transformers==6.2.0
+	$(BIN)/python -m pip install --quiet --progress-bar off torch==2.13.0 "transformers>=5,<6" sentence-transformers==6.2.0 \
+	  onnx==1.23.2 onnxruntime==1.31.1 onnxscript==0.7.2
 	touch $@
 
 $(VENV)/.cluster: $(VENV)/.installed

@@ -55,9 +55,8 @@ def run_memory() -> list[dict[str, object]]:
         for label, length_bp in sizes.items():
             alone(partial(_written, length_bp=length_bp), folder)
             for kind in kinds:
-                peaks[label, kind], seconds = alone(partial(_embedded, kind=kind), folder)
+                peaks[label, kind], _ = alone(partial(_embedded, kind=kind), folder)
                 rows.append(row(f"embed to {kind}, {label}: peak memory", peaks[label, kind], "MiB"))
-                rows.append(row(f"embed to {kind}, {label}: speed", length_bp / seconds, "bp/s"))
     first, last = (f"{size} Mb" for size in (MEGABASES[0], MEGABASES[-1]))
     growth = {kind: peaks[last, kind] / peaks[first, kind] for kind in kinds}
     return [*rows, *(row(f"embed to {kind}: memory, {last} against {first}", x, "x") for kind, x in growth.items())]

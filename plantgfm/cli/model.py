@@ -50,7 +50,7 @@ def evaluate(run: Path, step: int | str | None, out: Path | None, overrides: tup
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["bundle", "huggingface", "stablehlo"]),
+    type=click.Choice(["bundle", "huggingface", "stablehlo", "onnx"]),
     default="bundle",
     show_default=True,
 )
@@ -64,6 +64,7 @@ def export(run: Path, out: Path, form: str, step: int | str | None, untrained: b
     huggingface   opens in transformers (AutoModelForMaskedLM, AutoTokenizer and others), sentence-transformers and
                   fill-mask pipelines without remote code
     stablehlo     vectors and logits as functions that run with jax alone, on processors, GPUs and TPUs
+    onnx          vectors and logits as ONNX models, checked in onnxruntime (pip install 'plantgfm[interop]')
 
     A bundle in place of RUN will do, too, but for the format bundle.
 

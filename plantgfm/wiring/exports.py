@@ -8,10 +8,15 @@ from pathlib import Path
 
 from plantgfm.export.bundle import Bundle, load_bundle
 from plantgfm.export.exchange import Imported, read_exchange, write_exchange
+from plantgfm.export.onnx_model import write_onnx
 from plantgfm.export.stablehlo import write_stablehlo
 from plantgfm.wiring.runs import export_run
 
-FORMATS: dict[str, Callable[[Path, Bundle], Path]] = {"huggingface": write_exchange, "stablehlo": write_stablehlo}
+FORMATS: dict[str, Callable[[Path, Bundle], Path]] = {
+    "huggingface": write_exchange,
+    "stablehlo": write_stablehlo,
+    "onnx": write_onnx,
+}
 """What is written from a bundle, beside the bundle itself."""
 
 
