@@ -11,6 +11,7 @@ _FACE = frozenset(
         "Model",
         "Pooling",
         "RetrievalConfig",
+        "Storage",
         "StrandUse",
         "Vocabulary",
         "decode",

@@ -6,7 +6,7 @@ vectors = load("runs/demo/bundle").embed(["ACGT" * 200])
 
 from __future__ import annotations
 
-from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, Storage, StrandUse
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import open_encoder
 from plantgfm.embedding.opened import Model, load
@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "Pooling",
     "RetrievalConfig",
+    "Storage",
     "StrandUse",
     "Vocabulary",
     "decode",
