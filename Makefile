@@ -1,10 +1,10 @@
-# The commands of a contributor: demo, test, test-interop, test-cluster, lint, bench. Each sets up what it needs.
+# The commands of a contributor: demo, test, test-interop, test-cluster, lint, bench, docs. Each sets up what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: demo test test-interop test-cluster lint bench lock clean
+.PHONY: demo test test-interop test-cluster lint bench docs lock clean
 
 $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"plantgfm needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: set PYTHON=python3.12 or the like")'
@@ -20,6 +20,10 @@ $(VENV)/.interop: $(VENV)/.installed
 
 $(VENV)/.cluster: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --progress-bar off dask==2026.8.0 distributed==2026.8.0 dask-jobqueue==0.9.0
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --progress-bar off mkdocs==1.6.1 mkdocs-material==9.8.1 mkdocstrings==1.0.8 mkdocstrings-python==2.0.11
 	touch $@
 
 demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at most 12 minutes on 2 cores
@@ -47,6 +51,9 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.interop  ## speed against named peers, as ratios within one run
 	$(BIN)/python -m plantgfm.bench
+
+docs: $(VENV)/.docs  ## the documentation site, in site/: opens without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lock:  ## renew requirements.lock from setup.cfg, for Python 3.11 to 3.13
 	$(PYTHON) -m venv .venv-lock

@@ -15,6 +15,7 @@ from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.scores import evaluate_run
 from plantgfm.wiring.training import run_training
 from tests.conftest import SMALL, composed
+from tests.docs.snippets import PAGES, perform, snippets
 
 
 def invoke(*arguments):
@@ -167,3 +168,14 @@ def test_a_mesh_of_devices_trains_to_the_same_losses(trained):
         result = run_training(composed(*SMALL, *where, f"run.name={name}", *mesh), write=lambda line: None).result
         losses[name] = result.metrics["loss"], result.evaluations["validation/masked_bits_per_base"]
     np.testing.assert_allclose(losses["many"], losses["one"], rtol=1e-4)
+
+
+def test_the_blocks_of_the_pages_that_need_a_run_run(trained, evaluated, tmp_path, monkeypatch):
+    _, outcome, _ = trained
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/mine").symlink_to(outcome.run_dir)
+    monkeypatch.chdir(tmp_path)
+    blocks = [one for page in PAGES for one in snippets(page) if one.how == "trained"]
+    assert len(blocks) >= 5
+    for one in blocks:
+        perform(one, {})
