@@ -4,23 +4,31 @@ import shutil
 
 import pytest
 
-from plantgfm.embedding import encoders, predict
+from plantgfm.embedding import encoders, masked
+from plantgfm.embedding.predict import Predictor
 from tests.docs.reader import add_genomes, make_reader
 
 
 @pytest.fixture(scope="package", autouse=True)
 def compiled_once():
     """Every command opens and checks its model; what it compiles is kept for the next one with the same model."""
-    opened, asked, open_encoder, predictor = {}, {}, encoders.open_encoder, predict.Predictor
+    kept, open_encoder, masked_model = {}, encoders.open_encoder, masked.masked_model
 
     def opening(path, **options):
         found = open_encoder(path, **options)
-        return opened.setdefault(found.fingerprint, found)
+        return kept.setdefault(found.fingerprint, found)
+
+    def asking(model):
+        return kept.setdefault((Predictor, id(model)), Predictor(model))
+
+    def hiding(encoder):
+        return kept.setdefault((masked_model, encoder.fingerprint), masked_model(encoder))
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("embedding.opened", "wiring.downstream", "wiring.retrieval"):
             patch.setattr(f"plantgfm.{module}.open_encoder", opening)
-        patch.setattr("plantgfm.embedding.opened.Predictor", lambda b: asked.setdefault(b.fingerprint, predictor(b)))
+        patch.setattr("plantgfm.embedding.opened.masked_model", hiding)
+        patch.setattr("plantgfm.embedding.opened.Predictor", asking)
         yield
 
 

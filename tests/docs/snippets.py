@@ -16,8 +16,9 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
@@ -128,7 +129,8 @@ def _check_plantgfm(words: list[str]) -> None:
         found = known[name].make_context(f"plantgfm {name}", rest)
         if name == "ablate":
             assert (ROOT / "experiments" / found.params["question"]).is_dir(), f"no question {found.params['question']}"
-            composed(*found.params["overrides"])
+        if name in ("ablate", "scaling"):
+            _check_overrides(found.params["overrides"])
         for change in found.params.get("overrides", ()) if name in OF_SET else ():
             _check_set(name, change)
 
@@ -146,10 +148,13 @@ def _check_set(name: str, change: str) -> None:
     raise wrong[0]
 
 
-def _check_overrides(words: list[str]) -> None:
+def _check_overrides(words: Sequence[str]) -> None:
     """Hydra has them all, and the checks of the settings let them pass."""
-    if "--help" not in words:
-        composed(*[word for word in words if word not in ("--cfg", "job")])
+    if overrides := tuple(word for word in words if word not in ("--help", "--cfg", "job")):
+        _composed(overrides)
+
+
+_composed = cache(lambda overrides: composed(*overrides))
 
 
 def _check_module(name: str, rest: list[str]) -> None:

@@ -11,10 +11,11 @@ from plantgfm import api
 from plantgfm.corpus.dataset import features
 from plantgfm.curation.findings import Finding
 from plantgfm.curation.references import _COLUMNS as REFERENCE_COLUMNS
-from plantgfm.embedding import store
+from plantgfm.embedding import rows
+from plantgfm.embedding.config import Storage
 from plantgfm.export import bundle
 from plantgfm.formats import manifest
-from plantgfm.retrieval import localize, places, retrieve
+from plantgfm.retrieval import divergence, localize, places, retrieve
 from plantgfm.schema import Decision
 from tests.conftest import ROOT
 from tests.docs.snippets import PAGES
@@ -132,14 +133,15 @@ def names_of(kind):
     [
         ("### Manifest", [*manifest.COLUMNS, *manifest.REPORTS, manifest.SAMPLE]),
         ("### References", list(REFERENCE_COLUMNS)),
-        ("## Vectors", store._schema(1, {}).names),
+        ("## Vectors", rows.schema_of(1, {}, Storage.INT8).names),
         ("## Bundle", ["bundle.json", *bundle._PARTS]),
         ("An example of the dataset", list(features())),
         ("`ledger.parquet`:", names_of(Decision)),
         ("`findings.parquet`:", names_of(Finding)),
-        ("`hits.tsv`,", list(retrieve.HIT_COLUMNS)),
+        ("`hits.tsv`,", [*retrieve.HIT_COLUMNS, *retrieve.ALIGNED_COLUMNS]),
         ("`spans.tsv`", list(localize.SPAN_COLUMNS)),
         ("`distances.tsv`", list(places.ROW_COLUMNS)),
+        ("`divergence.tsv`", list(divergence.DIVERGENCE_COLUMNS)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -150,7 +152,7 @@ def test_the_columns_of_a_format_are_those_that_are_written(title, names):
 def test_types_of_columns_are_those_that_are_written():
     text = (ROOT / "docs" / "formats.md").read_text()
     said = {"text": pa.string(), "int64": pa.int64(), "float32": pa.float32(), "bool": pa.bool_()}
-    for field in store._schema(4, {}):
+    for field in rows.schema_of(4, {}):
         if field.name != "vector":
             assert said[re.search(rf"^\| `{field.name}` \| (\w+) \|", text, re.MULTILINE)[1]] == field.type, field.name
 
