@@ -170,12 +170,12 @@ def test_a_mesh_of_devices_trains_to_the_same_losses(trained):
     np.testing.assert_allclose(losses["many"], losses["one"], rtol=1e-4)
 
 
-def test_the_blocks_of_the_pages_that_need_a_run_run(trained, evaluated, tmp_path, monkeypatch):
+def test_the_blocks_of_the_pages_that_need_a_run_run(trained, tmp_path, monkeypatch):
     _, outcome, _ = trained
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/mine").symlink_to(outcome.run_dir)
     monkeypatch.chdir(tmp_path)
     blocks = [one for page in PAGES for one in snippets(page) if one.how == "trained"]
-    assert len(blocks) >= 5
+    assert len(blocks) >= 3
     for one in blocks:
         perform(one, {})
