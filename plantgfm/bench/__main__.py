@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from plantgfm.bench import allocator, curation, depth, embedding, retrieval, sampling, tokenizer, train_step, vectors
+from plantgfm.bench import (
+    allocator,
+    curation,
+    depth,
+    embedding,
+    exact,
+    retrieval,
+    sampling,
+    tokenizer,
+    train_step,
+    vectors,
+)
 from plantgfm.report.table import Table
 
 _PARTS = {
@@ -18,6 +29,7 @@ _PARTS = {
     "storage": vectors.run_storage,
     "depth": depth.run,
     "retrieval": retrieval.run,
+    "exact": exact.run,
     "allocator": allocator.run,
 }
 

@@ -33,6 +33,9 @@ class RetrievalConfig:
     weight_composition: float = 0.5  # cosine of centred 6-mer frequencies
     weight_containment: float = 1.0  # share of a query's distinct 11-mers, each weighed by its rarity
     weight_alignment: float = 2.0  # ungapped local alignments
+    motifs: str = ""  # a prior for windows that hold binding sites: AuxRE (TGTCTC), or a file in MEME's format
+    weight_motifs: float = 0.5  # of that prior in the sum, where there is one
+    csls: int = 0  # hubs: the mean cosine of a window to its nearest so many queries is taken off; 0: not
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
@@ -49,6 +52,9 @@ class RetrievalConfig:
     scan_stride_bp: int = 0  # from one to the next; 0: an eighth of their width (256 of 2,048)
     confirm_hits: int = 0  # hits, and spans, of each query that aligners look at, too; 0: none
     confirm_margin_bp: int = 0  # on both sides of what they look at; 0: the width of the target's windows
+    shortlist_recall: float = (
+        0.0  # with a reranker: the share of queries whose shortlist is to hold a near hit; 0: none
+    )
     tools: str = "auto"  # aligners to compare with, and to confirm by: all that are installed; none; or their names
     permutations: int = 20  # random rankings behind the chance figures
     resamples: int = 1000  # bootstrap over queries
@@ -67,10 +73,14 @@ class RetrievalConfig:
         for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
-        for name in ("localize_hits", "scan_window_bp", "scan_stride_bp", "confirm_hits", "confirm_margin_bp"):
+        for name in ("localize_hits", "scan_window_bp", "scan_stride_bp", "confirm_hits", "confirm_margin_bp", "csls"):
             if getattr(self, name) < 0:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} is negative: 0 is the default")
-        for name in ("embedding", "composition", "containment", "alignment"):
+        if self.weight_motifs != type(self).weight_motifs and not self.motifs:
+            raise ValueError(
+                f"retrieval.weight_motifs={self.weight_motifs} weighs motifs, of which there are none: name them"
+            )
+        for name in ("embedding", "composition", "containment", "alignment", "motifs"):
             if not 0 <= (weight := getattr(self, f"weight_{name}")) < math.inf:
                 raise ValueError(f"retrieval.weight_{name}={weight} needs to be 0 or more and finite: 0 leaves it out")
         if not (self.weight_embedding or self.weight_composition or self.weight_containment or self.weight_alignment):
@@ -96,6 +106,8 @@ class RetrievalConfig:
                 f"retrieval.scan_window_bp={self.scan_window_bp} and scan_stride_bp={self.scan_stride_bp} are of the "
                 "fine scan, which is off: give localize_hits"
             )
+        if not 0 <= self.shortlist_recall < 1:
+            raise ValueError(f"retrieval.shortlist_recall={self.shortlist_recall} needs to lie in 0 to 1, 1 left out")
         if self.confirm_margin_bp and not self.confirm_hits:
             raise ValueError(
                 f"retrieval.confirm_margin_bp={self.confirm_margin_bp} is of the confirmation, which is off: give "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float32
 
 from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.queries import Query
@@ -36,6 +37,7 @@ class Hit:
     q: float | None = None  # false discovery rate among the hits of this rank, over the queries
     probability: float | None = None  # that it lies near the ortholog; None: there is no reranker
     searched_rank: int | None = None  # before it was reranked
+    shortlisted: bool | None = None  # None: no shortlist was asked for
     confirmed: Confirmed | None = None  # None: no aligner was asked, or none found it here
 
 
@@ -56,7 +58,8 @@ def hits_of(
     bases = any(sources[name].needs_bases for name in found.weights)
     for block, cells in hit_blocks(targets, ranking, n_queries=len(queries), bases=bases, top_k=top_k):
         strands = Strands(sources, block)
-        z = {name: found.backgrounds[name].z(sources[name].scores(block)) for name in (EMBEDDING, *found.weights)}
+        scored = {name: strands.scores(name, block) for name in (EMBEDDING, *found.weights)}
+        z = {name: found.backgrounds[name].z(scores) for name, scores in scored.items()}
         strong = gc_contents(block.bases, block.offsets) if bases else None
         for query, place, column in cells:
             strand, agree, window, cosine = strands.of(query, column)
@@ -83,10 +86,14 @@ class Strands:
     """On which strand queries lie at some windows, and which of their windows fits best there."""
 
     def __init__(self, sources: Mapping[str, Source], block: Block):
-        self._cosines = sources[EMBEDDING].cosines(block)
+        self._sources, self._cosines = sources, sources[EMBEDDING].cosines(block)
         queries = sources[EMBEDDING].queries
         self._starts, self._phases = np.append(queries.starts, queries.owner.size), queries.phases
         self._aligned = sources[ALIGNMENT].by_strand(block) if ALIGNMENT in sources else None
+
+    def scores(self, name: str, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Of a source; alignments, which are costly, are not made again."""
+        return self._aligned.max(axis=0) if name == ALIGNMENT else self._sources[name].scores(block)
 
     def of(self, query: int, column: int) -> tuple[str, bool | None, int, float]:
         """Strand, whether both kinds of evidence name it, window of the query, and its cosine."""

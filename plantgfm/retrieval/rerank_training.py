@@ -92,7 +92,15 @@ def train(parts: list[Labelled], *, within_bp: int, ranked_by: dict[str, float],
         hits=int(near.size),
         reliability=reliability,
         scores=scores,
+        best_near=_best_near(said, near, owner, names.size),
     )
+
+
+def _best_near(said: np.ndarray, near: np.ndarray, owner: np.ndarray, queries: int) -> list[float]:
+    """The greatest probability of a near hit of each query; 0 where it has none."""
+    best = np.zeros(queries)
+    np.maximum.at(best, owner[near], said[near])
+    return best.tolist()
 
 
 def _crossed(logits: Float64[np.ndarray, "n"], near: np.ndarray, fold: Int64[np.ndarray, "n"]) -> np.ndarray:

@@ -69,10 +69,36 @@ class Reranker:
     hits: int
     reliability: list[Reliability] = field(default_factory=list)  # of folds that did not fit the model
     scores: dict[str, float] = field(default_factory=dict)  # brier, log_loss, calibration_error; of the same folds
+    best_near: list[float] = field(default_factory=list)  # probability of each query's best near hit, likewise; 0: none
 
     def probabilities(self, features: Float64[np.ndarray, "n F"]) -> Float64[np.ndarray, "n"]:
         """That hits lie within `within_bp` of the ortholog."""
         return sigmoid(self.platt[0] * self.logits(features) + self.platt[1])
+
+    def threshold(self, recall: float) -> float:
+        """The least probability of a shortlist that holds a near hit of that share of queries, or of more.
+
+        Split conformal (Vovk et al. 2005, doi:10.1007/b106715): of n queries of the training, none of which fitted the
+        model that rated it, the threshold is the value at place (1 - recall) (n + 1) from below. It holds for queries
+        that are exchangeable with those, which queries of another species are in part alone.
+
+        Raises:
+            ValueError: when there are too few queries, or too many of them had no near hit, for that recall.
+        """
+        values = np.sort(self.best_near)
+        place = int(np.floor((1 - recall) * (values.size + 1) + 1e-9))
+        if place < 1:
+            raise ValueError(
+                f"retrieval.shortlist_recall={recall} needs a reranker of more than {values.size} queries: lower it, "
+                "or train again"
+            )
+        if values[place - 1] <= 0:
+            share = float(np.mean(values > 0))
+            raise ValueError(
+                f"retrieval.shortlist_recall={recall} can't be reached: {share:.1%} of the training's queries had a "
+                "near hit"
+            )
+        return float(values[place - 1])
 
     def logits(self, features: Float64[np.ndarray, "n F"]) -> Float64[np.ndarray, "n"]:
         """Before calibration."""

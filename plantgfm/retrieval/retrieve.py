@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from plantgfm.embedding.encoders import Encoder
 from plantgfm.embedding.store import VectorTable
 from plantgfm.formats.bed import write_bed, write_bedgraph
 from plantgfm.formats.gff3 import write_gff3
+from plantgfm.formats.meme import Motif
 from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
@@ -26,6 +27,7 @@ from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
+from plantgfm.retrieval.motifs import MOTIFS, MotifSource, motifs_of
 from plantgfm.retrieval.null import benjamini_hochberg, empirical_p, shuffled_queries
 from plantgfm.retrieval.queries import Query
 from plantgfm.retrieval.reranker import Reranker, features_of
@@ -54,6 +56,7 @@ ALIGNED_COLUMNS = {
     "aligned_strand": pa.string(),
     "aligned_query_span": pa.string(),
 }
+_LATER_COLUMNS = {"z_motifs": pa.float64(), "shortlisted": pa.int64(), **ALIGNED_COLUMNS}
 _COLUMNS = {
     "query_id": pa.string(),
     "query_span": pa.string(),
@@ -80,7 +83,8 @@ _COLUMNS = {
     "searched_rank": pa.int64(),
 }
 HIT_COLUMNS = tuple(_COLUMNS)
-"""Those that every table of hits has; behind them stand `ALIGNED_COLUMNS`."""
+"""Those that every table of hits has."""
+ALL_COLUMNS = (*HIT_COLUMNS, *_LATER_COLUMNS)
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
@@ -112,6 +116,12 @@ class Retrieval:
             said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
         if self.without:
             said.append(f"{len(self.without)} genes have no CDS and were left out, {self.without[0]} first")
+        if self.config.shortlist_recall and self.reranker is not None:
+            listed = sum(bool(hit.shortlisted) for hit in self.hits) / len(self.queries)
+            said.append(
+                f"shortlist of {listed:.1f} hits a query, made to hold a near one of "
+                f"{self.config.shortlist_recall:.0%} of queries like those that the reranker was trained on"
+            )
         trimmed = [query for query in self.queries if query.trimmed_bp]
         if trimmed:
             one = trimmed[0]
@@ -122,7 +132,8 @@ class Retrieval:
         return said
 
     def reranked(self, model: Reranker) -> Retrieval:
-        """The hits of every query by their probability, of equals as they were ranked."""
+        """The hits of every query by their probability, of equals as they were ranked; a shortlist where asked for."""
+        least = model.threshold(self.config.shortlist_recall) if self.config.shortlist_recall else None
         rated = [
             replace(hit, probability=float(probability), searched_rank=hit.rank)
             for hit, probability in zip(self.hits, model.probabilities(features_of(self.rows())))
@@ -130,7 +141,10 @@ class Retrieval:
         hits: list[Hit] = []
         for _, own in groupby(rated, key=lambda hit: hit.query):
             ordered = sorted(own, key=lambda hit: (-hit.probability, hit.rank))
-            hits += [replace(hit, rank=rank) for rank, hit in enumerate(ordered, start=1)]
+            hits += [
+                replace(hit, rank=rank, shortlisted=None if least is None else hit.probability >= least)
+                for rank, hit in enumerate(ordered, start=1)
+            ]
         return replace(self, hits=hits, reranker=model)
 
     def rows(self) -> list[dict[str, object]]:
@@ -161,6 +175,9 @@ class Retrieval:
                 "probability": None if hit.probability is None else round(hit.probability, 6),
                 "searched_rank": hit.searched_rank,
             }
+            motifs = hit.parts.get(MOTIFS)
+            row["z_motifs"] = None if motifs is None else round(motifs, 4)
+            row["shortlisted"] = None if hit.shortlisted is None else int(hit.shortlisted)
             rows.append(row | aligned_cells(hit.confirmed))
         return rows
 
@@ -179,14 +196,30 @@ class Retrieval:
         ]
 
     def hubs(self) -> dict[str, object]:
-        """How often one window is among the first hits of queries: 1 where each query finds its own."""
+        """How often one window is among the first hits of queries: 1 where each query finds its own.
+
+        Of every source, too, with the skewness of these counts over all windows (Radovanovic et al. 2010, JMLR).
+        """
         counts: dict[tuple[str, int], int] = {}
         for hit in self.hits:
             if hit.rank <= HUB_AT:
                 place = hit.target.sequence, hit.target.start
                 counts[place] = counts.get(place, 0) + 1
         (sequence, start), most = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
-        return {"among_first": HUB_AT, "queries_of_largest": most, "largest": f"{sequence}:{start}"}
+        first = {"among_first": HUB_AT, "queries_of_largest": most, "largest": f"{sequence}:{start}"}
+        return first | {"by_source": {name: self._hubs_of(name) for name in self.search.rankings}}
+
+    def _hubs_of(self, name: str) -> dict[str, object]:
+        rows = np.concatenate([found[:HUB_AT] for found in self.search.rankings[name].rows[: len(self.queries)]])
+        times = np.bincount(rows, minlength=len(self.targets))
+        moved = times - times.mean()
+        spread = float(np.sqrt(np.mean(moved**2)))
+        skewness = float(np.mean(moved**3)) / spread**3 if spread else 0.0
+        return {
+            "queries_of_largest": int(times.max()),
+            "windows": int(np.sum(times > 0)),
+            "skewness": round(skewness, 4),
+        }
 
     def manifest(self) -> dict[str, object]:
         """What made the hits: model, target, settings, and what was left out."""
@@ -207,7 +240,7 @@ class Retrieval:
         """Write the hits into a folder as tables and tracks, and what made them; each file whole or not at all."""
         out.mkdir(parents=True, exist_ok=True)
         rows = self.rows()
-        schema = pa.schema(list((_COLUMNS | ALIGNED_COLUMNS).items()))
+        schema = pa.schema(list((_COLUMNS | _LATER_COLUMNS).items()))
         write_tsv(out / "hits.tsv", rows, columns=tuple(schema.names))
         with atomic_binary(out / "hits.parquet") as stream:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
@@ -278,6 +311,10 @@ def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
     """
     if config.rank_by is RankBy.FUSED and not bases:
         raise ValueError("retrieval.rank_by=fused reads the bases of the target: give --target")
+    if config.motifs and (config.rank_by is RankBy.EMBEDDING or not bases):
+        raise ValueError(
+            f"retrieval.motifs={config.motifs} is looked for in the target: give --target, and no --rank-by"
+        )
     if config.rank_by is RankBy.EMBEDDING or not bases:
         return {EMBEDDING: 1.0}
     weights = {
@@ -285,16 +322,20 @@ def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
         COMPOSITION: config.weight_composition,
         CONTAINMENT: config.weight_containment,
         ALIGNMENT: config.weight_alignment,
+        **({MOTIFS: config.weight_motifs} if config.motifs else {}),
     }
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def sequence_sources(queries: list[Query], names: Mapping[str, float]) -> dict[str, Source]:
+def sequence_sources(
+    queries: list[Query], names: Mapping[str, float], motifs: Sequence[Motif] = ()
+) -> dict[str, Source]:
     """The sources of evidence that need no model, by their names."""
     kinds = {
         COMPOSITION: lambda: CompositionSource(queries, k=6),
         CONTAINMENT: lambda: ContainmentSource(queries, weighted=True),
         ALIGNMENT: lambda: AlignmentSource(queries),
+        MOTIFS: lambda: MotifSource(list(motifs), n_queries=len(queries)),
     }
     return {name: make() for name, make in kinds.items() if name in names}
 
@@ -325,10 +366,15 @@ def retrieve(
     check_origin(targets, embedder.encoder)
     _check_settings(targets, embedder)
     _check_lengths(queries, targets)
+    if config.csls >= len(queries):
+        raise ValueError(
+            f"retrieval.csls={config.csls} needs more queries than that, there are {len(queries)}: lower it"
+        )
     weights = weights_of(config, bases=bool(targets.fasta))
+    motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
     sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config)}
-    sources |= sequence_sources(asked, weights)
+    sources |= sequence_sources(asked, weights, motifs)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
     found = search(targets, sources, weights=weights, progress=progress, **sizes)
     hits = hits_of(queries, found, sources, targets=targets, top_k=config.top_k)

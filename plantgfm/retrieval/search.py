@@ -7,15 +7,16 @@ nothing adds noise of size 1 and one that is sure outweighs it; what is fused is
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import BinaryIO, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from numba import njit
 
-from plantgfm.retrieval.sources import Source
+from plantgfm.retrieval.sources import AlignmentSource, Source
 from plantgfm.retrieval.targets import Block, Targets
 
 FUSED = "fused"
@@ -69,7 +70,7 @@ class Top:
 
     def add(self, scores: Float[np.ndarray, "Q n"], rows: Int64[np.ndarray, "n"]) -> None:
         """Take in windows; rows ascend over all calls."""
-        _push(self._scores, self._rows, np.ascontiguousarray(scores, np.float64), rows)
+        _push(self._scores, self._rows, np.ascontiguousarray(scores), rows)  # of float32, no copy
 
     def best(self, query: int) -> tuple[Int64[np.ndarray, "M"], Float64[np.ndarray, "M"]]:
         """Rows and scores of a query, best first."""
@@ -158,6 +159,22 @@ def search(
     for block in passes.blocks():
         for source in sources.values():
             source.fit(block)
+    with tempfile.TemporaryFile() as file:
+        kept = {name: _Kept(one, file) if isinstance(one, AlignmentSource) else one for name, one in sources.items()}
+        return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
+
+
+def _searched(
+    targets: Targets,
+    sources: Mapping[str, Source],
+    passes: _Passes,
+    weights: Mapping[str, float],
+    *,
+    n_queries: int,
+    n_counted: int,
+    top_k: int,
+) -> Search:
+    """The second pass and the third."""
     backgrounds = backgrounds_of(passes.blocks(), sources, n_queries=n_queries)
     keep = min(top_k * (1 + targets.crowding()), len(targets))
     tops = {name: Top(n_queries, keep) for name in (*sources, *([FUSED] if weights else []))}
@@ -171,6 +188,34 @@ def search(
             tops[name].add(scores, block.rows)
     rankings = {name: _ranking(top, targets, n_queries=n_queries, top_k=top_k) for name, top in tops.items()}
     return Search(rankings, backgrounds, dict(weights), best_z)
+
+
+class _Kept:
+    """The scores of a source, computed once a block and kept in a file: what is not 0, as alignments are few."""
+
+    def __init__(self, source: Source, file: BinaryIO):
+        self.needs_bases, self.floor = source.needs_bases, source.floor
+        self._source, self._file = source, file
+        self._at: dict[int, tuple[int, int]] = {}  # first row -> where in the file, and how many
+
+    def fit(self, block: Block) -> None:
+        """The source has seen every block."""
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Those of the source."""
+        first = int(block.rows[0])
+        if first not in self._at:
+            scores = self._source.scores(block)
+            places = np.flatnonzero(scores)
+            self._at[first] = self._file.seek(0, 2), places.size
+            self._file.write(places.astype(np.int64).tobytes() + scores.ravel()[places].tobytes())
+            return scores
+        start, count = self._at[first]
+        self._file.seek(start)
+        places = np.frombuffer(self._file.read(8 * count), np.int64)
+        scores = np.zeros(self.floor.size * block.rows.size, np.float32)
+        scores[places] = np.frombuffer(self._file.read(4 * count), np.float32)
+        return scores.reshape(self.floor.size, block.rows.size)
 
 
 class _Passes:

@@ -128,6 +128,17 @@ class EmbeddingSource:
         return self.debias.apply(block.vectors)
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """The best cosine; where hubs are corrected for, twice that less the mean of the window's nearest queries.
+
+        That is CSLS (Conneau et al. 2018, ICLR, arXiv:1710.04087) without its term of the query, which is the same for
+        all windows.
+        """
+        best, nearest = self.best_cosines(block), self._config.csls
+        if not nearest:
+            return best
+        return 2 * best - np.partition(best, -nearest, axis=0)[-nearest:].mean(axis=0)
+
+    def best_cosines(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """The best over windows, phases and strands; queries pass by in groups, to bound memory."""
         unit, starts = self._prepared(block).T, self.queries.starts
         ends = np.append(starts[1:], self.queries.owner.size)
@@ -151,7 +162,7 @@ def cosine_histogram(source: EmbeddingSource, blocks: Iterable[Block], *, n_quer
     """How many of a source's cosines lie in each of 100 bins from -1 to 1, over all windows of the first queries."""
     counts = np.zeros(COSINE_BINS, np.int64)
     for block in blocks:
-        scores = source.scores(block)[:n_queries]
+        scores = source.best_cosines(block)[:n_queries]
         bins = np.clip(((scores + 1) * (COSINE_BINS / 2)).astype(np.int64), 0, COSINE_BINS - 1)
         counts += np.bincount(bins.ravel(), minlength=COSINE_BINS)
     return counts

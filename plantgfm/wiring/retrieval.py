@@ -158,6 +158,8 @@ def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
         raise ValueError("--localize needs --target: the fine scan reads its bases")
     if config.confirm_hits and not inputs.target:
         raise ValueError("--confirm needs --target: aligners read its bases")
+    if config.shortlist_recall and inputs.reranker is None:
+        raise ValueError(f"retrieval.shortlist_recall={config.shortlist_recall} needs --reranker: it rates the hits")
     tools_of(config)
 
 

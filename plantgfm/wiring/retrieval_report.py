@@ -47,6 +47,13 @@ def write_retrieval_report(folder: Path, out: Path | None = None) -> Path:
         ("model", manifest["bundle"]),
         (f"largest hub: queries with one window among their first {hubs['among_first']}", hubs["queries_of_largest"]),
     ]
+    rows += [
+        (
+            f"hubs of {name}: queries of the largest; windows among first hits; skewness",
+            f"{one['queries_of_largest']}; {one['windows']}; {one['skewness']:.2f}",
+        )
+        for name, one in hubs.get("by_source", {}).items()  # older folders lack it
+    ]
     path = out or folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     summary = Section("Search", tables=[Table("", ("what", "figure"), rows)])

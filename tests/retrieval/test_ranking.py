@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from plantgfm.retrieval import targets as module
+from plantgfm.retrieval.queries import Query
 from plantgfm.retrieval.search import FUSED, Background, Top, fused_z, hit_blocks, merged_rows, search
+from plantgfm.retrieval.sources import AlignmentSource, FirstQueries
 from plantgfm.sequence import Interval
 from tests.fixtures import random_codes
 from tests.retrieval.worlds import ranking_of, tiled, windows
@@ -122,3 +124,20 @@ def test_only_the_queries_that_count_are_on_the_track():
     found = search(apart(3), {"a": Given([[0, 1, 2], [9, 0, 0]])}, weights={"a": 1.0}, n_queries=2, n_counted=1,
                    top_k=1)  # fmt: skip
     assert found.best_z.argmax() == 2 and found.rankings[FUSED].rows[1].tolist() == [0]
+
+
+def test_alignments_are_made_once_a_window_and_rank_as_if_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", 16)
+    codes = random_codes(4_000, seed=4)
+    targets = tiled(tmp_path, {"c": codes}, width=100, stride=50)
+    queries = [Query(f"q{i}", 90, [codes[at : at + 90]]) for i, at in enumerate((120, 1_930, 3_600))]
+    seen, own = [], AlignmentSource(queries)
+    made = own.by_strand
+    monkeypatch.setattr(own, "by_strand", lambda block: seen.extend(block.rows.tolist()) or made(block))
+    sizes = {"weights": {"a": 1.0}, "n_queries": 3, "n_counted": 3, "top_k": 5}
+    kept = search(targets, {"a": own}, **sizes)
+    assert sorted(seen) == list(range(len(targets)))
+    anew = search(targets, {"a": FirstQueries(AlignmentSource(queries), 3)}, **sizes)
+    for one, other in zip(kept.rankings["a"].rows, anew.rankings["a"].rows):
+        assert one.tolist() == other.tolist()
+    assert (kept.best_z == anew.best_z).all() and kept.best_z.max() > 3

@@ -157,3 +157,34 @@ def test_reliability_by_hand():
     assert [(one.predicted, one.observed, one.hits) for one in curve] == [(0.05, 0.5, 2), (0.975, 1.0, 2)]
     assert scores["calibration_error"] == pytest.approx((0.45 * 2 + 0.025 * 2) / 4)
     assert scores["brier"] == pytest.approx((0.05**2 + 0.95**2 + 0.05**2) / 4)
+
+
+def test_a_shortlist_holds_a_near_hit_of_the_share_of_queries_that_was_asked_for():
+    """On queries of another draw, over which the guarantee holds on average; without near hits there is none."""
+    model = trained(n_queries=400, hits=5)
+    assert len(model.best_near) == 400 and min(model.best_near) == 0.0
+    attainable = float(np.mean(np.array(model.best_near) > 0))
+    least = model.threshold(0.6)
+    assert model.threshold(0.4) > least > 0
+    rows, truth, _ = table(n_queries=400, hits=5, seed=5)
+    part = labelled(rows, truth, within_bp=0, seen=SEEN)
+    listed = model.probabilities(part.features) >= least
+    held = {query for query, near, inside in zip(part.query, part.near, listed) if near and inside}
+    assert 0.53 <= len(held) / 400 <= 0.70
+    assert listed.mean() < 0.5
+    with pytest.raises(ValueError, match=r"shortlist_recall=0.999 needs a reranker of more than 400 queries"):
+        model.threshold(0.999)
+    assert attainable < 0.98
+    with pytest.raises(ValueError, match=r"shortlist_recall=0.98 can't be reached: \d+\.\d% of the training's"):
+        model.threshold(0.98)
+
+
+def test_a_reranker_of_older_code_has_no_shortlist(tmp_path):
+    model = trained()
+    replace(model, best_near=[]).write(tmp_path / "old.json")
+    text = (tmp_path / "old.json").read_text().replace('  "best_near": [],\n', "")
+    (tmp_path / "old.json").write_text(text)
+    old = Reranker.read(tmp_path / "old.json")
+    assert old.best_near == []
+    with pytest.raises(ValueError, match="needs a reranker of more than 0 queries"):
+        old.threshold(0.5)

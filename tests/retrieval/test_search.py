@@ -16,7 +16,7 @@ from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
-from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, HIT_COLUMNS, retrieve
+from plantgfm.retrieval.retrieve import ALL_COLUMNS, retrieve
 from plantgfm.sequence import Interval, reverse_complement
 from tests.fixtures import random_codes, record, small_bundle
 
@@ -98,7 +98,7 @@ def check_tables(out):
     assert before == after == 2 * 59 and len(cosines) == 100  # two queries, 59 windows
     assert int(cosines[-1]["after"]) >= 2 and cosines[0]["from"] == "-1.0"  # each finds itself, at 1
     rows, parquet = read_tsv(out / "hits.tsv"), pq.read_table(out / "hits.parquet").to_pylist()
-    assert len(rows) == len(parquet) == 6 and list(rows[0]) == [*HIT_COLUMNS, *ALIGNED_COLUMNS] == list(parquet[0])
+    assert len(rows) == len(parquet) == 6 and list(rows[0]) == list(ALL_COLUMNS) == list(parquet[0])
     best = next(row for row in rows if row["query_id"] == "twin" and row["rank"] == "1")
     assert (best["query_span"], best["target_span"], best["strand"]) == ("0-300", "6000-6300", "-")
     where = Interval("chr1", 6000, 6300, "-")

@@ -7,6 +7,7 @@ from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval import sources
 from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
 from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
 from plantgfm.retrieval.queries import Query, query_of
 from plantgfm.retrieval.sources import (
@@ -193,3 +194,19 @@ def test_scores_are_the_same_however_few_queries_pass_by_at_a_time(monkeypatch):
     for cells in (1, 7 * 4, 1 << 20):
         monkeypatch.setattr(sources, "_CELLS", cells)
         np.testing.assert_allclose(source.scores(block), expected, atol=1e-6)
+
+
+def test_a_hub_is_found_by_fewer_queries_where_its_nearest_queries_are_taken_off():
+    """Each query has a window of its own, and one window is near to all of them."""
+    own = np.eye(6, 7, dtype=np.float32)
+    hub = np.array([1, 1, 1, 1, 1, 1, 0], np.float32)
+    queries = QueryVectors(np.arange(6), own + 0.45 * hub, own + 0.45 * hub)
+    vectors = np.vstack([own + 0.1 * np.eye(7, dtype=np.float32)[6], hub[None, :]]).astype(np.float32)
+    block = block_of([random_codes(9)] * 7, vectors)
+    kinds = {k: EmbeddingSource(queries, RetrievalConfig(csls=k), debias=no_debias(7)) for k in (0, 3)}
+    assert (kinds[0].scores(block).argmax(axis=1) == 6).all()
+    assert kinds[3].scores(block).argmax(axis=1).tolist() == list(range(6))
+    cosines = kinds[3].best_cosines(block)
+    np.testing.assert_allclose(cosines, kinds[0].scores(block))
+    mean = np.sort(cosines, axis=0)[-3:].mean(axis=0)
+    np.testing.assert_allclose(kinds[3].scores(block), 2 * cosines - mean, atol=1e-6)
