@@ -187,6 +187,22 @@ def traced_mesh() -> AbstractMesh | None:
     return None if mesh.empty else mesh
 
 
+def each_own_rows(function: Callable[..., Any], *arrays: Any) -> Any:
+    """A function of windows that do not hear of one another, which each device calls with its own ones.
+
+    Left to the compiler, selections and scatters gather the windows of all devices on each.
+
+    Args:
+        function: of the arrays; its result has windows on the first axis, too.
+        arrays: with windows on the first axis; where these do not divide among devices, all compute all.
+    """
+    mesh = traced_mesh()
+    if mesh is None:
+        return function(*arrays)
+    (axes,) = fitting(mesh, P(WINDOW_AXES), arrays[0].shape[:1])
+    return jax.shard_map(function, mesh=mesh, in_specs=P(axes), out_specs=P(axes))(*arrays)
+
+
 def mesh_of(tree: Any) -> Mesh | None:
     """The mesh that the arrays of a tree lie on, None where they lie on one device or on the host."""
     first = getattr(jax.tree.leaves(tree)[0], "sharding", None)

@@ -16,6 +16,7 @@ from plantgfm.model import embedding
 from plantgfm.model.config import CLS, FIRST_KNOWN, PAD, SEP, ModelConfig
 from plantgfm.model.encoder import NEVER, Encoder
 from plantgfm.model.product import decode
+from plantgfm.partition import each_own_rows
 
 ROW_MULTIPLE = 64
 """Vocabulary rows are padded to a multiple of this, for matrix units and for sharding."""
@@ -122,7 +123,7 @@ class Network:
         module = self._module(params)
         head = module.next_region
         known = (tokens >= FIRST_KNOWN).astype(jnp.float32)
-        histogram = jnp.zeros((len(tokens), self.rows)).at[jnp.arange(len(tokens))[:, None], tokens].add(known)
+        histogram = each_own_rows(self._histogram, tokens, known)
         # A mean of n independent tokens varies with 1 / sqrt(n): undone for a full window, so that composition is seen.
         # By the longest window: the shape of the batch is padding and may change nothing.
         composition = self.pool(states[0], tokens) * jnp.asarray(self.config.max_tokens**0.5, states[0].dtype)
@@ -140,6 +141,9 @@ class Network:
         counts = ((tokens != PAD) & (tokens != CLS) & (tokens != SEP)).astype(jnp.float32)
         total = jnp.einsum("bl,bld->bd", counts, hidden.astype(jnp.float32))
         return (total / jnp.maximum(jnp.sum(counts, axis=1, keepdims=True), 1.0)).astype(hidden.dtype)
+
+    def _histogram(self, tokens: Array, weights: Array) -> Array:
+        return jnp.zeros((len(tokens), self.rows)).at[jnp.arange(len(tokens))[:, None], tokens].add(weights)
 
     def _module(self, params: Params) -> Encoder:
         # Parameters that were read from a file may be NumPy arrays.

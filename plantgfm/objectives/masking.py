@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32
 
 from plantgfm.objectives.config import ObjectiveConfig
+from plantgfm.partition import each_own_rows
 from plantgfm.tokenization.vocabulary import FIRST_BASE, MASK
 
 NEVER = jnp.inf
@@ -72,8 +73,12 @@ def draw_masks(
         replaced = _replacements(replacement_key, targets, config, vocabulary_size=vocabulary_size)
     # Slots that are not used point at position 0, which then keeps its own token.
     values = jnp.where(slot_valid, replaced, targets)
+    return Masks(each_own_rows(_put, tokens, slots, values), slots, slot_valid, targets)
+
+
+def _put(tokens: Array, slots: Array, values: Array) -> Array:
     rows = jnp.arange(tokens.shape[0], dtype=jnp.int32)[:, None]
-    return Masks(tokens.at[rows, slots].set(values), slots, slot_valid, targets)
+    return tokens.at[rows, slots].set(values)
 
 
 def choose_slots(
@@ -92,7 +97,8 @@ def choose_slots(
     alone = _waiting_times(token_key, valid.shape, 1.0 - config.span_share)
     together = jnp.take_along_axis(_waiting_times(span_key, valid.shape, config.span_share), span, axis=1)
     times = jnp.where(valid, jnp.minimum(alone, together), NEVER)
-    _, slots = jax.lax.top_k(-times, slot_count(length, config.masked_fraction))
+    count = slot_count(length, config.masked_fraction)
+    slots = each_own_rows(lambda times: jax.lax.top_k(-times, count)[1], times)
     wanted = jnp.round(config.masked_fraction * jnp.sum(valid, axis=1)).astype(jnp.int32)
     slot_valid = jnp.arange(slots.shape[1], dtype=jnp.int32)[None, :] < wanted[:, None]
     return jnp.where(slot_valid, slots, 0).astype(jnp.int32), slot_valid

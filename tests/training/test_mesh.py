@@ -96,6 +96,8 @@ def test_a_split_step_never_gathers_all_parameters_at_once():
     found = gathered(step.as_text())
     # Each one a single parameter at most; with activations of this size, none is anything else.
     assert found and max(found) <= max(sizes) < sum(sizes) / 2
+    # Selections and scatters of windows stay where the windows are.
+    assert not re.search(r"all-gather(-start)?\(.*(top_k|scatter)", step.as_text())
     state = step.input_shardings[0][0]
     held = sum(
         math.prod(sharding.shard_shape(leaf.shape))
