@@ -95,14 +95,40 @@ class RunConfig(TrainingConfig):
     compilation_cache: bool = True  # keep compiled programs beside the runs, so that a restart need not compile
     hosts: str = "none"  # "auto" (SLURM, Kubernetes, TPU pods), or HOST:PORT/INDEX/COUNT: of process 0, own number, all
     hosts_wait_s: float = 43_200.0  # that a process waits for what another does, such as curation
+    short_tokens: list[int] = field(default_factory=list)  # lengths of windows to begin with, shortest first
+    short_steps: list[int] = field(default_factory=list)  # of each; then sampler.window_tokens. A step's tokens stay
+    short_rope_thetas: list[float] = field(default_factory=list)  # model.rope_theta_full of each; []: as it is
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_short()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ValueError(f"run.name={self.name!r} must be a plain folder name")
         check_executor(self.executor, workers=self.workers, cluster=self.cluster)
         if not self.hosts_wait_s > 0:
             raise ValueError(f"run.hosts_wait_s={self.hosts_wait_s} must be above 0")
+
+    def _check_short(self) -> None:
+        tokens, steps, bases = self.short_tokens, self.short_steps, self.short_rope_thetas
+        if len(steps) != len(tokens) or len(bases) not in (0, len(tokens)):
+            raise ValueError(
+                f"run.short_tokens={tokens} needs as many run.short_steps, which are {steps}, and as many "
+                f"run.short_rope_thetas or none, which are {bases}"
+            )
+        if any(one >= other for one, other in zip(tokens, tokens[1:])):
+            raise ValueError(f"run.short_tokens={tokens} must grow from one to the next")
+        if min(steps, default=1) < 1 or sum(steps) >= self.steps:
+            raise ValueError(
+                f"run.short_steps={steps} must be 1 or more each, and together leave some of run.steps={self.steps} "
+                "for windows of sampler.window_tokens"
+            )
+        if not all(base > 0 for base in bases):
+            raise ValueError(f"run.short_rope_thetas={bases} must be above 0")
+        if tokens and self.spike_deviations:
+            raise ValueError(
+                f"run.spike_deviations={self.spike_deviations} can't tell a spike from what longer windows do to the "
+                f"loss: leave it or run.short_tokens={tokens} out"
+            )
 
 
 class MeshLayout(Enum):
@@ -159,6 +185,7 @@ class Config:
                 f"{self.model.max_tokens}: raise the latter or lower the former"
             )
         self._check_slots()
+        self._check_lengths()
 
     def _check_slots(self) -> None:
         kind, width_bp, slots = self.tokenizer.kind, self.sampler.window_bp, self.sampler.window_tokens - 1
@@ -173,6 +200,15 @@ class Config:
                 f"windows of {width_bp} bp (sampler.width_bp, or 6 for every slot) need sampler.window_tokens="
                 f"{needed + 1} with tokenizer.kind={kind.name}, it is {slots + 1}: the rest of each window would be cut"
             )
+
+    def _check_lengths(self) -> None:
+        longest = self.sampler.window_tokens
+        for tokens in self.run.short_tokens:
+            if not 2 <= tokens < longest or longest % tokens:
+                raise ValueError(
+                    f"run.short_tokens has {tokens}: it must be 2 or more, less than sampler.window_tokens={longest} "
+                    "and divide it, so that a step of either length has the same tokens"
+                )
 
 
 def register() -> None:

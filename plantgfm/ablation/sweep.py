@@ -103,6 +103,11 @@ def jobs_of(
 
 def job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
     """Settings of one run of an arm; its name is their fingerprint."""
+    if config.run.short_tokens:
+        raise ValueError(
+            f"run.short_tokens={config.run.short_tokens} is not for arms of a sweep, whose steps count windows of one "
+            "length: leave it out"
+        )
     config = replace(config, sampler=replace(config.sampler, seed=seed))
     config = replace(config, run=replace(config.run, folder=str(folder), seed=seed, steps=steps))
     return replace(config, run=replace(config.run, name=f"run-{job_fingerprint(config)}"))

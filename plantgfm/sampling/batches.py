@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from plantgfm.corpus.read import Corpus
 from plantgfm.sampling.config import SamplerConfig
-from plantgfm.sampling.plan import Plan, shard
+from plantgfm.sampling.plan import Plan, StagedPlan, shard
 from plantgfm.schema import Batch, WindowPairs
 from plantgfm.tokenization import encode
 from plantgfm.tokenization.vocabulary import Vocabulary
@@ -24,7 +24,7 @@ class Batches:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Plan | StagedPlan,
         corpus: Corpus,
         vocabulary: Vocabulary,
         config: SamplerConfig,
@@ -54,8 +54,9 @@ class Batches:
                 yield batch
 
     def _make(self, step: int) -> tuple[Batch, int]:
-        pairs = shard(self.plan.step(step), self._host, self._hosts)
-        sizes = {"window_tokens": self._config.window_tokens, "window_bp": self._config.window_bp}
+        plan, number = self.plan.at(step)
+        pairs = shard(plan.step(number), self._host, self._hosts)
+        sizes = {"window_tokens": plan.config.window_tokens, "window_bp": plan.config.window_bp}
         return tokenize_pairs(self._corpus, self._vocabulary, pairs, **sizes)
 
 

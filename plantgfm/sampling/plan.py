@@ -56,6 +56,10 @@ class Plan:
         )
         return self._pairs(species, cells, epochs)
 
+    def at(self, number: int) -> tuple[Plan, int]:
+        """The plan of one length that a step belongs to, and the number of the step there."""
+        return self, number
+
     def species_per_step(self, number: int) -> int:
         """Distinct species of a step."""
         return int(np.unique(self.step(number).species).size)
@@ -114,6 +118,23 @@ def build_plan(corpus: Corpus, config: SamplerConfig) -> Plan:
     plan = Plan(config, species, grid, schedule, unknown_index(corpus))
     _check_species(plan)
     return plan
+
+
+@dataclass(frozen=True, eq=False)
+class StagedPlan:
+    """Plans of different window lengths, one after the other; each begins at its own step 0."""
+
+    stages: tuple[tuple[int, Plan], ...]  # (first step, plan), the first from step 0
+
+    def at(self, number: int) -> tuple[Plan, int]:
+        """The plan that a step belongs to, and the number of the step there."""
+        first, plan = max((stage for stage in self.stages if stage[0] <= max(number, 0)), key=lambda stage: stage[0])
+        return plan, number - first
+
+    def step(self, number: int) -> WindowPairs:
+        """The window pairs of a step, as `Plan.step` gives them."""
+        plan, own = self.at(number)
+        return plan.step(own)
 
 
 def shard(pairs: WindowPairs, host: int, hosts: int) -> WindowPairs:

@@ -155,6 +155,7 @@ def train(
             try:
                 with run.timed("input"), run.saving(state):
                     batch = source.next()
+                run.meet(batch)
                 with run.timed("compute"):
                     state, metrics = step(state, batch)
                     run.count(metrics, tokens=int(batch.tokens.size))
@@ -186,7 +187,10 @@ class _Run:
         self._pending: Metrics | None = None
         self._loss = math.nan
         self._parts: dict[str, float] = {}
-        self._cold: tuple[float, int] | None = None  # seconds and tokens up to the first step, which compiles
+        self._cold: tuple[float, int] | None = None  # seconds and tokens of steps that were compiled
+        self._length = 0  # of the windows of the last step
+        self._warm = 0.0, 0  # seconds and tokens before the step that was last compiled
+        self._compiles = False
         self._saved_step = 0
         self._closing, self._files = contextlib.ExitStack(), contextlib.ExitStack()
         self._ahead = 0  # steps that the data is ahead of the parameters, by rolling back
@@ -325,6 +329,23 @@ class _Run:
         yield
         self.result.seconds[use] = self.result.seconds.get(use, 0.0) + self._clock() - began
 
+    def meet(self, batch: Batch) -> None:
+        """Take note of the windows of the next step, and say where they get another length: it is compiled for them.
+
+        What that takes is no part of the speed.
+        """
+        length, before = batch.tokens.shape[1], self._length
+        self._compiles, self._length = length != before, length
+        if not before or not self._compiles:
+            return
+        with self.timed("compute"):
+            self._drain()
+        self._warm = self._spent(), self.result.tokens
+        if jax.process_index() == 0:
+            self._write(
+                f"windows of {length} tokens from step {self.step + 1} on, {before} before: compiling the step for them"
+            )
+
     def count(self, metrics: Metrics, *, tokens: int) -> None:
         """Count a step that the device was given, and read the metrics of the one before while it runs."""
         self._drain()
@@ -332,8 +353,9 @@ class _Run:
         self.result.step = self.step
         self.result.tokens += tokens
         self._pending = metrics
-        if self._cold is None:
+        if self._compiles:
             self._drain()
+        if self._cold is None:
             self.result.first_step_seconds = self._clock() - self._began
             self.result.compile_seconds = compile_seconds() - self._compiled
 
@@ -418,12 +440,18 @@ class _Run:
                 self._watch()
 
     def _measure_speed(self) -> None:
-        """Tokens per second of input and compute, without the first step."""
-        seconds = self.result.seconds["input"] + self.result.seconds["compute"]
+        """Tokens per second of input and compute, without steps that were compiled."""
+        seconds = self._spent()
         if self._cold is None:
             self._cold = seconds, self.result.tokens
+        elif self._compiles:
+            (cold, cold_tokens), (warm, warm_tokens) = self._cold, self._warm
+            self._cold = cold + seconds - warm, cold_tokens + self.result.tokens - warm_tokens
         elif seconds > self._cold[0]:
             self.result.tokens_per_second = (self.result.tokens - self._cold[1]) / (seconds - self._cold[0])
+
+    def _spent(self) -> float:
+        return self.result.seconds["input"] + self.result.seconds["compute"]
 
     def save_if_due(self, state: TrainState, measured: dict[str, float]) -> None:
         """Write a checkpoint where one is due, and where the best metric was just measured."""

@@ -53,6 +53,20 @@ class Work:
     flops: float  # of the model, forward and backward
     tokens: int  # input tokens
     bp: int  # base pairs that these tokens were made from
+    earlier: tuple[tuple[int, Work], ...] = ()  # (first step behind it, work) of stages before, in their order
+
+    def over(self, first: int, last: int) -> Work:
+        """A step's mean from step `first` up to `last`; without stages, or steps, it is this one."""
+        ends = [*(end for end, _ in self.earlier), max(last, first)]
+        begins, works = [0, *ends[:-1]], [*(work for _, work in self.earlier), self]
+        counts = [max(0, min(last, end) - max(first, begin)) for begin, end in zip(begins, ends)]
+        if not self.earlier or not sum(counts):
+            return self
+
+        def mean(values: list[float]) -> float:
+            return sum(count * value for count, value in zip(counts, values)) / sum(counts)
+
+        return Work(mean([work.flops for work in works]), self.tokens, round(mean([work.bp for work in works])))
 
 
 @dataclass(frozen=True)
@@ -152,8 +166,9 @@ class ThroughputReport:
         work, device = self._work, jax.devices()[0].device_kind
         peak = peak_of(device)
         known = f"peak {peak / 1e12:,.1f} TFLOP/s dense bf16 each" if peak else "its peak is not known, so no MFU"
+        step = f"a step from step {work.earlier[-1][0] + 1} on" if work.earlier else "a step"
         self._write(
-            f"a step: {work.tokens:,} tokens, {work.bp:,} bp, {_flops(work.flops)} of the model (attention included, "
+            f"{step}: {work.tokens:,} tokens, {work.bp:,} bp, {_flops(work.flops)} of the model (attention included, "
             f"head at masked slots only); {jax.device_count()} x {device}: {known}; "
             f"{self._steps * work.tokens:,} tokens in all"
         )
@@ -199,19 +214,20 @@ def measure(result: Any, *, work: Work, steps: int, watts: float | None, watts_f
 
     Args:
         result: `loop.Result`, so far or final.
-        work: of a step.
+        work: of a step; of all steps so far it is their mean, and those to come go at the FLOP/s of these.
         steps: that the run is configured for.
         watts: of all devices, None where not known.
         watts_from: where they come from.
     """
     kind, devices, rate = jax.devices()[0].device_kind, jax.device_count(), result.tokens_per_second
-    peak = peak_of(kind)
+    peak, every = peak_of(kind), work.over(0, steps)
+    work = work.over(result.resumed_from, result.step)
     per_second = rate / work.tokens if rate else None  # steps
     done = result.step - result.resumed_from
     total = None
     if per_second:
         aside = sum(result.seconds.get(use, 0.0) for use in ("evaluation", "checkpoint", "report"))
-        total = steps * (1.0 / per_second + aside / max(done, 1))
+        total = steps * (every.flops / work.flops / per_second + aside / max(done, 1))
     return Throughput(
         from_step=result.resumed_from,
         to_step=result.step,

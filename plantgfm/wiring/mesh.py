@@ -16,6 +16,7 @@ from plantgfm.model.config import ComputeType, Remat
 from plantgfm.model.ways import way_of
 from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import abstract_mesh, make_mesh, shard_bytes, state_shardings
+from plantgfm.wiring.stages import stages_of
 
 
 def size_text(count: int) -> str:
@@ -164,16 +165,23 @@ def demand_of(config: Config, network: Network, state: Any) -> Demand:
         network: as built from them.
         state: shapes of the training state.
     """
-    model = config.model
+    model, sampler, stages = config.model, config.sampler, stages_of(config)
+
+    def most(windows: float, tensor: int) -> float:
+        scale = windows / sampler.batch_windows
+        return max(
+            activation_bytes(stage.config, network, windows=scale * stage.windows, tensor=tensor) for stage in stages
+        )
+
     return Demand(
         state=state,
-        windows=config.sampler.batch_windows,
+        windows=sampler.batch_windows,
         micro_batches=config.run.micro_batches,
         rows=network.rows,
         heads=model.n_heads,
         width=model.d_model,
         hidden=model.d_ff,
-        activation_bytes=lambda windows, tensor: activation_bytes(config, network, windows=windows, tensor=tensor),
+        activation_bytes=most,
     )
 
 

@@ -13,7 +13,13 @@ from typing import Any
 from plantgfm.config import Config
 from plantgfm.identity import plain
 
-ADDED: dict[str, Any] = {"tokenizer.kind": "hybrid", "sampler.width_bp": 0}
+ADDED: dict[str, Any] = {
+    "tokenizer.kind": "hybrid",
+    "sampler.width_bp": 0,
+    "run.short_tokens": [],
+    "run.short_steps": [],
+    "run.short_rope_thetas": [],
+}
 """Settings that came after the first stored sweeps, by dotted name -> what the code did before; never taken out."""
 
 

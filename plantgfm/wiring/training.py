@@ -29,7 +29,8 @@ from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import AXES, rows_of_process, state_shardings
 from plantgfm.partition import batch_sharding as sharding_of_batches
 from plantgfm.sampling.batches import Batches
-from plantgfm.sampling.plan import build_plan
+from plantgfm.sampling.plan import Plan, StagedPlan, build_plan
+from plantgfm.schema import Batch
 from plantgfm.tokenization.features import N_FEATURES, kmer_features
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.bad_steps import guarded
@@ -38,11 +39,12 @@ from plantgfm.training.loop import Result, train
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.run_folder import known_identities, open_run, write_json
 from plantgfm.training.state import TrainState, state_init
-from plantgfm.training.step import LossFunction, make_step, place_batches
+from plantgfm.training.step import LossFunction, Metrics, make_step, place_batches
 from plantgfm.training.throughput import Work
 from plantgfm.training.tracking import require_tracking
 from plantgfm.wiring.data import Prepared, prepare_together
 from plantgfm.wiring.mesh import place
+from plantgfm.wiring.stages import Stage, stages_line, stages_of
 from plantgfm.wiring.stored import as_known
 
 SETTINGS_FILE = "settings.json"
@@ -148,12 +150,13 @@ def run_training(
     """
     require_tracking(config.run)
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
-    require_ways(config.model, length=config.sampler.window_tokens)
+    for stage in stages_of(config):
+        require_ways(stage.config.model, length=stage.tokens)
     prepared = prepare_together(config, hosts, progress=progress, write=write)
     corpus, vocabulary = prepared.corpus, prepared.vocabulary
     config = with_profiles(config, corpus)
     network = build_network(config, vocabulary)
-    plan = build_plan(corpus, config.sampler)
+    plan = plan_of(config, corpus)
     n_species = len(corpus.species)
     # Counted on the corpus, not on this host's windows: the same on every host.
     init = partial(network.init, **starting_point(config, corpus, vocabulary))
@@ -161,7 +164,7 @@ def run_training(
     shapes = jax.eval_shape(make_state())
     resolved, mesh = place(config, network, shapes, write=write)
     config = replace(config, mesh=resolved)
-    write(attention_line(config.model, length=config.sampler.window_tokens))
+    _tell_stages(stages_of(config), write=write)
     state_sharding, batch_sharding = shardings_on(mesh, shapes)
     run_dir = run_dir_of(config)
     identity = as_known(identity_of(config, corpus=corpus, vocabulary=vocabulary), known_identities(run_dir))
@@ -199,10 +202,34 @@ def run_training(
     return Outcome(run_dir, corpus, prepared.curation, vocabulary, network, result)
 
 
+def plan_of(config: Config, corpus: Corpus) -> Plan | StagedPlan:
+    """The plan of a run: one for each length of its windows."""
+    stages = stages_of(config)
+    plans = [build_plan(corpus, stage.config.sampler) for stage in stages]
+    if len(plans) == 1:
+        return plans[0]
+    return StagedPlan(tuple((stage.first_step, plan) for stage, plan in zip(stages, plans)))
+
+
+def _tell_stages(stages: list[Stage], *, write: Callable[[str], None]) -> None:
+    if len(stages) == 1:
+        write(attention_line(stages[0].config.model, length=stages[0].tokens))
+        return
+    write(f"{stages_line(stages)}; validation and exports are of the last")
+    for stage in stages:
+        write(f"{stage.tokens} tokens, {attention_line(stage.config.model, length=stage.tokens)}")
+
+
 def loss_of(config: Config, network: Network, vocabulary: Vocabulary, *, n_species: int) -> LossFunction:
-    """What the steps of a run follow downhill."""
+    """What the steps of a run follow downhill; windows of an earlier stage's length with its rotary base."""
     told = {"n_species": n_species, "token_bases": vocabulary.token_bases}
-    return lambda params, batch, key: loss(network, params, batch, key, config.objective, **told)
+    earlier = {stage.tokens: build_network(stage.config, vocabulary) for stage in stages_of(config)[:-1]}
+
+    def loss_fn(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        of_length = earlier.get(batch.tokens.shape[1], network)
+        return loss(of_length, params, batch, key, config.objective, **told)
+
+    return loss_fn
 
 
 def _live_report(run_dir: Path, *, write: Callable[[str], None]) -> Callable[[], None]:
@@ -212,12 +239,17 @@ def _live_report(run_dir: Path, *, write: Callable[[str], None]) -> Callable[[],
 
 
 def work_of(config: Config, network: Network) -> Work:
-    """What one optimizer step of a run computes."""
-    sampler = config.sampler
-    tokens, windows = sampler.window_tokens, sampler.batch_windows
-    slots = slot_count(tokens, config.objective.masked_fraction)
-    flops = windows * step_flops(network, tokens=tokens, slots=slots)
-    return Work(flops=flops, tokens=windows * tokens, bp=windows * sampler.window_bp)
+    """What one optimizer step of a run computes, with that of its earlier stages."""
+    *earlier, last = stages = stages_of(config)
+    ends = [stage.first_step for stage in stages[1:]]
+    works = tuple((end, _work_of(stage, network)) for end, stage in zip(ends, earlier))
+    return replace(_work_of(last, network), earlier=works)
+
+
+def _work_of(stage: Stage, network: Network) -> Work:
+    slots = slot_count(stage.tokens, stage.config.objective.masked_fraction)
+    flops = stage.windows * step_flops(network, tokens=stage.tokens, slots=slots)
+    return Work(flops=flops, tokens=stage.windows * stage.tokens, bp=stage.windows * stage.config.sampler.window_bp)
 
 
 def shardings_on(mesh: Mesh, state: TrainState) -> tuple[Any, Any]:

@@ -12,11 +12,12 @@ from jax.experimental.compilation_cache import compilation_cache
 from plantgfm.ablation.config import View
 from plantgfm.ablation.definition import open_experiment
 from plantgfm.ablation.report import load_runs, write_reports
-from plantgfm.ablation.sweep import count_tokens, is_done, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.ablation.sweep import count_tokens, is_done, job_config, jobs_of, metrics_path, read_metrics, run_sweep
 from plantgfm.identity import fingerprint, plain
 from plantgfm.wiring import stored
 from plantgfm.wiring.training import SILENT, run_training
 from tests.ablation.folders import write_experiment
+from tests.conftest import composed
 
 DEFINITION = """question: Does the share matter?
 base: usual
@@ -227,3 +228,9 @@ def test_no_job_is_an_error(swept):
         run_sweep(experiment, [], folder, command="", write=print)
     with pytest.raises(ValueError, match="makes no job"):
         jobs_of(replace(experiment, definition=replace(experiment.definition, views=[View.TOKENS])), folder)
+
+
+def test_runs_whose_windows_grow_are_no_arms(tmp_path):
+    config = composed("run.short_tokens=[64]", "run.short_steps=[2]")
+    with pytest.raises(ValueError, match=r"run.short_tokens=\[64\] is not for arms of a sweep"):
+        job_config(config, tmp_path, 0, 10)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from plantgfm.sampling.batches import Batches, make_batch, prefetch, tokenize_pairs
-from plantgfm.sampling.plan import build_plan
+from plantgfm.sampling.plan import StagedPlan, build_plan
 from plantgfm.schema import WindowPairs
 from plantgfm.sequence import REPEAT_BIT, decode, encode
 from plantgfm.tokenization import encode as tokens_of
@@ -86,6 +86,27 @@ def test_the_stream_restored_at_every_position_is_the_same(batches):
         for expected in whole[start:]:
             assert_equal(next(stream), expected)
         stream.close()
+
+
+def test_windows_of_two_lengths_are_each_plan_in_its_turn_and_restored_at_every_position(
+    gapped, make_config, vocabulary
+):
+    short, long = (make_config(window_tokens=tokens, batch_windows=1024 // tokens) for tokens in (32, 64))
+    plan = StagedPlan(((0, build_plan(gapped, short)), (3, build_plan(gapped, long))))
+    batches = Batches(plan, gapped, vocabulary, long)
+    whole = [batches.batch(number) for number in range(6)]
+    assert [batch.tokens.shape for batch in whole] == [(32, 32)] * 3 + [(16, 64)] * 3
+    for number, batch in enumerate(whole):
+        assert np.unique(batch.species).size >= 8
+        alone = Batches(*[(build_plan(gapped, one), gapped, vocabulary, one) for one in (short, long)][number >= 3])
+        assert_equal(batch, alone.batch(number % 3))
+    for start in range(6):
+        stream = batches.iterate(start)
+        for expected in whole[start:]:
+            assert_equal(next(stream), expected)
+        stream.close()
+    with pytest.raises(ValueError, match="step -1 does not exist"):
+        plan.step(-1)
 
 
 def test_what_is_cut_is_counted_for_what_was_given_not_for_what_was_made_ahead(batches, gapped, vocabulary):

@@ -1,4 +1,5 @@
 import functools
+import itertools
 import json
 import os
 import signal
@@ -90,6 +91,42 @@ def test_stopped_at_any_step_and_restarted_it_ends_the_same(undisturbed_by, tmp_
     # averages over three steps go on across the restart
     wanted = [np.mean([row["loss"] for row in lines(undisturbed[0])[i : i + 3]]) for i in (0, 3, 6)]
     np.testing.assert_allclose([row["loss"] for row in lines(run) if "loss" in row], wanted, rtol=1e-7)
+
+
+def of_two_lengths(start, *, stop=None):
+    """Short windows in the first four steps; a signal with the batch of a step."""
+    for step in itertools.count(start):
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield batch_of(step, windows=16, length=8) if step < 4 else batch_of(step)
+
+
+def test_a_run_whose_windows_get_longer_ends_the_same_wherever_it_is_stopped_and_compiles_once_a_length(tmp_path):
+    said, (_, step) = [], parts(steps=STEPS, kind=OptimizerKind.MUON)
+    whole = train_toy(tmp_path / "whole", steps=STEPS, source=of_two_lengths, write=said.append)
+    told = [line for line in said if line.startswith("windows of")]
+    assert told == ["windows of 16 tokens from step 5 on, 8 before: compiling the step for them"]
+    assert whole.tokens == STEPS * 128
+    for stop in (2, 3, 4):  # before, at and behind the last short step
+        run, said = tmp_path / f"stopped{stop}", []
+        first = train_toy(run, steps=STEPS, source=functools.partial(of_two_lengths, stop=stop))
+        assert first.step == stop + 1
+        train_toy(run, steps=STEPS, source=of_two_lengths, write=said.append)
+        assert_same_bits(restore_params(run).params, restore_params(tmp_path / "whole").params)
+        assert lines(run) == lines(tmp_path / "whole")
+        assert sum(line.startswith("windows of") for line in said) == (stop < 3)
+    assert step._cache_size() == 2
+
+
+def test_what_it_takes_to_compile_for_another_length_is_no_part_of_the_speed(tmp_path):
+    now, (_, step) = [0.0], parts(steps=STEPS, kind=OptimizerKind.MUON)
+
+    def slow(state, batch):
+        now[0] += 100.0 if int(state.step) in (0, 4) else 1.0  # seconds: both lengths are compiled
+        return step(state, batch)
+
+    result = train_toy(tmp_path / "run", steps=STEPS, source=of_two_lengths, step=slow, clock=lambda: now[0])
+    assert result.tokens_per_second == 128.0
 
 
 def test_the_metrics_read_as_if_nothing_had_happened(undisturbed, tmp_path):

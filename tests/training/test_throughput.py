@@ -57,6 +57,20 @@ def test_every_figure_follows_from_what_was_measured(eight_h200):
     assert projected == "projected for 200,000 tokens: 11:40, 0.136 kWh at 700 W (run.power_watts)"
 
 
+def test_steps_of_several_lengths_count_each_with_its_work(eight_h200):
+    short = Work(flops=1e12, tokens=1000, bp=5900)
+    work = Work(flops=4e12, tokens=1000, bp=5990, earlier=((10, short), (25, Work(2e12, 1000, 5950))))
+    assert work.over(0, 10) == short and work.over(25, 200).flops == 4e12
+    assert work.over(8, 28) == Work(
+        (2 * 1e12 + 15 * 2e12 + 3 * 4e12) / 20, 1000, round((2 * 59 + 15 * 59.5 + 179.7) * 5)
+    )
+    told = measure(result(), work=work, steps=200, watts=None, watts_from="")  # steps 20 to 30
+    assert told.flops_per_step == 3e12 and told.flops_per_second == 1.5e12
+    mean = (10 * 1e12 + 15 * 2e12 + 175 * 4e12) / 200
+    assert told.total_seconds == pytest.approx(200 * (mean / 1.5e12 + 1.5))
+    assert WORK.over(20, 30) is WORK and work.over(30, 30) is work
+
+
 def test_what_is_not_known_is_not_told():
     told = measure(result(), work=WORK, steps=200, watts=None, watts_from="set it")
     assert (told.peak_flops_per_device, told.model_flop_utilisation, told.total_kwh) == (None, None, None)

@@ -48,6 +48,7 @@ def test_what_is_absent_is_what_the_code_did_then(monkeypatch):
 def test_fingerprints_leave_out_what_changes_nothing(monkeypatch):
     now = plain(Config())
     older = _without(now, SETTING, "mesh")
+    assert without_added(now) == _without(now, *stored.ADDED)
     monkeypatch.setattr(stored, "ADDED", {})
     assert without_added(now) == now
     mesh = {f"mesh.{name}": value for name, value in now["mesh"].items()}
