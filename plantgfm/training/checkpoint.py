@@ -161,10 +161,10 @@ class Checkpoints:
         """
         self.wait()
         restored = self._newest([s for s in steps_of(self._run_dir) if s % self._regular_steps == 0], abstract)
-        for step in steps_of(self._run_dir):
-            if restored is None or step > restored.step:
-                shutil.rmtree(folder_of(self._run_dir) / str(step))
-                self._scores.pop(step, None)
+        kept = -1 if restored is None else restored.step
+        _delete_behind(self._run_dir, kept)
+        for step in [step for step in self._scores if step > kept]:
+            self._scores.pop(step)
         self._manager.reload()
         return restored
 
@@ -322,6 +322,16 @@ def _set_aside(run_dir: Path, step: int) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(exist_ok=True)
     (folder_of(run_dir) / str(step)).rename(target)
+
+
+def _delete_behind(run_dir: Path, kept: int) -> None:
+    """Delete the checkpoints of later steps: process 0 does, the others wait until they are gone."""
+    if jax.process_index() == 0:
+        for step in steps_of(run_dir):
+            if step > kept:
+                shutil.rmtree(folder_of(run_dir) / str(step))
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("later checkpoints are deleted")
 
 
 def _read(run_dir: Path, step: int, *, abstract: TrainState | None = None) -> Restored:

@@ -86,6 +86,9 @@ def find_hosts(setting: str, environ: Mapping[str, str]) -> Standing | None:
 def _checked(standing: Standing, where: str) -> Standing:
     if not 0 <= standing.index < standing.count:
         raise HostError(f"{where}: process {standing.index} of {standing.count} does not exist, they count from 0")
+    port = standing.coordinator.rsplit(":", 1)[1]
+    if not (port.isdigit() and 0 < int(port) < 2**16):  # nobody would ever answer there
+        raise HostError(f"{where}: {port} of {standing.coordinator} is no port, which are 1 to 65535")
     return standing
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from plantgfm.training import checkpoint
 from plantgfm.training.checkpoint import (
     Checkpoints,
     DamagedCheckpoint,
@@ -226,3 +227,14 @@ def test_no_thread_is_left_behind(tmp_path):
     for step in (2, 3, 4):
         save(tmp_path, [step])
     assert threading.active_count() <= before + 1
+
+
+def test_of_several_processes_the_first_alone_deletes_what_is_rolled_back(run, monkeypatch):
+    met = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(checkpoint.multihost_utils, "sync_global_devices", lambda name: met.append(steps_of(run)))
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    checkpoint._delete_behind(run, 3)
+    monkeypatch.setattr(jax, "process_index", lambda: 0)
+    checkpoint._delete_behind(run, 3)
+    assert met == [[3, 5], [3]]  # all wait until they are gone

@@ -59,6 +59,20 @@ def test_where_a_process_stands(setting, environ, expected):
 
 
 @pytest.mark.parametrize(
+    ("setting", "environ", "port"),
+    [
+        ("node1:99999/1/2", {}, "99999"),
+        ("node1:0/1/2", {}, "0"),
+        ("auto", {**POD, "JAX_COORDINATOR_ADDRESS": "train-0.train:65536"}, "65536"),
+        ("auto", {**SLURM, "JAX_COORDINATOR_PORT": "http"}, "http"),
+    ],
+)
+def test_an_address_where_nobody_can_answer_is_refused_before_anybody_waits(setting, environ, port):
+    with pytest.raises(HostError, match=rf": {port} of \S+:{port} is no port, which are 1 to 65535"):
+        find_hosts(setting, environ)
+
+
+@pytest.mark.parametrize(
     ("setting", "environ", "reason"),
     [
         ("slurm", {}, "neither none, auto, nor HOST:PORT/INDEX/COUNT"),
