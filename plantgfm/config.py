@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -228,6 +229,10 @@ def to_config(composed: Any) -> Config:
         raise ValueError(str(error).splitlines()[0]) from error
     if added := _added(config):
         raise ValueError(f"{added[0]} is no setting, nothing reads it: leave the override with + out")
+    if odd := _not_finite(vars(config)):
+        raise ValueError(
+            f"{odd[0]} is not finite: give a number, a run keeps its settings as JSON, which knows no other"
+        )
     return config
 
 
@@ -239,6 +244,21 @@ def _added(config: Any, above: str = "") -> list[str]:
     return sorted(
         [*found, *(one for name, room in rooms if is_dataclass(room) for one in _added(room, f"{above}{name}."))]
     )
+
+
+def _not_finite(settings: dict[str, Any], above: str = "") -> list[str]:
+    """Numbers of settings that are infinite or none, as name=value."""
+    found = []
+    for name, value in settings.items():
+        if is_dataclass(value):
+            found += _not_finite(vars(value), f"{above}{name}.")
+        elif any(isinstance(one, float) and not math.isfinite(one) for one in _each(value)):
+            found.append(f"{above}{name}={value}")
+    return found
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError)

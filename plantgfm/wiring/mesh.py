@@ -16,6 +16,7 @@ from plantgfm.model.config import ComputeType, Remat
 from plantgfm.model.ways import way_of
 from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import abstract_mesh, make_mesh, shard_bytes, state_shardings
+from plantgfm.training.hosts import ALONE, Hosts
 from plantgfm.wiring.stages import stages_of
 
 
@@ -86,11 +87,14 @@ class Devices:
         return self.count // self.processes
 
 
-def devices_at_hand(config: MeshConfig) -> Devices:
-    """The devices of all processes; their memory as configured, else as they state it."""
+def devices_at_hand(config: MeshConfig, *, hosts: Hosts = ALONE) -> Devices:
+    """The devices of all processes; their memory as configured, else what the least of the hosts states.
+
+    Hosts state what was free when they began, which differs; each has to come to the same layout.
+    """
     first = jax.local_devices()[0]
     stated = (first.memory_stats() or {}).get("bytes_limit", 0)  # None on processors
-    memory = int(config.device_memory_gb * 1e9) or stated
+    memory = min(hosts.agree("the memory of a device", lambda: int(config.device_memory_gb * 1e9) or stated))
     return Devices(jax.device_count(), jax.process_count(), memory, first.device_kind)
 
 
@@ -264,13 +268,17 @@ def _first_fault(demand: Demand, devices: Devices) -> str:
     return f"{layout}: {demand.fault(layout, devices)}"
 
 
-def place(config: Config, network: Network, state: Any, *, write: Callable[[str], None]) -> tuple[MeshConfig, Mesh]:
-    """The mesh of a run, and its settings with every axis stated; says what was chosen and what it takes.
+def place(
+    config: Config, network: Network, state: Any, *, hosts: Hosts = ALONE, write: Callable[[str], None]
+) -> tuple[MeshConfig, Mesh]:
+    """The mesh of a run, the same on all its hosts, and its settings with every axis stated.
+
+    Says what was chosen and what it takes.
 
     Raises:
         ValueError: for a layout that can't fit, before anything is compiled.
     """
-    devices, demand = devices_at_hand(config.mesh), demand_of(config, network, state)
+    devices, demand = devices_at_hand(config.mesh, hosts=hosts), demand_of(config, network, state)
     layout = choose_layout(config.mesh, demand, devices)
     limit = f" of {size_text(devices.memory_bytes)}" if devices.memory_bytes else ""
     idle = f", {devices.count - layout.devices} idle" if layout.devices < devices.count else ""

@@ -162,7 +162,7 @@ def run_training(
     init = partial(network.init, **starting_point(config, corpus, vocabulary))
     make_state = partial(state_init, init, optimizer, seed=config.run.seed)
     shapes = jax.eval_shape(make_state())
-    resolved, mesh = place(config, network, shapes, write=write)
+    resolved, mesh = place(config, network, shapes, hosts=hosts, write=write)
     config = replace(config, mesh=resolved)
     _tell_stages(stages_of(config), write=write)
     state_sharding, batch_sharding = shardings_on(mesh, shapes)

@@ -67,6 +67,12 @@ def test_windows_of_every_kind_that_fit_are_taken():
     assert merged.sampler.window_bp == 1200 and composed().sampler.window_bp == 1530
 
 
+@pytest.mark.parametrize("setting", ["run.power_watts=inf", "optimizer.clip_norm=inf", "run.hosts_wait_s=inf"])
+def test_a_setting_that_is_not_finite_is_refused_at_once(setting):
+    with pytest.raises(ValueError, match=f"{setting} is not finite"):
+        composed(setting)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
 def test_a_run_name_is_a_plain_folder_name(name):
     with pytest.raises(ValueError, match=r"run\.name"):

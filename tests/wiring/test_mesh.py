@@ -13,6 +13,7 @@ from plantgfm.model.config import AttentionKind, ModelConfig, Remat
 from plantgfm.training.config import OptimizerConfig
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import state_init
+from plantgfm.wiring import mesh as mesh_of_wiring
 from plantgfm.wiring.mesh import Devices, Layout, activation_bytes, choose_layout, demand_of, layouts_of, place
 from tests.conftest import ROOT, composed
 
@@ -154,3 +155,18 @@ def test_auto_with_stated_axes_is_refused():
     with pytest.raises(HydraException, match="Could not override 'mesh.context'"):
         composed("mesh.context=2")
     assert {path.stem for path in (ROOT / "configs" / "mesh").glob("*.yaml")} == {"auto", "data", "single"}
+
+
+def test_hosts_whose_devices_state_other_memory_come_to_one_layout(monkeypatch):
+    whole, asked = small().memory(Layout(data=8)).total, []
+
+    class Two:
+        def agree(self, name, check):
+            asked.append(check())
+            return [whole, whole - 1]
+
+    monkeypatch.setattr(mesh_of_wiring, "make_mesh", lambda **axes: axes)
+    config = config_of()
+    config.mesh = MeshConfig(layout=MeshLayout.AUTO, device_memory_gb=2)
+    _, axes = place(config, build(config.model, VOCABULARY), small().state, hosts=Two(), write=lambda line: None)
+    assert asked == [2_000_000_000] and axes == {"data": 4, "fsdp": 2, "tensor": 1}
