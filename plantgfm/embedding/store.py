@@ -10,6 +10,7 @@ same job goes on after it was stopped.
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -125,6 +126,8 @@ class Parts:
                 told = {**self._schema.metadata, _SKIPPED: str(block.skipped).encode()}
                 with atomic_binary(self._name(index)) as stream:
                     pq.write_table(pa.Table.from_batches([rows]).replace_schema_metadata(told), stream)
+            for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):  # of a job that was killed
+                left.unlink()
             counts = _write(self.path, self._batches(), self._schema)
         except ValueError:
             shutil.rmtree(self.folder)

@@ -19,7 +19,7 @@ from plantgfm.export.bundle import BundleError
 from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.sequence import decode, reverse_complement
 
-_UNUSED = "pooler"  # on top of the states, which are what is read
+_UNUSED = ("pooler", "contact_head")  # on top of the states, which are what is read
 _NO_LIMIT = 10**9
 _PROBE = "ACGTTGCAAGCTTCGA"
 _OFFSET_TYPES = ("esm", "roberta", "xlm-roberta", "camembert")  # whose positions start behind the id of the padding
@@ -79,7 +79,8 @@ class TorchEncoder:
             model, info = kind.from_pretrained(self.path, output_loading_info=True, **self._options())
         except _FAULTS as error:
             raise BundleError(f"{self.path} does not open in transformers: {_line(error)}") from None
-        if missing := sorted(name for name in info["missing_keys"] if _UNUSED not in name):
+        drawn = {name for name, _ in model.named_parameters() if not any(part in name for part in _UNUSED)}
+        if missing := sorted(drawn & set(info["missing_keys"])):
             raise BundleError(
                 f"{self.path} lacks parameter {missing[0]} ({len(missing)} in all), which transformers would draw at "
                 f"random for {kind.__name__}: this checkpoint was not saved from such a model"

@@ -83,6 +83,19 @@ def test_a_job_goes_on_behind_the_block_where_it_was_stopped(tmp_path, n, kind):
     assert {one.name for one in tmp_path.iterdir()} == {path.name, whole.name}
 
 
+def test_what_a_killed_job_left_beside_its_parts_is_removed(tmp_path):
+    path = tmp_path / "v [1].parquet"  # a name that a pattern would read as another
+    mine, others = tmp_path / f".{path.name}.0a1b2c3d.part", tmp_path / ".v 1.parquet.0a1b2c3d.part"
+    for one in (mine, others):
+        one.write_bytes(b"half")
+    with pytest.raises(KeyboardInterrupt):
+        Parts(path, width=4, origin=ORIGIN).write(stopped_after(2))
+    (tmp_path / f".{path.name}.parts" / ".00000002.parquet.0a1b2c3d.part").write_bytes(b"half")
+    parts = Parts(path, width=4, origin=ORIGIN)
+    assert parts.n_done == 2 and parts.write(list(blocks())[2:]) == {"windows": 3, "skipped": 3}
+    assert {one.name for one in tmp_path.iterdir()} == {path.name, others.name}
+
+
 def test_parts_of_another_job_or_damaged_ones_are_not_gone_on_with(tmp_path):
     path = tmp_path / "v.parquet"
     for spoil in (

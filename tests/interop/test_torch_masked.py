@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from plantgfm.embedding.config import Pooling
 from plantgfm.embedding.encoders import EsmEncoder, TorchEncoder
 from plantgfm.embedding.opened import Model, load
 from plantgfm.export.bundle import BundleError
@@ -163,6 +164,21 @@ def test_states_that_the_folder_lacks_are_not_drawn_at_random(tmp_path):
     weights.write_bytes(b"no safetensors")
     with pytest.raises(BundleError, match="does not open in transformers"):
         load(tmp_path / "bert")
+
+
+def test_what_no_state_needs_may_be_absent(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    saved(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "EsmTokenizer", "eos_token": None}))
+    before = TorchEncoder(tmp_path)
+    arrays = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in arrays.items() if "contact_head" not in name}
+    assert len(kept) < len(arrays)
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    tokens = before.encode(CODES, reverse=False)[None]
+    ask = {"layer": -1, "pooling": Pooling.MEAN}
+    close(TorchEncoder(tmp_path).vectors(tokens, **ask), before.vectors(tokens, **ask))
 
 
 def test_byte_pairs_give_vectors_and_logits_and_no_probabilities_of_bases(tmp_path):
