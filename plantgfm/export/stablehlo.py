@@ -68,7 +68,9 @@ def write_stablehlo(out: Path, bundle: Bundle) -> Path:
 
     Raises:
         BundleError: when `out` exists and is no such folder, or flatbuffers is not installed.
+        ValueError: for a vocabulary that is no hybrid.
     """
+    bundle.vocabulary.require_hybrid("an export with its tokenizer")
     if importlib.util.find_spec("flatbuffers") is None:
         raise BundleError("StableHLO files need the package flatbuffers: pip install flatbuffers")
     with whole_folder(out, mark=_MARK, what="folder of StableHLO functions", error=BundleError) as work:
