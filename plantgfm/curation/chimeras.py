@@ -37,6 +37,7 @@ _MOST_BESIDE = 0.25  # of the share inside: how much of the rest of the record m
 _WHOLE = 0.9  # of a record: what is left says nothing
 _MIN_PROBES, _PROBED = 4, 0.05  # shared probes that propose: at least so many, and that share
 _RELATED = 0.01  # of the rest of a species' hashes, in another: relatives
+_MOST_STRAYS = 0.5  # of that rest: where more lies in records that are the other's, the two are relatives
 _TELLING, _MOST_TELLING = 200, 20_000  # hashes of that rest: fewer tell nothing, more are not asked
 _BLOCKS, _BLOCK_BP = 64, 16_384  # that are looked at first, of a longer record
 
@@ -133,29 +134,61 @@ def find_parts(found: Found, index: NameIndex, genomes: set[str], config: Contam
         config: how hashes are made, and how long a part must be.
     """
     gone = {removal.removed.place for removal in found.removals}
-    parts = []
-    for (number, species), others in sorted(_candidates(found).items()):
-        one, theirs = found.distinct[number], [found.distinct[other] for other in others]
-        if one.place not in gone and (part := _compare(one, theirs, index, species in genomes, config)):
-            parts.append(part)
+    parts, hits = [], _hits(found)
+    strays = _strays(found, hits)
+    for (number, species), others in sorted(hits.items()):
+        one, theirs = found.distinct[number], [found.distinct[other] for _, other in others]
+        if one.place not in gone:
+            mine = strays.get((one.species, species), [])
+            part = _compare(one, theirs, index, mine, genome=species in genomes, config=config)
+            parts += [part] if part else []
     return parts
 
 
-def _candidates(found: Found) -> dict[tuple[int, str], list[int]]:
-    """Records of another species that share probes with a record, by its number and their species; the best first."""
+def _strays(found: Found, hits: dict[tuple[int, str], list[tuple[int, int]]]) -> dict[tuple[str, str], list[Sequence]]:
+    """Records most of which lies in another species, by both names."""
+    strays = defaultdict(list)
+    for (number, species), others in sorted(hits.items()):
+        one = found.distinct[number]
+        if sum(shared for shared, _ in others) >= MIN_SHARE * found.shared.probes[number]:
+            strays[one.species, species].append(one)
+    return strays
+
+
+def _hits(found: Found) -> dict[tuple[int, str], list[tuple[int, int]]]:
+    """Probes shared with records of another species, and the records, by number and their species; the best first."""
     names, pairs = [one.species for one in found.distinct], found.shared.pairs
     _, number = np.unique(np.array(names), return_inverse=True)
     rows: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
     for i, j, shared in pairs[number[pairs[:, 0]] != number[pairs[:, 1]]].tolist():
-        rows[i, names[j]].append((-shared, j))
+        rows[i, names[j]].append((shared, j))
     asked = np.maximum(_MIN_PROBES, _PROBED * found.shared.probes)
-    return {
-        key: [j for _, j in sorted(hits)] for key, hits in rows.items() if -sum(n for n, _ in hits) >= asked[key[0]]
-    }
+    best = {key: sorted(hits, key=lambda hit: (-hit[0], hit[1])) for key, hits in rows.items()}
+    return {key: hits for key, hits in best.items() if sum(shared for shared, _ in hits) >= asked[key[0]]}
+
+
+def _rest(
+    index: NameIndex, species: str, inside: UInt64[np.ndarray, "m"], strays: list[Sequence]
+) -> tuple[UInt64[np.ndarray, "n"], list[Sequence]]:
+    """Hashes of a species beside a part, by which relatives are told, and which records are left out of them.
+
+    These are its strays: several records of another species in an assembly would pass for a relative's. Where they are
+    most of what there is, a relative's they are.
+    """
+    rest = index.smallest(species, _MOST_TELLING)
+    rest = rest[~lie_in(rest, inside)]
+    own = rest[~lie_in(rest, distinct([one.hashes for one in strays]))]
+    return (own, strays) if own.size >= (1 - _MOST_STRAYS) * rest.size else (rest, [])
 
 
 def _compare(
-    one: Sequence, others: list[Sequence], index: NameIndex, genome: bool, config: ContaminationConfig
+    one: Sequence,
+    others: list[Sequence],
+    index: NameIndex,
+    strays: list[Sequence],
+    *,
+    genome: bool,
+    config: ContaminationConfig,
 ) -> Part | None:
     """The part of a record that lies in records of another species, where there is one and its name is not right."""
     ((codes,), species), theirs = (one.parts(), others[0].species), distinct([other.hashes for other in others])
@@ -168,8 +201,7 @@ def _compare(
         if not mine.parts_ways:
             return None
     inside = distinct([mine.hashes[mine.inside]])
-    rest = index.smallest(one.species, _MOST_TELLING)
-    rest = rest[~lie_in(rest, inside)]
+    rest, aside = _rest(index, one.species, inside, strays)
     related = float(index.lies_in(rest, species, []).mean()) if rest.size >= _TELLING else 1.0
     if related >= _RELATED and (not genome or mine.part >= _WHOLE):
         return None
@@ -183,7 +215,8 @@ def _compare(
         [beside(part, inside, k=config.k, scaled=config.scaled) for other in others for part in other.parts()]
     )
     held = {
-        one.species: index.lies_in(inside, one.species, [one.place]) | lie_in(inside, mine.scattered),
+        one.species: index.lies_in(inside, one.species, [one.place, *(other.place for other in aside)])
+        | lie_in(inside, mine.scattered),
         species: index.lies_in(inside, species, [other.place for other in others]) | lie_in(inside, elsewhere),
     }
     fits = {name: Fit(int(found.sum()), inside.size, 1, whole=False, bearers=1) for name, found in held.items()}

@@ -95,6 +95,25 @@ def test_a_record_of_another_species_among_those_of_an_assembly_is_named_and_rej
     assert (rejection.kept_assembly, rejection.kept_record) == (f"{TWO}||two|two.fa.gz", "c1")
 
 
+def test_several_records_of_another_species_do_not_pass_for_relatives(tmp_path, sources):
+    """A third of an assembly is another's: each such record is told, and what is left of the assembly is kept."""
+    spans = [(0, 30_000), (50_000, 80_000), (120_000, 150_000)]
+    strays = [(f"s{i}", mutated(sources[1][a:b], 0.99, i)) for i, (a, b) in enumerate(spans)]
+    records = [("chr1", sources[0]), *strays]
+    found = run(tmp_path, [("one", ONE, records, {}), ("two", TWO, [("c1", sources[1])], {})])
+    assert {finals(found)["one", name] for name, _ in strays} == {("duplicates", "species_mismatch")}
+    assert finals(found)["one", "chr1"] == finals(found)["two", "c1"] == ("accepted", "accepted")
+
+
+def test_relatives_that_share_most_records_are_relatives(tmp_path):
+    """Sister species, five of whose eight contigs lie in a piece of the other: nothing is wrong."""
+    contigs = [genome(1_100 + i, 30_000, repeats=False) for i in range(8)]
+    one = [(f"c{i}", mutated(codes, 0.985, i)) for i, codes in enumerate(contigs)]
+    found = run(tmp_path, [("one", ONE, one, {}), ("two", TWO, [("p", np.concatenate(contigs[:5]))], {})])
+    assert all(end[0] == "accepted" for end in finals(found).values())
+    assert {reason for said in flags(found).values() for reason in said} == {"close_to_other_species"}
+
+
 def relatives(whole):
     """Pieces of two sister species that overlap: half of each lies in the other, and nothing is wrong."""
     size = {"expected_size_bp": 100_000} if whole else {}
