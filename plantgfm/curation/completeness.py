@@ -3,6 +3,7 @@
 A record is rejected when it is short, mostly unknown, or cut off. That it is cut off takes two independent signs, for
 headers are often wrong: the header states more than there is; an index (`.fai`) beside the file does; annotation
 reaches past the end; the header says "partial"; the sequence breaks off inside unknown bases. One sign is a flag.
+Records that the index names and the file lacks are a flag of those that are there.
 
 Of an assembly two things are asked, its size and its marker genes, where BUSCO or compleasm has counted them or a file
 of genes is given. Only a whole genome (one of which a size is expected) is rejected for lacking either; a piece lacks
@@ -22,6 +23,7 @@ STAGE = "completeness"
 
 _PARTIAL = re.compile(r"\b(?:partial|truncated|incomplete|fragment)\b", re.IGNORECASE)
 _TERMINAL_UNKNOWN_BP = 10
+_SHOWN = 3
 
 
 def judge_records(facts: list[RecordFacts], config: CompletenessConfig) -> list[Verdict]:
@@ -55,6 +57,21 @@ def judge_genes(
     outcome = Outcome.REJECTED if expected_size_bp else Outcome.FLAGGED
     text = text if expected_size_bp else f"{text} of a whole genome, and no size is expected of this one"
     return [Verdict(fact.name, outcome, STAGE, "genes_missing", text) for fact in facts]
+
+
+def judge_index(facts: list[RecordFacts], missing: dict[str, int]) -> list[Verdict]:
+    """A flag on all records of a file that lacks what the index beside it names: cut off between records, or renewed.
+
+    Args:
+        facts: the records.
+        missing: length in bp, as the index states it, of each record that it names and the file lacks.
+    """
+    if not missing:
+        return []
+    shown = ", ".join(list(missing)[:_SHOWN]) + (" …" if len(missing) > _SHOWN else "")
+    what = f"{len(missing):,} record{'s' * (len(missing) > 1)} of {sum(missing.values()):,} bp"
+    text = f".fai names {what} that the file lacks ({shown}): it is cut off, or the index is another file's"
+    return [Verdict(fact.name, Outcome.FLAGGED, STAGE, "records_missing", text) for fact in facts]
 
 
 def truncation_signs(fact: RecordFacts, truncation_fraction: float) -> list[str]:

@@ -36,6 +36,9 @@ class CompletenessConfig:
         _fraction("max_unknown_fraction", self.max_unknown_fraction)
         _fraction("min_size_fraction", self.min_size_fraction)
         _fraction("min_gene_fraction", self.min_gene_fraction)
+        for name in ("min_record_bp", "truncation_fraction"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)} can't be negative")
         if not 0 < self.min_marker_containment <= 1:
             raise ValueError(f"min_marker_containment = {self.min_marker_containment} must lie above 0, at most at 1")
 

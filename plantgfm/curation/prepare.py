@@ -40,8 +40,9 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 12  # records that are much like an organelle are called chimeras
+PREPARE_VERSION = 13  # records that an index names and the file lacks are told
 
+_INDEX = ".fai"
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 
 
@@ -118,6 +119,7 @@ def prepare(task: Task) -> str:
             _read(record, lengths.get(record.name, {}), task, others, reading, out)
         verdicts, left = list(reading.completeness), _survivors(reading.facts, reading.completeness)
         known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
+        verdicts += completeness.judge_index(left, _missing(lengths, reading.facts))
         verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
         left = _survivors(left, verdicts)
         genes = reading.markers.count(config.completeness) if reading.markers else genes
@@ -362,6 +364,12 @@ def _index_path(fasta: Path) -> Path:
     return fasta.with_name(f"{fasta.name}.fai")
 
 
+def _missing(lengths: dict[str, dict[str, int]], facts: list[RecordFacts]) -> dict[str, int]:
+    """Records that the index names and the file lacks, with the length that it states. (Annotation may be of more.)"""
+    there = {fact.name for fact in facts}
+    return {name: found[_INDEX] for name, found in lengths.items() if _INDEX in found and name not in there}
+
+
 def _other_lengths(assembly: Assembly) -> dict[str, dict[str, int]]:
     """Per record, what a `.fai` and the annotation say of its length, by source."""
     lengths: dict[str, dict[str, int]] = {}
@@ -371,7 +379,7 @@ def _other_lengths(assembly: Assembly) -> dict[str, dict[str, int]]:
             cells = line.split("\t")
             if len(cells) < 2 or not is_whole(cells[1]):
                 raise FormatError(index, "a .fai line needs a name and a length, tab-separated", line=number)
-            lengths.setdefault(cells[0], {})[".fai"] = int(cells[1])
+            lengths.setdefault(cells[0], {})[_INDEX] = int(cells[1])
     if assembly.annotation:
         ends: dict[str, int] = {}
         for feature in read_gff3(assembly.annotation):

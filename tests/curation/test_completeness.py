@@ -85,6 +85,20 @@ def test_assembly_is_judged_by_size_only_where_one_is_expected():
     assert {v.reason for v in completeness.judge_assembly(facts, 5_000, CONFIG)} == {"oversized_assembly"}
 
 
+def test_records_that_the_index_names_and_the_file_lacks_are_a_flag():
+    facts = [facts_of("a"), facts_of("b")]
+    assert completeness.judge_index(facts, {}) == []
+    found = completeness.judge_index(facts, {f"chr{i}": 1_000 for i in range(5)})
+    assert [(v.record, v.outcome, v.reason) for v in found] == [(n, Outcome.FLAGGED, "records_missing") for n in "ab"]
+    assert "5 records of 5,000 bp that the file lacks (chr0, chr1, chr2 …)" in found[0].evidence
+
+
+@pytest.mark.parametrize("name", ["min_record_bp", "truncation_fraction"])
+def test_thresholds_below_zero_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} = -1 can't be negative"):
+        CompletenessConfig(**{name: -1})
+
+
 def test_unknown_bases_do_not_count_towards_the_size():
     half = facts_of(codes=with_unknown(10_000, 4_000))
     assert completeness.judge_assembly([half], 15_000, CONFIG)[0].reason == "incomplete_assembly"

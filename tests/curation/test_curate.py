@@ -214,6 +214,10 @@ def test_annotation_and_index_are_signs(world, tmp_path):
     (tmp_path / "x.fa.gz.fai").write_text("long\t31000\t6\t60\t61\nfine\t20000\t6\t60\t61\n")
     found = run(world, tmp_path / "s", [row])
     assert finals(found) == {("x", "long"): ("completeness", "truncated"), ("x", "fine"): ("accepted", "accepted")}
+    assert flags(found) == {}
+    (tmp_path / "x.fa.gz.fai").write_text("fine\t20000\t6\t60\t61\nlong\t20000\t6\t60\t61\nlost\t7\t6\t60\t61\n")
+    told = flags(run(world, tmp_path / "s", [row]))
+    assert told == {("x", "long"): {"length_disagrees", "records_missing"}, ("x", "fine"): {"records_missing"}}
     (tmp_path / "x.fa.gz.fai").write_text("nonsense\n")
     with pytest.raises(FormatError, match="line 1"):
         run(world, tmp_path / "s", [row])
