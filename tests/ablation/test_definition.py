@@ -17,8 +17,8 @@ from plantgfm.ablation.definition import (
 from tests.ablation.folders import DEFINITION, TINY, USUAL, write_experiment
 
 
-def test_the_four_primary_questions_are_there():
-    assert questions() == ["masking", "objective", "stratification", "tokenizer"]
+def test_the_four_primary_questions_and_the_planted_one_are_there():
+    assert questions() == ["masking", "objective", "planted", "stratification", "tokenizer"]
 
 
 @pytest.mark.parametrize("question", questions())
