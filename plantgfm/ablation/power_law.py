@@ -16,7 +16,7 @@ from jaxtyping import Float64, Int64
 from scipy.optimize import least_squares
 
 BEND = 1e-3
-_FLOORS = (0.5, 0.95)  # starts, of the least loss
+_FLOOR = 0.9  # start, of the least loss
 _FACTOR = 0.03  # start, of the least loss, at the middle of the sizes
 _EXPONENTS = (0.1, 0.4, 1.0)
 _FIRST_STEPS, _KEPT, _STEPS = 15, 3, 200
@@ -104,8 +104,8 @@ def start_of(law: PowerLaw) -> np.ndarray:
 
 def _grid(least: float, n: int) -> list[np.ndarray]:
     return [
-        np.array([np.log(floor * least), *itertools.chain.from_iterable((np.log(_FACTOR * least), a) for a in each)])
-        for floor, each in itertools.product(_FLOORS, itertools.product(_EXPONENTS, repeat=n))
+        np.array([np.log(_FLOOR * least), *itertools.chain.from_iterable((np.log(_FACTOR * least), a) for a in each)])
+        for each in itertools.product(_EXPONENTS, repeat=n)
     ]
 
 

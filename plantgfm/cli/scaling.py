@@ -79,9 +79,10 @@ def scaling(
         text for text in overrides if text.lstrip("+").startswith(("run.steps=", "run.seed=", "sampler.seed="))
     ]:
         raise click.UsageError(f"{given[0]}: steps and seeds are the grid's; --steps gives other ones")
+    numbers = _numbers(steps) if steps else []
     opened = open_grid(grid_folder or EXPERIMENTS / "scaling", overrides)
-    if steps:
-        opened = replace(opened, grid=replace(opened.grid, steps=_numbers(steps)))
+    if numbers:
+        opened = replace(opened, grid=replace(opened.grid, steps=numbers))
     if not only_report:
         keep_memory()
         _run(opened, folder.resolve(), dry_run=dry_run)
@@ -89,6 +90,7 @@ def scaling(
         from plantgfm.ablation.keep import keep_sweep
 
         keep_sweep(folder, opened.experiment.name, keep)
+        folder = keep
     if not dry_run:
         found, paths = write_scaling_report(opened, folder, Stated(corpus_bp, epochs, flops_per_second))
         click.echo(f"\n{opened.grid.question}\n{check_line(found)}\n")
