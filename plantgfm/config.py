@@ -1,4 +1,7 @@
-"""The root of all settings: what Hydra composes, the checks that cross stages. The last place that knows Hydra."""
+"""The root of all settings: what Hydra composes, the checks that cross stages. The last place that knows Hydra.
+
+Hydra is imported where it is used: settings that were composed before are read where it is not installed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
-
-from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.curation.config import CurationConfig
@@ -214,6 +211,8 @@ class Config:
 
 def register() -> None:
     """Hand the types to Hydra, so that a misspelt or mistyped override is refused by name."""
+    from hydra.core.config_store import ConfigStore
+
     ConfigStore.instance().store(name="schema", node=Config)
 
 
@@ -223,6 +222,9 @@ def to_config(composed: Any) -> Config:
     Raises:
         ValueError: for a value that a check refuses.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -261,12 +263,21 @@ def _each(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
-"""What Hydra raises where arguments can't be composed; `explain_composition` says it in a line."""
+def __getattr__(name: str) -> Any:
+    """`COMPOSITION_ERRORS`: what Hydra raises for arguments that can't be composed, for `explain_composition`."""
+    if name != "COMPOSITION_ERRORS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return (HydraException, OmegaConfBaseException, ValueError)
 
 
 def explain_composition(error: Exception) -> str:
     """One line for an error of Hydra's: which override or group, why, and the way out."""
+    from hydra.errors import OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
     said = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     said = [line for line in said if not line.startswith(("To append", "See http", "full_key", "reference_type"))]
     listed = next((at for at, line in enumerate(said) if line.startswith("Available options")), len(said))
@@ -282,7 +293,7 @@ def explain_composition(error: Exception) -> str:
     return f"{': '.join(parts[:2])}{''.join(f'; {part}' for part in parts[2:])}; --cfg job shows every setting"
 
 
-def _nearest_settings(error: OmegaConfBaseException) -> list[str]:
+def _nearest_settings(error: Any) -> list[str]:
     """The settings that a key which does not exist may mean."""
     if not is_dataclass(error.object_type) or error.key is None:
         return []
@@ -297,6 +308,10 @@ def settings(base: Settings | type[Settings], overrides: Sequence[str] = ()) -> 
     Raises:
         ValueError: for a key that does not exist or a value of the wrong type.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     wrong = [text for text in overrides if "=" not in text]
     if wrong:
         raise ValueError(f"--set {wrong[0]!r} is no key=value")

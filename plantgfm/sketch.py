@@ -17,9 +17,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from datasketch import LeanMinHash, MinHash
 from jaxtyping import Float64, Int64, UInt8, UInt32, UInt64
 from numba import njit
 
@@ -329,6 +329,8 @@ def _permutations(permutations: int, seed: int) -> UInt64[np.ndarray, "2 slots"]
     """Factors and terms of datasketch's permutations."""
     if not permutations:
         return np.empty((2, 0), dtype=np.uint64)
+    from datasketch import MinHash  # not needed to train, where it may be absent
+
     found = MinHash(num_perm=permutations, seed=seed, scheme="affine64", hashfunc=int).permutations
     return np.array(found, dtype=np.uint64)
 
@@ -343,13 +345,17 @@ def minhash(codes: UInt8[np.ndarray, "P"], *, k: int, permutations: int, seed: i
     return survey(codes, k=k, permutations=permutations, seed=seed).signature
 
 
-def as_datasketch(signature: UInt64[np.ndarray, "slots"], *, seed: int) -> LeanMinHash:
+def as_datasketch(signature: UInt64[np.ndarray, "slots"], *, seed: int) -> Any:
     """The datasketch container of a permutation signature, ready for its LSH."""
+    from datasketch import LeanMinHash
+
     return LeanMinHash(seed=seed, hashvalues=signature, scheme="affine64")
 
 
-def one_permutation_as_datasketch(sketch: UInt64[np.ndarray, "bins"], *, seed: int) -> LeanMinHash:
+def one_permutation_as_datasketch(sketch: UInt64[np.ndarray, "bins"], *, seed: int) -> Any:
     """The datasketch container of a one-permutation sketch, under a seed that permutation signatures never have."""
+    from datasketch import LeanMinHash
+
     return LeanMinHash(seed=_ONE_PERMUTATION_SEED + seed, hashvalues=sketch, scheme="affine64")
 
 

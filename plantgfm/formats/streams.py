@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from isal import isal_zlib
-
 from plantgfm.formats.errors import FormatError
 from plantgfm.formats.paths import check_file
 
@@ -70,6 +68,8 @@ def _inflated(path: Path, stream: BinaryIO) -> Iterator[bytes]:
     ISA-L inflates, three times as fast as zlib. Where it finds fault zlib reads again: the last word, and what is said,
     are zlib's.
     """
+    from isal import isal_zlib  # not needed to train, where it may be absent
+
     done = 0
     try:
         for block in _members(path, stream, isal_zlib.decompressobj):
@@ -89,6 +89,8 @@ class _Fault(FormatError):
 
 
 def _members(path: Path, stream: BinaryIO, inflator: Callable[..., Any]) -> Iterator[bytes]:
+    from isal import isal_zlib
+
     data = stream.read(_COMPRESSED_BYTES)
     blocked = data[12:14] == b"BC" and data[_FLAGS_AT] & _EXTRA_FIELD
     while data:

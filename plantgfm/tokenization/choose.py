@@ -25,7 +25,6 @@ from jaxtyping import Float64, Int64, Integer, UInt8
 from numba import njit
 
 from plantgfm.tokenization.config import VocabularyConfig, VocabularyKind
-from plantgfm.tokenization.learn import learn_merges
 from plantgfm.tokenization.sample import Stratum, sample_strata
 from plantgfm.tokenization.vocabulary import FIRST_EIGHT, Vocabulary, reverse_complement_codes
 
@@ -95,6 +94,8 @@ def build_vocabulary(
         return Vocabulary.of_bases(), strata
     if config.kind is VocabularyKind.BPE:
         windows = np.concatenate([stratum.chosen_from for stratum in strata])
+        from plantgfm.tokenization.learn import learn_merges  # not needed to train, where it may be absent
+
         return learn_merges(windows, FIRST_EIGHT + config.eight_mers), strata
     names = (f"{stratum.species}|{stratum.repeat_bin:03d}" for stratum in strata)
     return choose_eight_mers(zip(names, (stratum.chosen_from for stratum in strata)), config), strata

@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plantgfm.config import Config, CorpusKind, InputConfig
 from plantgfm.corpus.read import Corpus, open_corpus
 from plantgfm.corpus.write import write_corpus
-from plantgfm.curation.curate import Curation, curate
-from plantgfm.formats.manifest import read_manifest
 from plantgfm.formats.paths import user_path
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import Split
@@ -29,6 +28,9 @@ from plantgfm.training.hosts import Hosts
 from plantgfm.wiring.executors import open_executor
 from plantgfm.wiring.lineage import last_corpus, write_changes
 from plantgfm.wiring.stored import without_added
+
+if TYPE_CHECKING:
+    from plantgfm.curation.curate import Curation
 
 Progress = Callable[[str, int, int], None]
 
@@ -84,6 +86,9 @@ def prepare_corpus(
         progress: of curation.
         write: told, in a line, of a stored corpus that had to be replaced.
     """
+    from plantgfm.curation.curate import curate  # its libraries are not needed where a corpus is carried to
+    from plantgfm.formats.manifest import read_manifest
+
     inputs = find_inputs(config.corpus, progress=progress)
     store = store_of(config)
     choice = config.run
@@ -130,15 +135,19 @@ def build_on(corpus: Corpus, config: VocabularyConfig) -> tuple[Vocabulary, list
     )
 
 
-def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
-    """The vocabulary of a corpus, built once per corpus, settings and version of the choice."""
+def vocabulary_path(config: Config, corpus: Corpus) -> Path:
+    """Where the store has, or would have, the vocabulary of a corpus, by settings and version of the choice."""
     content = {
         "version": CHOICE_VERSION,
         "corpus": corpus.fingerprint,
         **without_added({"tokenizer": plain(config.tokenizer)}),
     }
-    key = fingerprint(content)
-    path = store_of(config) / "vocabularies" / f"{key}.json"
+    return store_of(config) / "vocabularies" / f"{fingerprint(content)}.json"
+
+
+def prepare_vocabulary(config: Config, corpus: Corpus) -> Vocabulary:
+    """The vocabulary of a corpus, built once per corpus, settings and version of the choice."""
+    path = vocabulary_path(config, corpus)
     if path.is_file():
         return Vocabulary.load(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +162,7 @@ class Prepared:
 
     corpus: Corpus
     vocabulary: Vocabulary
-    curation: Curation | None  # None on every process but the first, which curates
+    curation: Curation | None  # None on every process but the first, which curates, and where a corpus is carried to
 
 
 def prepare_together(

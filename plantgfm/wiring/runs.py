@@ -10,7 +10,6 @@ import jax
 
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus, open_corpus
-from plantgfm.export.bundle import write_bundle
 from plantgfm.identity import fingerprint, restore
 from plantgfm.model.build import Network
 from plantgfm.tokenization.vocabulary import Vocabulary
@@ -101,6 +100,8 @@ def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Pa
         out: folder of the bundle.
         step: as in `params_of`.
     """
+    from plantgfm.export.bundle import write_bundle  # its libraries are not needed to train and measure
+
     run = open_run_folder(run_dir)
     params, known = params_of(run, step=step)
     corpus = run.corpus()
