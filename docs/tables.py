@@ -85,11 +85,13 @@ def table(asked: str) -> str:
         return options_table(name)
     if kind == "settings" and name in SETTINGS:
         return settings_table(name)
+    if kind == "fields" and name:
+        return fields_table(name)
     if asked == "commands":
         return commands_table()
     if asked == "groups":
         return groups_table()
-    raise ValueError(f"no table {asked!r}: ask for options COMMAND, settings NAME, commands, or groups")
+    raise ValueError(f"no table {asked!r}: ask for options COMMAND, settings NAME, fields CLASS, commands, or groups")
 
 
 def leaf_commands() -> dict[str, click.Command]:
@@ -167,9 +169,9 @@ def _of_action(action: argparse.Action) -> Option:
 
 def _of_parameter(one: click.Parameter, context: click.Context) -> Option:
     if isinstance(one, click.Argument):
-        times = "one or more" if one.nargs == -1 and one.required else "any number" if one.nargs == -1 else ""
+        times = "one argument or more" if one.nargs == -1 and one.required else "any number" if one.nargs == -1 else ""
         default = "" if one.required or one.nargs == -1 else str(one.default)
-        return Option((one.make_metavar(context),), times, default, "")
+        return Option((one.make_metavar(context),), times or "argument", default, "")
     record = one.get_help_record(context)
     text, extra = record[1] if record else "", ""
     if found := re.search(r"\s*\[([^\[\]]*)\]$", text):  # what click itself adds: default, range, required
@@ -246,7 +248,15 @@ def settings_of(kind: type, *, apart: tuple[str, ...] = (), above: str = "") -> 
                 yield from settings_of(hint, above=f"{above}{field.name}.")
             continue
         default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-        yield Setting(f"{above}{field.name}", _kind(hint), _shown(default), comments.get(field.name, ""))
+        comment = comments.get(field.name) or _of_choices(hint)
+        yield Setting(f"{above}{field.name}", _kind(hint), _shown(default), comment)
+
+
+def _of_choices(hint: Any) -> str:
+    """What an enumeration says of itself, where nothing stands beside the field."""
+    if not (isinstance(hint, type) and issubclass(hint, Enum)):
+        return ""
+    return inspect.cleandoc(hint.__doc__ or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _kind(hint: Any) -> str:
@@ -293,6 +303,15 @@ def settings_table(name: str) -> str:
     found = settings_of(settings_class(name), apart=APART.get(name, ()))
     rows = [(f"`{one.name}`", one.kind, f"`{one.default}`", one.comment) for one in found]
     return _markdown(("setting", "takes", "default", "what it is"), rows)
+
+
+def fields_table(path: str) -> str:
+    """The fields of a dataclass: name, type with its shape, and the comment that stands beside it."""
+    module, _, name = path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    comments = _comments(kind)
+    rows = [(f"`{one.name}`", f"`{one.type}`", comments.get(one.name, "")) for one in dataclasses.fields(kind)]
+    return _markdown(("field", "type", "what it is"), rows)
 
 
 def _markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -116,7 +116,15 @@ class Embedder:
     """A compiled model: sequences in, vectors out."""
 
     def __init__(self, model: Bundle | Encoder, config: EmbeddingConfig):
-        """Compile lazily, once per padded length."""
+        """Compile lazily, once per padded length.
+
+        Args:
+            model: a bundle, or what `open_encoder` gives.
+            config: window, pooling, layer, strand; what is 0 becomes the model's own.
+
+        Raises:
+            ValueError: for a layer that does not exist, a stride that leaves gaps, or no window where the model has none.
+        """
         self.encoder: Encoder = BundleEncoder(model) if isinstance(model, Bundle) else model
         self.config = resolve(config, self.encoder)
         self.cut_tokens = 0  # beyond the longest window that the model can read

@@ -357,6 +357,10 @@ def retrieve(
         config: how many hits, what is done against bias, and what is summed.
         progress: called with (label, done, total).
 
+    Returns:
+        Hits by query and rank. Scores are in standard deviations above the mean of a query's windows, spans 0-based and
+        half-open in bp; p and q are None without `null_queries`. `write` leaves tables and tracks.
+
     Raises:
         ValueError: when targets and model do not belong together, or there is nothing to search.
     """

@@ -58,7 +58,11 @@ def settings_of(run_dir: Path) -> dict[str, Any]:
 
 
 def open_run_folder(run_dir: Path) -> Run:
-    """Open a run folder for evaluation or export; checkpoints are not read yet."""
+    """Open a run folder for evaluation or export; checkpoints are not read yet.
+
+    Raises:
+        ValueError: when the folder is no run, or its settings or its vocabulary are damaged.
+    """
     stored = settings_of(run_dir)
     try:
         config = restore(Config, stored["config"])
@@ -98,7 +102,14 @@ def export_run(run_dir: Path, out: Path, *, step: int | str | None = None) -> Pa
     Args:
         run_dir: the run.
         out: folder of the bundle.
-        step: as in `params_of`.
+        step: number of a kept step, "best", None for the newest, or 0 for the parameters before training.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ValueError: for a folder that is no run, a step that was not kept, or a corpus that is missing or damaged.
+        BundleError: (a ValueError) when `out` holds something that is no bundle.
     """
     from plantgfm.export.bundle import write_bundle  # its libraries are not needed to train and measure
 

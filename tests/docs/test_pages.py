@@ -107,7 +107,7 @@ def test_settings_stand_on_their_page_with_what_is_said_of_them():
     assert sorted(re.findall(r"<!-- table: settings (\w+) -->", text)) == sorted(tables.SETTINGS)
     drawn = tables.table("settings embedding")
     assert "| `window_bp` | whole number | `0` | width of a window; 0: as long as the model was trained on |" in drawn
-    assert "`MEAN`, `CLS`" in drawn and "duplicates.record_identity" in tables.table("settings curation")
+    assert "`MEAN` | How token states become vectors. |" in drawn and "`MEAN`, `CLS`" in drawn and "duplicates.record_identity" in tables.table("settings curation")
 
 
 def test_tables_are_what_the_commands_say():
@@ -118,6 +118,9 @@ def test_tables_are_what_the_commands_say():
     assert "`--whiten` `--no-whiten`" in tables.table("options retrieve")
     assert "| `--step-tokens` | STEP_TOKENS | `8192` |" in tables.table("options bench train")
     assert "[`plantgfm bench train`](bench.md)" in tables.table("commands")
+    fields = tables.table("fields plantgfm.embedding.store.VectorTable")
+    assert "| `vectors` | `Float32[np.ndarray, 'B D']` |" in fields and "| what made them |" in fields
+    assert "| `BUNDLE` | argument |" in drawn
     assert "| `model` | `1b`, `base`, `large`, `small`, `tiny` |" in tables.table("groups")
     for wrong in ("options nothing", "settings nothing", "weather"):
         with pytest.raises(ValueError, match="no (table|command) '"):
