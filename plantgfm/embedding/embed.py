@@ -123,7 +123,7 @@ class Embedder:
             config: window, pooling, layer, strand; what is 0 becomes the model's own.
 
         Raises:
-            ValueError: for a layer that does not exist, a stride that leaves gaps, or no window where the model has none.
+            ValueError: for a layer that does not exist, a stride that leaves gaps, or a model without window.
         """
         self.encoder: Encoder = BundleEncoder(model) if isinstance(model, Bundle) else model
         self.config = resolve(config, self.encoder)

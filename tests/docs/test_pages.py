@@ -107,7 +107,11 @@ def test_settings_stand_on_their_page_with_what_is_said_of_them():
     assert sorted(re.findall(r"<!-- table: settings (\w+) -->", text)) == sorted(tables.SETTINGS)
     drawn = tables.table("settings embedding")
     assert "| `window_bp` | whole number | `0` | width of a window; 0: as long as the model was trained on |" in drawn
-    assert "`MEAN` | How token states become vectors. |" in drawn and "`MEAN`, `CLS`" in drawn and "duplicates.record_identity" in tables.table("settings curation")
+    assert (
+        "`MEAN` | How token states become vectors. |" in drawn
+        and "`MEAN`, `CLS`" in drawn
+        and "duplicates.record_identity" in tables.table("settings curation")
+    )
 
 
 def test_tables_are_what_the_commands_say():
