@@ -45,6 +45,7 @@ SETTINGS = {
     "embedding": "plantgfm.embedding.config:EmbeddingConfig",
     "retrieval": "plantgfm.retrieval.config:RetrievalConfig",
     "fetch": "plantgfm.sources.config:FetchConfig",
+    "probes": "plantgfm.ablation.config:ProbeConfig",
 }
 """Dataclasses of settings by the name that pages call them."""
 
@@ -56,6 +57,7 @@ OF_SET = {
     "embed": ("embedding",),
     "retrieve": ("retrieval",),
     "fetch": ("fetch",),
+    "probe": ("probes",),
 }
 """What `--set` of a command changes."""
 

@@ -128,3 +128,33 @@ class Grid:
         """What the sweep is told: sizes are its arms, and the first one is the base whose windows all are scored on."""
         same = ("question", "seeds", "overrides", "metric", "alpha", "windows", "hidden_share", "span_bp")
         return Definition(base=self.sizes[0], arms=self.sizes, **{name: getattr(self, name) for name in same})
+
+
+@dataclass
+class ProbeConfig:
+    """How much of a frozen model is probed; the defaults are meant for seconds on two cores.
+
+    Raises:
+        ValueError: for sizes that leave nothing to fit, choose or score.
+    """
+
+    windows: int = 256  # held-out windows that are embedded, in pairs of one region
+    class_tiles: int = 100  # tiles of each class (coding, intron, intergenic; classes of repeats), at most
+    tile_bp: int = 306  # a window is cut into tiles of this width
+    class_share: float = 0.67  # of a tile's bases that make its class
+    task_rows: int = 600  # of each task file: fitted, choosing and scored rows together
+    target_bp: int = 300_000  # of the sequence that queries are searched in
+    queries: int = 50  # that are searched for, at most
+    layer: int = -1  # -1: after the final norm; 0: token embedding; i: after layer i
+    resamples: int = 500  # of regions, behind the intervals
+    seed: int = 0  # of the draws of windows, tiles and rows, and of the parts
+
+    def __post_init__(self):
+        for name, least in (("windows", 40), ("class_tiles", 10), ("tile_bp", 24), ("task_rows", 40)):
+            if getattr(self, name) < least:
+                raise ValueError(f"probes.{name}={getattr(self, name)} is too few: give {least} or more")
+        for name, least in (("target_bp", 10_000), ("queries", 5), ("resamples", 100)):
+            if getattr(self, name) < least:
+                raise ValueError(f"probes.{name}={getattr(self, name)} is too few: give {least} or more")
+        if not 0.5 < self.class_share <= 1:
+            raise ValueError(f"probes.class_share={self.class_share} must lie in (0.5, 1]: else a tile has two classes")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from plantgfm.ablation.sweep import METRICS_FOLDER, SUFFIXES
+from plantgfm.ablation.sweep import METRICS_FOLDER, PROBES_FOLDER, SUFFIXES
 
-KEPT_FOLDERS = (METRICS_FOLDER,)
+KEPT_FOLDERS = (METRICS_FOLDER, PROBES_FOLDER)
 """Folders of a question that hold what reports are drawn from."""
 
 

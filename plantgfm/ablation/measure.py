@@ -90,6 +90,7 @@ def hide(
     definition: Definition,
     *,
     base: Arm | None = None,
+    pairs: EvaluationPairs | None = None,
 ) -> tuple[HeldOut, Bool[np.ndarray, "N"]]:
     """The held-out windows with all tokens hidden that touch a hidden base, and which scored ones touch a span.
 
@@ -99,11 +100,13 @@ def hide(
         sampler: of the base arm, which chooses the windows.
         definition: how many windows, what is hidden.
         base: the base arm, whose hidden bases an arm of single bases hides; None where `arm` is the base.
+        pairs: windows that were chosen already; None: the first `definition.windows` of the test split.
     """
-    pairs = evaluation_pairs(corpus, Split.TEST, sampler, max_windows=definition.windows)
+    if pairs is None:
+        pairs = evaluation_pairs(corpus, Split.TEST, sampler, max_windows=definition.windows)
     kinds = hidden_bases(len(pairs), sampler.window_bp, definition)
     if base is not None and arm.vocabulary.kind is VocabularyKind.BASES:
-        kinds = _as_hidden(*hide(corpus, base, sampler, definition), base.vocabulary, sampler.window_bp)
+        kinds = _as_hidden(*hide(corpus, base, sampler, definition, pairs=pairs), base.vocabulary, sampler.window_bp)
     batch = make_batch(corpus, arm.vocabulary, pairs, arm.window_tokens, window_bp=sampler.window_bp)
     starts, ends = _edges(batch, arm.vocabulary)
     touched = {kind: _touched(kinds == kind, starts, ends) & (batch.tokens >= FIRST_BASE) for kind in _KINDS}

@@ -11,8 +11,9 @@ import numpy as np
 from plantgfm.ablation.config import Definition, Metric, View
 from plantgfm.ablation.definition import README_FILE, Experiment
 from plantgfm.ablation.measure import metrics_in, scores_of, value_of
+from plantgfm.ablation.probe_report import probe_sections
 from plantgfm.ablation.statistics import Comparison, Rule, Scores, Verdict, compare_arms, winner
-from plantgfm.ablation.sweep import METRICS_FOLDER, SUFFIXES, read_metrics
+from plantgfm.ablation.sweep import METRICS_FOLDER, job_files, read_metrics
 from plantgfm.identity import plain, read_json
 from plantgfm.report import figures
 from plantgfm.report.page import Page, Picture, Section
@@ -45,8 +46,7 @@ def load_runs(folder: Path, question: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: when there are none, or they are of several corpora.
     """
-    kept_first = [(folder / question / METRICS_FOLDER).glob(f"*{suffix}") for suffix in reversed(SUFFIXES)]
-    paths = list({path.name.split(".")[0]: path for found in kept_first for path in sorted(found)}.values())
+    paths = list(job_files(folder / question / METRICS_FOLDER).values())
     if not paths:
         raise ValueError(f"{folder / question} holds no metrics: run `plantgfm ablate {question}` first")
     runs = [read_metrics(path) for path in paths]
@@ -123,7 +123,9 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
     definition = experiment.definition
     runs = load_runs(folder, experiment.name)
     answers = [answer_view(definition, runs, view) for view in definition.views]
-    page = Page(f"Ablation: {experiment.name}", _summary(definition, answers), _sections(experiment, runs, answers))
+    page = Page(
+        f"Ablation: {experiment.name}", _summary(definition, answers), _sections(experiment, runs, answers, folder)
+    )
     out = folder / experiment.name
     paths = [out / f"{REPORT_STEM}.html", out / f"{REPORT_STEM}.md"]
     page.write_html(paths[0])
@@ -165,12 +167,13 @@ def _summary(definition: Definition, answers: list[Answer]) -> str:
     return "\n\n".join(lines)
 
 
-def _sections(experiment: Experiment, runs: list[dict[str, Any]], answers: list[Answer]) -> list[Section]:
+def _sections(experiment: Experiment, runs: list[dict[str, Any]], answers: list[Answer], folder: Path) -> list[Section]:
     definition = experiment.definition
     readme = (experiment.folder / README_FILE).read_text(encoding="utf-8")
     return [
         *(_view_section(definition, answer) for answer in answers),
         Section("Other measures", tables=[measures_table(runs), species_table(runs), distance_table(runs)]),
+        *probe_sections(definition, folder, experiment.name),
         Section("Runs", tables=[runs_table(runs)]),
         Section("Arms", tables=_arms_tables(experiment)),
         Section("As stated before running", readme.replace("**", "").replace("`", "").split("\n", 1)[1]),

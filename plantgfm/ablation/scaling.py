@@ -13,7 +13,8 @@ from plantgfm.ablation.config import Grid
 from plantgfm.ablation.grid import Target
 from plantgfm.ablation.measure import scores_of
 from plantgfm.ablation.power_law import Noise, PowerLaw, fit_power_law, noise_of, start_of
-from plantgfm.ablation.statistics import Scores, resample_regions
+from plantgfm.ablation.statistics import Scores
+from plantgfm.evaluation.bootstrap import draw_regions
 
 _LEAST_FRONTIER = 4  # cells, for a law of three unknowns and a residual
 _REPEATED = 4.0  # passes that count nearly as new data: Muennighoff et al. 2023, arXiv:2305.16264
@@ -125,7 +126,7 @@ class Chance:
 
 def chance_of(points: Points, *, resamples: int) -> Chance:
     """Draws of regions within their species."""
-    return Chance(resample_regions(points.stratum, resamples=resamples))
+    return Chance(draw_regions(points.stratum, resamples=resamples))
 
 
 def fit(points: Points, sizes: Float64[np.ndarray, "n k"], chance: Chance) -> Fit:

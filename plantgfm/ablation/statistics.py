@@ -20,6 +20,8 @@ from jaxtyping import Float64, Integer
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
+from plantgfm.evaluation.bootstrap import draw_regions
+
 _LEAST_P = 1e-12
 _DRAWS = 2000
 
@@ -40,6 +42,14 @@ class Scores:
     def value(self) -> float:
         """The mean of the seeds."""
         return float(self.by_seed.mean())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One arm: its metric of each seed, and of each seed in every resample of the regions."""
+
+    by_seed: Float64[np.ndarray, "S"]
+    resampled: Float64[np.ndarray, "S K"]
 
 
 class Verdict(Enum):
@@ -107,8 +117,28 @@ def compare_arms(
             f"{n_seeds} seeds and {n_regions} regions of {np.unique(stratum).size} species: two seeds, and more "
             "regions than species, are the least"
         )
-    weights = resample_regions(stratum, resamples=rule.resamples)
-    parts = {name: _parts(base, arm, weights=weights, free=free, stratum=stratum) for name, arm in arms.items()}
+    weights = draw_regions(stratum, resamples=rule.resamples)
+    measured = {name: _measured(arm, weights) for name, arm in {"": base, **arms}.items()}
+    return compare_measured(measured.pop(""), measured, groups=n_regions, free=free, rule=rule)
+
+
+def _measured(arm: Scores, weights: np.ndarray) -> Measured:
+    return Measured(arm.by_seed, (weights @ arm.numerator.T / (weights @ arm.denominator.T)).T)
+
+
+def compare_measured(
+    base: Measured, arms: Mapping[str, Measured], *, groups: int, free: int, rule: Rule
+) -> dict[str, Comparison]:
+    """As `compare_arms`, for any metric that was resampled.
+
+    Args:
+        base: what the others are compared with.
+        arms: the others, of the same seeds, on the same resamples.
+        groups: how many regions were drawn from.
+        free: of them, less one for each species.
+        rule: error rate, power, margin, direction.
+    """
+    parts = {name: _parts(base, arm, groups=groups, free=free) for name, arm in arms.items()}
     adjusted = dict(zip(parts, holm([part[4] for part in parts.values()])))
     return {
         name: _judged(*part, p_adjusted=adjusted[name], n_arms=len(arms), rule=rule) for name, part in parts.items()
@@ -124,27 +154,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def resample_regions(stratum: np.ndarray, *, resamples: int) -> Float64[np.ndarray, "K R"]:
-    """How often each region is drawn, by resample; as many of each species as there are."""
-    generator = np.random.default_rng(0)
-    weights = np.zeros((resamples, stratum.size))
-    for species in np.unique(stratum):
-        members = np.flatnonzero(stratum == species)
-        drawn = members[generator.integers(0, members.size, size=(resamples, members.size))]
-        np.add.at(weights, (np.arange(resamples)[:, None], drawn), 1.0)
-    return weights
-
-
-def _parts(base: Scores, arm: Scores, *, weights: np.ndarray, free: int, stratum: np.ndarray) -> tuple:
+def _parts(base: Measured, arm: Measured, *, groups: int, free: int) -> tuple:
     """Differences of the seeds, both standard errors, their degrees of freedom, the p-value."""
     by_seed = arm.by_seed - base.by_seed
     n = by_seed.size
-    resampled = sum(
-        sign * (weights @ one.numerator.T / (weights @ one.denominator.T)).mean(axis=1)
-        for sign, one in ((1, arm), (-1, base))
-    )
+    resampled = (arm.resampled - base.resampled).mean(axis=0)
     # A bootstrap of n regions of one species has (n - 1) / n of the variance, and a lone one has none.
-    se_regions = float(resampled.std()) * math.sqrt(stratum.size / free)
+    se_regions = float(resampled.std()) * math.sqrt(groups / free)
     se_seeds = float(by_seed.std(ddof=1)) / math.sqrt(n)
     variance = se_seeds**2 + se_regions**2
     degrees = (n - 1, free)

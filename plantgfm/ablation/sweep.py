@@ -33,6 +33,7 @@ from plantgfm.wiring.stored import completed, without_added
 from plantgfm.wiring.training import SILENT, run_training, work_of
 
 METRICS_FOLDER = "metrics"
+PROBES_FOLDER = "probes"
 SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
@@ -134,6 +135,12 @@ def metrics_path(folder: Path, question: str, job: Job) -> Path:
     """Where a job's metrics lie: those that were kept gzipped, or, also where there are none yet, the sweep's own."""
     own, kept = (folder / question / METRICS_FOLDER / (job.name + suffix) for suffix in SUFFIXES)
     return kept if kept.is_file() and not own.is_file() else own
+
+
+def job_files(folder: Path) -> dict[str, Path]:
+    """Files of a folder of metrics or probes by the job's name, the sweep's own before those that were kept."""
+    kept_first = [folder.glob(f"*{suffix}") for suffix in reversed(SUFFIXES)]
+    return {path.name.split(".")[0]: path for found in kept_first for path in sorted(found)}
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

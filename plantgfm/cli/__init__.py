@@ -11,6 +11,7 @@ from plantgfm.cli.bench import bench
 from plantgfm.cli.build import curate, simulate, vocabulary
 from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
+from plantgfm.cli.probe import probe
 from plantgfm.cli.records import compare_corpora, explain
 from plantgfm.cli.results import report, retrieve, runs, train_reranker
 from plantgfm.cli.scaling import scaling
@@ -28,6 +29,7 @@ def commands() -> None:
                        plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
+    What it learned:   plantgfm probe runs/mine --out runs/mine/probes
     Experiments:       plantgfm ablate tokenizer --dry-run
                        plantgfm scaling --report --corpus-bp 5e10 --flops-per-second 3e14
     Speed:             plantgfm bench train --sizes tiny,base --tokens 512,1024
@@ -50,6 +52,7 @@ for command in (
     train_reranker,
     report,
     runs,
+    probe,
     ablate,
     scaling,
     bench,

@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from plantgfm.cli.paths import PATH
+from plantgfm.cli.probe import probe_inputs
+from plantgfm.cli.progress import progress_bars
 
 _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -24,6 +26,8 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 @click.option("--dry-run", is_flag=True, help="Compose and check the arms, show the jobs, run nothing.")
 @click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
 @click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")
+@click.option("--probes", is_flag=True, help="Then probe every finished run from its checkpoint (`probe --help`).")
+@probe_inputs
 def ablate(
     question: str,
     overrides: tuple[str, ...],
@@ -32,6 +36,12 @@ def ablate(
     dry_run: bool,
     only_report: bool,
     keep: Path | None,
+    probes: bool,
+    tasks: Path | None,
+    queries: Path | None,
+    truth: Path | None,
+    target: Path | None,
+    manifest: Path | None,
 ) -> None:
     """Run an experiment: every arm with every seed, then the comparison, by the rule stated before.
 
@@ -41,6 +51,7 @@ def ablate(
     \b
     FOLDER/run-*                        the runs; arms with equal settings share one, also across questions
     FOLDER/QUESTION/metrics/*.json      what each job scored: sums of every held-out window, cost, commit, hardware
+    FOLDER/QUESTION/probes/*.json       with --probes, what each run's frozen vectors tell; also with --report, later
     FOLDER/QUESTION/report.html, .md    answer, intervals, power, all measures; result.json holds the same
     FOLDER/index.html, .md              a line for each question
 
@@ -55,12 +66,18 @@ def ablate(
         raise click.UsageError("--dry-run and --report exclude each other")
     if dry_run and keep:
         raise click.UsageError("--dry-run runs nothing: there is nothing to keep")
+    if dry_run and probes:
+        raise click.UsageError("--dry-run runs nothing that could be probed: leave --probes out")
+    if not probes and any((tasks, queries, truth, target, manifest)):
+        raise click.UsageError("--tasks, --queries, --truth, --target and --manifest are of --probes: give that, too")
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
     if not only_report:
         keep_memory()
         _run(experiment, folder.resolve(), dry_run=dry_run)
+    if probes:
+        _probe(experiment, folder.resolve(), (tasks, queries, truth, target, manifest))
     if not dry_run:
         from plantgfm.ablation.report import write_reports
 
@@ -79,6 +96,19 @@ def keep_memory() -> None:
     from plantgfm.training.allocator import keep_freed_memory
 
     keep_freed_memory()
+
+
+def _probe(experiment, folder: Path, files: tuple[Path | None, ...]) -> None:
+    """Probe the finished runs."""
+    from plantgfm.ablation.config import ProbeConfig
+    from plantgfm.ablation.probe_run import ProbeInputs, probe_sweep
+    from plantgfm.ablation.probe_search import SearchInputs
+
+    inputs = ProbeInputs(files[0], SearchInputs(*files[1:4]), files[4])
+    base = experiment.definition.base
+    with progress_bars() as progress:
+        shown = {"write": click.echo, "progress": progress}
+        probe_sweep(folder, experiment.name, inputs, ProbeConfig(), base=base, **shown)
 
 
 def _run(experiment, folder: Path, *, dry_run: bool) -> None:

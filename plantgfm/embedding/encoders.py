@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -74,6 +76,13 @@ class BundleEncoder:
         self.params = jax.tree.map(jnp.asarray, bundle.params)
         self.compiled = jax.jit(self._forward, static_argnames=("layer", "pooling"))
         self._logits = jax.jit(self._head)
+
+    def with_params(self, params: dict[str, Any]) -> BundleEncoder:
+        """The same network with other parameters (folded); what was compiled serves both."""
+        other = copy.copy(self)
+        other.bundle = replace(self.bundle, params=params)
+        other.params = jax.tree.map(jnp.asarray, params)
+        return other
 
     def encode(self, bases: UInt8[np.ndarray, "P"], *, reverse: bool) -> Int32[np.ndarray, "L"]:
         """Ids, [CLS] first."""

@@ -65,6 +65,19 @@ def bootstrap_ratio(
     return Estimate(float(numerator.sum() / total), float(low), float(high))
 
 
+def draw_regions(
+    stratum: Integer[np.ndarray, "R"], *, resamples: int, seed: int = 0
+) -> Float[np.ndarray, "resamples R"]:
+    """How often each region is drawn, by resample; as many of each stratum (species) as there are."""
+    generator = np.random.default_rng(seed)
+    weights = np.zeros((resamples, stratum.size))
+    for name in np.unique(stratum):
+        members = np.flatnonzero(stratum == name)
+        drawn = members[generator.integers(0, members.size, size=(resamples, members.size))]
+        np.add.at(weights, (np.arange(resamples)[:, None], drawn), 1.0)
+    return weights
+
+
 def _resampled(above: np.ndarray, below: np.ndarray, strata: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     sums = np.zeros((2, resamples))

@@ -32,3 +32,32 @@ def test_a_report_is_drawn_from_stored_metrics(tmp_path):
     said = invoke("rate", "--experiments", folder.parent, "--folder", tmp_path / "runs", "--report")
     assert "Does the rate matter?\nusual stays" in said and "tiny: worse than usual" in said
     assert (tmp_path / "runs" / "rate" / "report.md").is_file() and (tmp_path / "runs" / "index.html").is_file()
+
+
+def refused(*arguments):
+    result = CliRunner().invoke(commands, list(map(str, arguments)))
+    assert result.exit_code != 0
+    return result.output + str(result.exception)
+
+
+def test_probes_are_shown_beside_a_stored_report_and_wrong_words_are_refused(tmp_path):
+    folder = write_experiment(tmp_path)
+    write_runs(tmp_path / "runs", {"usual": 0.0, "tiny": 0.05})
+    (tmp_path / "runs" / "planted").rename(tmp_path / "runs" / "rate")
+    where = ("rate", "--experiments", folder.parent, "--folder", tmp_path / "runs")
+    assert "no longer holds run-tiny and the others" in refused("ablate", *where, "--report", "--probes")
+    assert "leave --probes out" in refused("ablate", *where, "--dry-run", "--probes")
+    assert "are of --probes: give that, too" in refused("ablate", *where, "--report", "--tasks", tmp_path)
+
+
+def test_a_probe_of_no_model_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "out"
+    assert "is no bundle" in refused("probe", tmp_path, "--out", out)
+    assert "is a file: give a folder" in refused("probe", tmp_path, "--out", tmp_path / "file")
+    assert "probes.windows=1 is too few" in refused("probe", tmp_path, "--out", out, "--set", "windows=1")
+    assert "--step chooses a checkpoint of a run" in refused("probe", tmp_path, "--out", out, "--step", "best")
+    assert "go together" in refused("probe", tmp_path, "--out", out, "--queries", tmp_path / "q.fa")
+    assert not out.exists()
+    said = CliRunner().invoke(commands, ["probe", "--help"]).output
+    assert "--layer" in said and "what far simpler features tell" in said

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from plantgfm.ablation.config import View
+from plantgfm.ablation.config import ProbeConfig, View
 from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.probe_run import ProbeInputs, probe_sweep, read_probes
 from plantgfm.ablation.report import load_runs, write_reports
 from plantgfm.ablation.sweep import count_tokens, is_done, job_config, jobs_of, metrics_path, read_metrics, run_sweep
 from plantgfm.identity import fingerprint, plain
@@ -220,6 +221,37 @@ def test_a_run_of_before_a_setting_existed_is_done(swept):
         assert outcome.result.step == 8 and json.loads(path.read_text()) == stored_run
     finally:
         path.write_text(before)
+
+
+def test_finished_runs_are_probed_from_their_checkpoints_and_shown(swept):
+    experiment, jobs, folder, _ = swept
+    lines: list[str] = []
+    config = ProbeConfig(windows=40, resamples=100)
+
+    def probe(config=config):
+        lines.clear()
+        return probe_sweep(folder, "rate", ProbeInputs(), config, base="usual", write=lines.append)
+
+    assert probe() == 4 and all(" probes, " in line for line in lines)
+    stored = read_probes(folder / "rate" / "probes" / f"{jobs[0].name}.json")
+    names = [one["name"] for one in stored["probes"]]
+    assert names[:2] == ["species", "repeat share"] and all(name.startswith("bits per base, ") for name in names[2:])
+    assert stored["left_out"]["repeat class"] == "no annotation" and stored["run"] == jobs[0].config.run.name
+    assert "no queries were given" in stored["left_out"]["retrieval"]
+    predictors = {row["predictor"] for row in stored["probes"][0]["rows"]}
+    assert predictors == {"model", "untrained model", "6-mer ridge", "4-mer ridge", "GC", "majority"}
+    assert probe() == 4 and all(line.endswith("done before") for line in lines)
+    _, paths = write_reports(experiment, folder)
+    assert "species: balanced accuracy" in paths[1].read_text()
+    gone = folder / jobs[3].config.run.name
+    gone.rename(folder / "gone")
+    try:
+        assert probe(replace(config, resamples=101)) == 3
+        assert lines[-1].endswith("is gone") or any("is gone" in line for line in lines)
+    finally:
+        (folder / "gone").rename(gone)
+    with pytest.raises(ValueError, match="holds no finished run"):
+        probe_sweep(folder, "none", ProbeInputs(), config, base="usual", write=print)
 
 
 def test_no_job_is_an_error(swept):

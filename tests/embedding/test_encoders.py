@@ -14,7 +14,7 @@ from plantgfm.export.bundle import BundleError
 from plantgfm.model import esm
 from plantgfm.sequence import encode, reverse_complement
 from tests.export.test_esm import write_esm
-from tests.fixtures import random_codes, write_small_bundle
+from tests.fixtures import random_codes, small_bundle, write_small_bundle
 
 CODES = encode("ACGTGTACNTGCACGGANCGACTAGTCTGA")
 
@@ -77,3 +77,13 @@ def test_a_model_of_another_kind_needs_transformers(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BundleError, match=r"is no bundle, and other models need pip install 'plantgfm\[interop\]'"):
         open_encoder(tmp_path)
+
+
+def test_other_parameters_of_the_same_network_give_what_their_own_bundle_gives(tmp_path):
+    one, other = (BundleEncoder(small_bundle(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    tokens = np.array([[1, 9, 10, 11, 0, 0]], np.int32)
+    asked = {"layer": -1, "pooling": Pooling.MEAN}
+    before, wanted = (encoder.vectors(tokens, **asked) for encoder in (one, other))
+    np.testing.assert_allclose(one.with_params(other.bundle.params).vectors(tokens, **asked), wanted, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(one.vectors(tokens, **asked), before)
+    assert np.abs(before - wanted).max() > 1e-3
