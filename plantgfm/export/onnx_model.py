@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,8 +155,8 @@ def _exported(module: Any, *, output: str) -> Any:
 
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     ids = torch.from_numpy(_rows(2, 70, FIRST_BASE + 1).astype(np.int64))
-    with warnings.catch_warnings():  # that both inputs share their axes, and of the exporter's own parts
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(), _without(logging.WARNING, of="torch.onnx._internal.exporter._registration"):
+        warnings.simplefilter("ignore")  # that both inputs share their axes; and, above, that torchvision is not there
         return torch.onnx.export(
             module,
             (ids, (ids != PAD).long()),
@@ -164,6 +167,18 @@ def _exported(module: Any, *, output: str) -> Any:
             dynamic_shapes={name: {0: batch, 1: length} for name in ("input_ids", "attention_mask")},
             verbose=False,
         )
+
+
+@contextmanager
+def _without(level: int, *, of: str) -> Iterator[None]:
+    """Leave out what a logger says up to a level."""
+    logger = logging.getLogger(of)
+    before = logger.level
+    logger.setLevel(level + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _rows(rows: int, length: int, size: int) -> Int32[np.ndarray, "B L"]:
