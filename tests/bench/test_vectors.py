@@ -14,20 +14,21 @@ from tests.fixtures import random_codes, record
 
 def test_genomes_are_embedded_whole_and_growth_stands_last(monkeypatch, tmp_path):
     pytest.importorskip("zarr", reason="Zarr is an extra")
-    peaks, ends = iter(np.repeat([100.0, 110, 120, 130], 3).tolist()), {}
+    peaks, ends = iter(np.repeat([100.0, 110, 120], 3).tolist()), {}
 
     def here(work, folder):
-        work(folder)
+        if work.func is bench._written or (folder / "genome.fa").stat().st_size > 50_000:
+            work(folder)
         ends.update({path.suffix: read_vectors(path).intervals[-1].end for path in folder.glob("v.*")})
         return next(peaks), 2.0
 
     monkeypatch.setattr(bench, "alone", here)
-    monkeypatch.setattr(bench, "MEGABASES", (0.03, 0.04, 0.05))
+    monkeypatch.setattr(bench, "MEGABASES", (0.03, 0.05))
     rows = {row["name"]: row["value"] for row in bench.run_memory()}
     assert ends == {".parquet": 50_000, ".zarr": 50_000}
-    assert rows["embed to parquet, 0.05 Mb: peak memory"] == 130
+    assert rows["embed to parquet, 0.05 Mb: peak memory"] == 120
     assert rows["embed to zarr, 0.03 Mb: peak memory"] == 110
-    assert rows["embed to zarr: memory, 0.05 Mb against 0.03 Mb"] == pytest.approx(130 / 110)
+    assert rows["embed to zarr: memory, 0.05 Mb against 0.03 Mb"] == pytest.approx(120 / 110)
 
 
 def test_a_peak_is_that_of_the_process(tmp_path):
