@@ -37,6 +37,7 @@ _MOST_BESIDE = 0.25  # of the share inside: how much of the rest of the record m
 _WHOLE = 0.9  # of a record: what is left says nothing
 _MIN_PROBES, _PROBED = 4, 0.05  # shared probes that propose: at least so many, and that share
 _RELATED = 0.01  # of the rest of a species' hashes, in another: relatives
+_STRAY = 0.25  # of a record's probes in another species, 93.6 % identity: it says nothing of how near the two are
 _MOST_STRAYS = 0.5  # of that rest: where more lies in records that are the other's, the two are relatives
 _TELLING, _MOST_TELLING = 200, 20_000  # hashes of that rest: fewer tell nothing, more are not asked
 _BLOCKS, _BLOCK_BP = 64, 16_384  # that are looked at first, of a longer record
@@ -146,11 +147,11 @@ def find_parts(found: Found, index: NameIndex, genomes: set[str], config: Contam
 
 
 def _strays(found: Found, hits: dict[tuple[int, str], list[tuple[int, int]]]) -> dict[tuple[str, str], list[Sequence]]:
-    """Records most of which lies in another species, by both names."""
+    """Records much of which lies in another species, by both names."""
     strays = defaultdict(list)
     for (number, species), others in sorted(hits.items()):
         one = found.distinct[number]
-        if sum(shared for shared, _ in others) >= MIN_SHARE * found.shared.probes[number]:
+        if sum(shared for shared, _ in others) >= _STRAY * found.shared.probes[number]:
             strays[one.species, species].append(one)
     return strays
 
