@@ -139,14 +139,18 @@ def closed_row(
     """
     window_bp, target_bp = float(np.mean(targets.end - targets.start)), int(targets.ends.sum())
     sizes = [
-        {"windows": k, "window_bp": window_bp, "label_bp": sum(o.where.length_bp for o in own), "target_bp": target_bp}
+        {
+            "windows": k,
+            "window_bp": window_bp,
+            "label_bp": sum(one.where.length_bp for one in own),
+            "target_bp": target_bp,
+            "labels": len(own),
+        }
         for k, own in zip(hits, labels)
     ]
     p = np.array([within_by_chance(gap, **own) for gap, own in zip(observed, sizes)])
-    medians = [
-        max((target_bp * (1 - 0.5 ** (1 / own["windows"])) - own["window_bp"] - own["label_bp"]) / 2, 0.0)
-        for own in sizes
-    ]
+    half = [target_bp * (1 - 0.5 ** (1 / own["windows"])) for own in sizes]  # bases in reach that half of draws hit
+    medians = [max((reach - own["label_bp"]) / own["labels"] - window_bp, 0.0) / 2 for reach, own in zip(half, sizes)]
     mean, median = nearest_by_chance(windows=max(hits), target_bp=target_bp)
     return {
         "null": CLOSED_FORM,
@@ -163,11 +167,18 @@ def closed_row(
 
 
 def within_by_chance(
-    tolerance_bp: float | int, *, windows: int, window_bp: float | int, label_bp: int, target_bp: int
+    tolerance_bp: float | int,
+    *,
+    windows: int,
+    window_bp: float | int,
+    label_bp: int,
+    target_bp: int,
+    labels: int = 1,
 ) -> float:
     """P(the nearest of K random windows lies within a gap of a label) = 1 - (1 - (w + g + 2 d) / L)^K, in closed form.
 
-    A window of w bp lies within d of a gene of g bp where its start falls into w + g + 2 d of the L bases.
+    A window of w bp lies within d of a gene of g bp where its start falls into w + g + 2 d of the L bases; several
+    labels are taken to lie apart.
 
     Args:
         tolerance_bp: d.
@@ -175,8 +186,9 @@ def within_by_chance(
         window_bp: w.
         label_bp: g, of all labels of a query.
         target_bp: L.
+        labels: how many they are.
     """
-    share = min((window_bp + label_bp + 2 * tolerance_bp) / target_bp, 1.0)
+    share = min((labels * (window_bp + 2 * tolerance_bp) + label_bp) / target_bp, 1.0)
     return 1.0 - (1.0 - share) ** windows
 
 

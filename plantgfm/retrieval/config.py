@@ -31,7 +31,7 @@ class RetrievalConfig:
     rank_by: RankBy = RankBy.AUTO  # fused: the weighted sum of z of the four sources below
     weight_embedding: float = 0.5  # debiased cosine
     weight_composition: float = 0.5  # cosine of centred 6-mer frequencies
-    weight_containment: float = 1.0  # share of a query's distinct 11-mers, each weighed by its rarity
+    weight_containment: float = 2.0  # share of a query's distinct 11-mers, each weighed by its rarity
     weight_alignment: float = 2.0  # ungapped local alignments
     motifs: str = ""  # a prior for windows that hold binding sites: AuxRE (TGTCTC), or a file in MEME's format
     weight_motifs: float = 0.5  # of that prior in the sum, where there is one

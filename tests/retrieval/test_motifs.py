@@ -29,8 +29,8 @@ def test_the_affinity_is_the_mean_of_the_odds_over_places_and_strands():
 def test_a_window_with_the_element_on_either_strand_stands_out():
     codes = [random_codes(300, seed=s) for s in range(8)]
     site = encode("TGTCTC")
-    codes[2][100:106], codes[5][40:46] = site, reverse_complement(site)
-    codes[2][200:206] = codes[5][140:146] = site
+    codes[2][100:106] = codes[2][200:206] = site
+    codes[5][40:46] = codes[5][140:146] = reverse_complement(site)
     bases, offsets = joined(codes)
     scores = MotifSource([AUXRE], n_queries=1).scores(Block(np.arange(8), np.zeros((8, 2), np.float32), bases, offsets))
     assert set(np.argsort(-scores[0])[:2]) == {2, 5}

@@ -175,6 +175,13 @@ def test_the_closed_form_stands_beside_the_drawn_nulls_and_agrees_with_them():
     assert closed["median_gap_bp"] == pytest.approx(uniform["median_gap_bp"], rel=0.15)
     assert closed["median_p"] == pytest.approx(uniform["median_p"], abs=0.06)
     assert closed["within"]["1000"] == pytest.approx(uniform["within"]["1000"], abs=0.06)
+    twice = [[*own, label(1_000 * i + 10_030, 1_000 * i + 10_070)] for i, own in enumerate(labels)]
+    both = dict(chance.null_gaps(TILES, ranking, list(range(8)), twice, strata=strata, config=config))
+    (two,) = [row for row in chance.null_rows(np.full(8, 300.0), both) if row["null"] == chance.UNIFORM]
+    apart = chance.closed_row(np.full(8, 300.0), [5] * 8, twice, TILES)
+    assert apart["median_gap_bp"] == pytest.approx(two["median_gap_bp"], rel=0.2)
+    assert apart["median_gap_bp"] < 0.7 * closed["median_gap_bp"]
+    assert apart["median_p"] == pytest.approx(two["median_p"], abs=0.06)
     assert closed["mean_distance_bp"] == 20_000 / 12 and closed["windows"] == 5
 
 

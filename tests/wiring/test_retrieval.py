@@ -19,7 +19,7 @@ from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval import tools
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
-from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS
+from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, ALL_COLUMNS
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
@@ -360,6 +360,25 @@ def test_aligners_stand_in_the_table_confirm_hits_and_are_named_where_they_are_a
     assert not (tmp_path / "no").exists()
 
 
+def test_phases_hubs_and_motifs_are_told_in_the_tables(bundle, search, tmp_path):
+    config = RetrievalConfig(null_queries=2, query_phases=2, csls=2, motifs="AuxRE", weight_motifs=0.1)
+    inputs = replace(search, truth=None, untrained=None)
+    outcome = retrieve_files(bundle, tmp_path / "hits", inputs, config)
+    rows = read_tsv(tmp_path / "hits" / "hits.tsv", required=ALL_COLUMNS)
+    assert all(row["z_motifs"] and not row["shortlisted"] and not row["aligned_by"] for row in rows)
+    assert {row["query_span"] for row in rows} <= {"0-120", "60-180", "120-200"}  # a phase is no window of its own
+    hubs = outcome.found.manifest()["hubs"]["by_source"]
+    assert set(hubs) == {"fused", "model", "6-mer cosine", "weighted 11-mers", "alignments", "motifs"}
+    assert hubs["motifs"] == {"queries_of_largest": 6, "windows": 10, "skewness": hubs["motifs"]["skewness"]}
+    assert hubs["motifs"]["skewness"] > hubs["fused"]["skewness"] > 0  # the prior is the same for all queries
+    html = report_of(tmp_path / "hits", tmp_path / "r.html")
+    assert "hubs of motifs" in html
+    for wrong, said in (({"csls": 6}, "csls=6 needs more queries"), ({"shortlist_recall": 0.5}, "needs --reranker")):
+        with pytest.raises(ValueError, match=said):
+            retrieve_files(bundle, tmp_path / "no", inputs, replace(config, **wrong))
+    assert not (tmp_path / "no").exists()
+
+
 def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tmp_path):
     config = RetrievalConfig(null_queries=5, resamples=20, permutations=2, rank_by=RankBy.EMBEDDING)
     outcome = retrieve_files(bundle, tmp_path / "o", replace(search, untrained=None), config)
@@ -369,7 +388,7 @@ def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tm
     weighed = replace(config, rank_by=RankBy.FUSED, weight_alignment=0.0, weight_composition=0.0)
     both = retrieve_files(bundle, tmp_path / "b", replace(search, truth=None, untrained=None), weighed).found
     assert (
-        both.search.weights == {"model": 0.5, "weighted 11-mers": 1.0}
+        both.search.weights == {"model": 0.5, "weighted 11-mers": 2.0}
         and both.hits[0].score != outcome.found.hits[0].score
     )
 
