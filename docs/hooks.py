@@ -19,9 +19,12 @@ _FETCHED = (
 """What a browser loads without being asked; links that a reader clicks are no part of it."""
 
 
-def on_page_markdown(markdown: str, **_) -> str:
+def on_page_markdown(markdown: str, page, **_) -> str:
     """Put the tables in."""
-    return expand(markdown)
+    try:
+        return expand(markdown)
+    except ValueError as error:
+        raise SystemExit(f"error: {page.file.src_uri}: {error}") from None
 
 
 def on_post_build(config, **_) -> None:

@@ -1,5 +1,7 @@
 """What the site's build refuses, without building it: MkDocs is no part of the tests' set-up."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.docs.tables import load
@@ -16,6 +18,12 @@ def site_of(folder, **files):
 def test_a_page_gets_its_tables():
     text = hooks.on_page_markdown("Before.\n\n<!-- table: options runs -->\n\nBehind.\n", page=None)
     assert text.startswith("Before.\n\n| option |") and "`[FOLDER]`" in text and text.endswith("|\n\nBehind.\n")
+
+
+def test_a_page_that_asks_for_a_table_that_there_is_not_is_named():
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="flow.md"))
+    with pytest.raises(SystemExit, match="error: flow.md: no command 'embde': there are"):
+        hooks.on_page_markdown("<!-- table: options embde -->\n", page=page)
 
 
 @pytest.mark.parametrize(

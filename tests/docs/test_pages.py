@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import cache
 
 import pyarrow as pa
 import pytest
@@ -47,6 +48,7 @@ def columns_of(title, *, page="formats.md"):
     return [cell for row in rows[2:] for cell in re.findall(r"`([^`]+)`", row.split("|")[1])]
 
 
+@cache
 def options_known(name):
     return {text for option in tables.options_of(name) for text in option.names}
 
