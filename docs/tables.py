@@ -258,7 +258,17 @@ def _of_choices(hint: Any) -> str:
     """What an enumeration says of itself, where nothing stands beside the field."""
     if not (isinstance(hint, type) and issubclass(hint, Enum)):
         return ""
-    return inspect.cleandoc(hint.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    source = textwrap.dedent(inspect.getsource(hint))
+    beside, members = _beside(source), [node for node in ast.parse(source).body[0].body if isinstance(node, ast.Assign)]
+    said = [f"`{node.targets[0].id}`: {beside[node.lineno]}" for node in members if node.lineno in beside]
+    first = inspect.cleandoc(hint.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    return " ".join([first, "; ".join(said)]).strip()
+
+
+def _beside(source: str) -> dict[int, str]:
+    """The comments of a piece of code, by line."""
+    tokens = generate_tokens(StringIO(source).readline)
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == COMMENT}
 
 
 def _kind(hint: Any) -> str:
@@ -284,11 +294,7 @@ def _comments(kind: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
         source = textwrap.dedent(inspect.getsource(one))
-        beside = {
-            token.start[0]: token.string.lstrip("# ")
-            for token in generate_tokens(StringIO(source).readline)
-            if token.type == COMMENT
-        }
+        beside = _beside(source)
         lines = source.splitlines()
         for node in ast.parse(source).body[0].body:
             if isinstance(node, ast.AnnAssign):
