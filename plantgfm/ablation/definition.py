@@ -1,4 +1,7 @@
-"""An experiment folder: its definition, its arms composed by Hydra, and the check that each differs as it says."""
+"""An experiment folder: its definition, its arms composed by Hydra, and the check that each differs as it says.
+
+Hydra is imported where it is used: a packed experiment is run where it is not installed.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from plantgfm.ablation.config import Definition
-from plantgfm.config import COMPOSITION_ERRORS, Config, explain_composition, register, to_config
+from plantgfm.config import Config, explain_composition, register, to_config
 from plantgfm.identity import plain
 from plantgfm.training.run_folder import differences
 
@@ -22,6 +20,8 @@ CONFIGS = CODE / "configs"
 EXPERIMENTS = CODE / "experiments"
 DEFINITION_FILE = "experiment.yaml"
 README_FILE = "README.md"
+COMMIT_FILE = "COMMIT"
+"""Beside packed code, which is no checkout: the commit that it was packed from."""
 SWEPT = ("run.name", "run.folder", "run.seed", "run.steps", "sampler.seed")
 """Settings that the sweep gives itself, so that no arm may."""
 _ABSENT = "(absent)"
@@ -44,6 +44,11 @@ class Experiment:
     def base(self) -> Config:
         """Settings of the base arm."""
         return self.arms[self.definition.base]
+
+    @property
+    def in_order(self) -> list[str]:
+        """The arms, the base first, as they are run."""
+        return [self.definition.base, *(arm for arm in self.definition.arms if arm != self.definition.base)]
 
     def arguments(self, arm: str) -> list[str]:
         """What `train.py`, called in the code's folder, composes an arm from."""
@@ -79,6 +84,10 @@ def read_stated(path: Path, kind: type[Stated]) -> Stated:
         raise ValueError(
             f"{path.parent} has no {README_FILE}: write question, hypothesis and decision rule before running"
         )
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), OmegaConf.load(path)))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -134,6 +143,10 @@ def read_arm(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: when the file is no settings, or chooses groups.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     text = path.read_text(encoding="utf-8")
     if "# @package _global_" not in text.splitlines():
         raise ValueError(f"{path} lacks the line '# @package _global_': its settings would not reach the root")
@@ -160,6 +173,10 @@ def compose_settings(*jobs: Sequence[str]) -> list[Config]:
     Raises:
         ValueError: in one line, for what Hydra or a check refuses.
     """
+    from hydra import compose, initialize_config_dir
+
+    from plantgfm.config import COMPOSITION_ERRORS
+
     register()
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):

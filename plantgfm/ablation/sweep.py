@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from plantgfm.ablation.config import Definition, Metric, View
-from plantgfm.ablation.definition import CODE, Experiment, from_code
+from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, from_code
 from plantgfm.ablation.measure import Arm, measure, metrics_in, value_of
 from plantgfm.config import Config
 from plantgfm.identity import fingerprint, plain
@@ -30,7 +30,7 @@ from plantgfm.training.run_folder import differences, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.stored import completed, without_added
-from plantgfm.wiring.training import SILENT, run_training, work_of
+from plantgfm.wiring.training import SILENT, Outcome, run_training, work_of
 
 METRICS_FOLDER = "metrics"
 PROBES_FOLDER = "probes"
@@ -80,7 +80,7 @@ def jobs_of(
         ValueError: when there is no job.
     """
     definition, steps = experiment.definition, experiment.base.run.steps
-    first = [definition.base, *(arm for arm in definition.arms if arm != definition.base)]
+    first = experiment.in_order
     counts = dict.fromkeys(first, float("nan"))
     budgets: dict[str, dict[int, list[View]]] = {arm: {} for arm in first}
     for view in definition.views:
@@ -208,8 +208,34 @@ def _completed(stated: dict[str, Any]) -> dict[str, Any]:
     return {"run": _shaping(run), "measured": stated["measured"], "base": base}
 
 
+def share(jobs: list[Job], part: str) -> list[Job]:
+    """The jobs of part "I/N": every Nth pair of arm and seed, with all its budgets, from the Ith on.
+
+    Raises:
+        ValueError: for other text, and for a part without a job.
+    """
+    index, _, parts = part.partition("/")
+    if not (index.isdigit() and parts.isdigit() and 1 <= int(index) <= int(parts)):
+        raise ValueError(f"--part {part!r} is no share: give I/N with I from 1 to N, such as 3/9")
+    pairs = list(dict.fromkeys((job.arm, job.seed) for job in jobs))
+    mine = pairs[int(index) - 1 :: int(parts)]
+    if not mine:
+        raise ValueError(f"--part {part} has no job: there are {len(pairs)} pairs of arm and seed")
+    return [job for job in jobs if (job.arm, job.seed) in mine]
+
+
+def _train(config: Config) -> Outcome:
+    return run_training(config, write=lambda line: None)
+
+
 def run_sweep(
-    experiment: Experiment, jobs: list[Job], folder: Path, *, command: str, write: Callable[[str], None]
+    experiment: Experiment,
+    jobs: list[Job],
+    folder: Path,
+    *,
+    command: str,
+    write: Callable[[str], None],
+    train: Callable[[Config], Outcome] = _train,
 ) -> Progress:
     """Run all jobs that are not done.
 
@@ -219,6 +245,7 @@ def run_sweep(
         folder: where runs and metrics go.
         command: what a person typed, for the report.
         write: where lines for a person go.
+        train: trains a job from its settings; by default all of it, curation included.
     """
     if not jobs:
         raise ValueError("the sweep has no job")
@@ -229,7 +256,7 @@ def run_sweep(
             write(f"{head}: done before")
             continue
         write(f"{head} ...")
-        stored = _run_job(experiment, job, folder, command=command)
+        stored = _run_job(experiment, job, folder, command=command, train=train)
         if stored.get("interrupted"):
             return Progress(len(jobs), sum(done), stored["interrupted"])
         figure = stored.get("diverged") or f"{stored['values'][experiment.definition.metric.value]:.4f}"
@@ -237,7 +264,9 @@ def run_sweep(
     return Progress(len(jobs), sum(done))
 
 
-def _run_job(experiment: Experiment, job: Job, folder: Path, *, command: str) -> dict[str, Any]:
+def _run_job(
+    experiment: Experiment, job: Job, folder: Path, *, command: str, train: Callable[[Config], Outcome]
+) -> dict[str, Any]:
     """Train and measure; the metrics file appears whole, or a note of the seconds spent so far."""
     path = metrics_path(folder, experiment.name, job)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -246,7 +275,7 @@ def _run_job(experiment: Experiment, job: Job, folder: Path, *, command: str) ->
     began = time.monotonic()
     outcome: dict[str, Any] = {}
     try:
-        trained = run_training(job.config, write=lambda line: None)
+        trained = train(job.config)
     except BadStep as error:
         outcome["diverged"] = str(error)
     else:
@@ -349,7 +378,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def commit(folder: Path = CODE) -> str:
-    """The commit of the code, with `+changes` where files differ from it; "unknown" outside a checkout."""
+    """The commit of the code, with `+changes` where files differ from it; "unknown" outside a checkout.
+
+    Beside packed code a file names it.
+    """
+    if (folder / COMMIT_FILE).is_file():
+        return (folder / COMMIT_FILE).read_text(encoding="utf-8").strip()
     try:
         said = [
             subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()

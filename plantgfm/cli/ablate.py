@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from plantgfm.cli.elsewhere import Elsewhere, elsewhere_options, make_data, submit_sweep
 from plantgfm.cli.paths import PATH
 from plantgfm.cli.probe import probe_inputs
 from plantgfm.cli.progress import progress_bars
@@ -28,6 +29,7 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 @click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")
 @click.option("--probes", is_flag=True, help="Then probe every finished run from its checkpoint (`probe --help`).")
 @probe_inputs
+@elsewhere_options
 def ablate(
     question: str,
     overrides: tuple[str, ...],
@@ -42,6 +44,7 @@ def ablate(
     truth: Path | None,
     target: Path | None,
     manifest: Path | None,
+    **elsewhere,
 ) -> None:
     """Run an experiment: every arm with every seed, then the comparison, by the rule stated before.
 
@@ -59,11 +62,14 @@ def ablate(
     Example: plantgfm ablate tokenizer --dry-run
              plantgfm ablate stratification --folder runs/real corpus=manifest corpus.path=genomes/manifest.csv
              plantgfm ablate masking --folder runs/real --report --keep experiments/results/real
+             plantgfm ablate masking --launcher slurm --sbatch "--partition=gpu --gpus=1" --dry-run
+             plantgfm ablate masking --pack masking.tar.xz   then, where little is installed:
+             tar xf masking.tar.xz; python run.py --out out --tokens-times 20
     """
     from plantgfm.ablation.definition import EXPERIMENTS, open_experiment
 
-    if dry_run and only_report:
-        raise click.UsageError("--dry-run and --report exclude each other")
+    place = Elsewhere(**elsewhere)
+    place.check(dry_run=dry_run, only_report=only_report, keep=keep is not None, probes=probes)
     if dry_run and keep:
         raise click.UsageError("--dry-run runs nothing: there is nothing to keep")
     if dry_run and probes:
@@ -73,12 +79,20 @@ def ablate(
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
-    if not only_report:
+    if place.slurm:
+        where = ["--folder", str(folder.resolve())]
+        where += ["--experiments", str(experiments.resolve())] if experiments else []
+        words = [question, *overrides, *where]
+        submit_sweep(experiment, folder.resolve(), words=words, options=place.sbatch, dry_run=dry_run)
+    elif not only_report:
         keep_memory()
-        _run(experiment, folder.resolve(), dry_run=dry_run)
+        if place.prepare or place.pack:
+            make_data(experiment, folder.resolve(), pack=place.pack)
+        else:
+            _run(experiment, folder.resolve(), dry_run=dry_run, part=place.part)
     if probes:
         _probe(experiment, folder.resolve(), (tasks, queries, truth, target, manifest))
-    if not dry_run:
+    if not dry_run and not place.chosen:
         from plantgfm.ablation.report import write_reports
 
         if keep is not None:
@@ -111,10 +125,10 @@ def _probe(experiment, folder: Path, files: tuple[Path | None, ...]) -> None:
         probe_sweep(folder, experiment.name, inputs, ProbeConfig(), base=base, **shown)
 
 
-def _run(experiment, folder: Path, *, dry_run: bool) -> None:
+def _run(experiment, folder: Path, *, dry_run: bool, part: str | None) -> None:
     """Run the jobs, or show them; leaves with 130 or 143 after a signal."""
     from plantgfm.ablation.config import View
-    from plantgfm.ablation.sweep import count_tokens, jobs_of, run_sweep, train_command
+    from plantgfm.ablation.sweep import count_tokens, jobs_of, run_sweep, share, train_command
 
     if dry_run:
         jobs = jobs_of(experiment, folder)
@@ -131,6 +145,7 @@ def _run(experiment, folder: Path, *, dry_run: bool) -> None:
         return
     command = shlex.join(["plantgfm", *sys.argv[1:]])
     jobs = jobs_of(experiment, folder, tokens_per_step=count_tokens)
+    jobs = share(jobs, part) if part else jobs
     finish_sweep(run_sweep(experiment, jobs, folder, command=command, write=click.echo))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -15,7 +15,6 @@ from jaxtyping import Float32
 
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus
-from plantgfm.curation.curate import Curation
 from plantgfm.evaluation.unigram import fit_unigram
 from plantgfm.evaluation.watch import ValidationEvaluator
 from plantgfm.formats.paths import user_path
@@ -46,6 +45,9 @@ from plantgfm.wiring.data import Prepared, prepare_together
 from plantgfm.wiring.mesh import place
 from plantgfm.wiring.stages import Stage, stages_line, stages_of
 from plantgfm.wiring.stored import as_known
+
+if TYPE_CHECKING:
+    from plantgfm.curation.curate import Curation
 
 SETTINGS_FILE = "settings.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -136,6 +138,7 @@ def run_training(
     hosts: Hosts = ALONE,
     progress: Callable[[str, int, int], None] | None = None,
     write: Callable[[str], None],
+    prepare: Callable[..., Prepared] = prepare_together,
 ) -> Outcome:
     """Curate, build the vocabulary, train to the configured number of steps; goes on where an earlier call stopped.
 
@@ -144,6 +147,7 @@ def run_training(
         hosts: the processes that do so together, from `join_hosts`.
         progress: of the long parts before training.
         write: where lines for a person go.
+        prepare: gives corpus and vocabulary, called as `prepare_together`.
 
     Raises:
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
@@ -152,7 +156,7 @@ def run_training(
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
     for stage in stages_of(config):
         require_ways(stage.config.model, length=stage.tokens)
-    prepared = prepare_together(config, hosts, progress=progress, write=write)
+    prepared = prepare(config, hosts, progress=progress, write=write)
     corpus, vocabulary = prepared.corpus, prepared.vocabulary
     config = with_profiles(config, corpus)
     network = build_network(config, vocabulary)
@@ -278,4 +282,5 @@ def claim(run_dir: Path, config: Config, *, identity: dict[str, Any], prepared: 
     open_run(run_dir, identity, accept=config.run.accept)
     write_json(run_dir / SETTINGS_FILE, {"config": plain(config), "corpus": str(prepared.corpus.path.resolve())})
     prepared.vocabulary.save(run_dir / VOCABULARY_FILE)
-    prepared.curation.write(run_dir / LEDGER_FOLDER)
+    if prepared.curation is not None:  # a corpus that was carried here left its ledger at home
+        prepared.curation.write(run_dir / LEDGER_FOLDER)

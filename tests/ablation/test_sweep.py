@@ -1,7 +1,11 @@
 """A real sweep, as small as it gets: stopped, gone on with, reported, reported again without its runs."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import tarfile
 from dataclasses import replace
 
 import jax
@@ -9,8 +13,12 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
+from plantgfm.ablation import pack
 from plantgfm.ablation.config import ProbeConfig, View
 from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.pack import pack_experiment
+from plantgfm.ablation.packed import data_key, open_pack
+from plantgfm.ablation.packed import main as packed_main
 from plantgfm.ablation.probe_run import ProbeInputs, probe_sweep, read_probes
 from plantgfm.ablation.report import load_runs, write_reports
 from plantgfm.ablation.sweep import count_tokens, is_done, job_config, jobs_of, metrics_path, read_metrics, run_sweep
@@ -18,6 +26,7 @@ from plantgfm.identity import fingerprint, plain
 from plantgfm.wiring import stored
 from plantgfm.wiring.training import SILENT, run_training
 from tests.ablation.folders import write_experiment
+from tests.bench.test_train import WITHOUT
 from tests.conftest import composed
 
 DEFINITION = """question: Does the share matter?
@@ -266,3 +275,65 @@ def test_runs_whose_windows_grow_are_no_arms(tmp_path):
     config = composed("run.short_tokens=[64]", "run.short_steps=[2]")
     with pytest.raises(ValueError, match=r"run.short_tokens=\[64\] is not for arms of a sweep"):
         job_config(config, tmp_path, 0, 10)
+
+
+@pytest.fixture(scope="module")
+def packed(swept, tmp_path_factory):
+    """The first job packed and unpacked: (what was written, where it lies)."""
+    experiment, jobs, _, _ = swept
+    root = tmp_path_factory.mktemp("packed")
+    written = pack_experiment(experiment, jobs[:1], root / "rate.tar.gz", write=lambda line: None)
+    with tarfile.open(written.path) as tar:
+        tar.extractall(root / "there", filter="data")
+    return written, root / "there"
+
+
+def test_a_packed_job_runs_where_little_is_installed_and_its_metrics_are_the_sweeps_own(swept, packed, tmp_path):
+    experiment, jobs, folder, _ = swept
+    written, there = packed
+    assert 2**20 < written.size_bytes < 8 * 2**20 and written.jobs == 1
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT.replace("['array_record'", "['array_record', 'isal'"))
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    call = [sys.executable, there / "run.py", "--out", tmp_path / "out"]
+    done = subprocess.run(call, env=environ, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "[1/1] usual, seed 0, 8 steps: " in done.stdout and "metrics: " in done.stdout
+    brought = metrics_path(tmp_path / "out", "rate", jobs[0])
+    mine, theirs = (read_metrics(path) for path in (metrics_path(folder, "rate", jobs[0]), brought))
+    assert is_done(tmp_path / "out", experiment, jobs[0]) and theirs["settings"] == mine["settings"]
+    assert theirs["commit"] == mine["commit"] and theirs["command"].startswith("python run.py --out ")
+    same = ("corpus", "vocabulary", "run", "slots", "parameters", "flops_per_step")
+    assert {name: theirs[name] for name in same} == {name: mine[name] for name in same}
+    for name, value in mine["values"].items():
+        assert theirs["values"][name] == pytest.approx(value, abs=1e-4), name
+
+
+def test_packed_tokens_are_multiplied_and_wrong_packs_refused(packed, tmp_path, capsys):
+    _, there = packed
+    opened = open_pack(there)
+    (job,) = opened.jobs(tmp_path, times=20)
+    assert job.config.run.steps == 160 and job.name == "usual-seed0-160steps" and job.views == (View.BASES,)
+    assert not job.config.run.live_report and not job.config.run.tensorboard
+    for arguments, said in [
+        (["--out", str(tmp_path), "--tokens-times", "0"], "--tokens-times 0.0 must be above 0"),
+        (["--out", str(tmp_path), "--part", "2/2"], "--part 2/2 has no job"),
+    ]:
+        assert packed_main(arguments, root=there) == 2 and said in capsys.readouterr().err
+    assert packed_main(["--out", str(tmp_path)], root=tmp_path) == 2
+    assert "holds no pack.json: unpack what" in capsys.readouterr().err
+    told = opened.data[data_key(job.config)]
+    other = replace(opened, data={data_key(job.config): {**told, "vocabulary": "0" * 16}})
+    with pytest.raises(ValueError, match="packed was 0000000000000000: unpack it again"):
+        other.prepare(job.config, None, write=print)
+
+
+def test_a_pack_that_is_too_large_or_has_no_kind_is_refused_and_nothing_is_left(swept, tmp_path, monkeypatch):
+    experiment, jobs, _, _ = swept
+    monkeypatch.setattr(pack, "MOST_BYTES", 2**16)
+    with pytest.raises(ValueError, match=r"more than 0: let it end with \.tar\.xz"):
+        pack_experiment(experiment, jobs[:1], tmp_path / "x.tar", write=lambda line: None)
+    with pytest.raises(ValueError, match=r"end it with one of \.tar, \.tar\.gz"):
+        pack_experiment(experiment, jobs, tmp_path / "x.zip", write=print)
+    with pytest.raises(ValueError, match="no job to pack"):
+        pack_experiment(experiment, [], tmp_path / "x.tar", write=print)
+    assert not list(tmp_path.iterdir())

@@ -25,8 +25,8 @@ from tests.docs.tables import OF_SET, tables
 DOCS = [page for page in PAGES if page.name != "README.md"]
 HOW_TOS = [page for page in DOCS if page.parent.name == "commands" and page.stem not in ("index", "train")]
 SECTIONS = ("When", "Example", "What it writes", "Errors")
-OTHERS = {"--cfg", "--help", "--nodes", "--array", "--output", "--report"}
-"""Options of other programs: Hydra, sbatch, kraken2."""
+OTHERS = {"--cfg", "--help", "--nodes", "--array", "--partition", "--gpus", "--output", "--report", "--tokens-times"}
+"""Options of other programs: Hydra, sbatch, kraken2, and the `run.py` of a packed sweep."""
 FILES = {"json", "jsonl", "safetensors", "parquet", "tsv", "md", "py"}
 """Behind the dot of a file's name."""
 
