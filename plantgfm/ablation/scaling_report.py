@@ -128,6 +128,8 @@ def answer_line(found: Found) -> str:
         f"L = {law.floor:.3f} + {law.scale[0]:.3g} / N^{law.exponents[0]:.2f} + {law.scale[1]:.3g} / "
         f"D^{law.exponents[1]:.2f}; the check on held-out sizes {verdict}"
     )
+    if law.unbounded:
+        start += f"; {', '.join(law.unbounded)} not told by these runs"
     ends = [
         f"{one.target.name}: {one.loss:.3f} [{one.low:.3f}, {one.high:.3f}] for {one.flops:.2g} FLOP, "
         f"{one.hours:,.3g} h" + (" (extrapolated beyond what the grid supports)" if one.unsupported else "")
@@ -182,7 +184,7 @@ def _sections(opened: OpenGrid, runs: list[dict[str, Any]], found: Found) -> lis
     unit = grid.metric.value.replace("_", " ")
     captions = (
         f"{unit} against training compute; points measured, lines the law of parameters and tokens fitted without the "
-        "open points, shaded its interval",
+        "open points, shaded its interval, which counts other held-out regions, too",
         f"{unit} of all runs, measured minus fitted by the law of all runs",
     )
     drawn = (compute_figure(grid, found, unit), residual_figure(found, unit))

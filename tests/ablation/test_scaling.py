@@ -14,7 +14,7 @@ from plantgfm.ablation.config import Grid, Metric
 from plantgfm.ablation.definition import EXPERIMENTS
 from plantgfm.ablation.grid import grid_jobs, open_grid, target_of
 from plantgfm.ablation.report import load_runs
-from plantgfm.ablation.scaling_report import Stated, find, support_line
+from plantgfm.ablation.scaling_report import Stated, answer_line, find, support_line
 from plantgfm.ablation.sweep import _FORMAT, MEASURE_VERSION
 from plantgfm.cli import commands
 from plantgfm.model.build import build
@@ -125,6 +125,12 @@ def test_targets_cost_what_their_settings_say_and_lie_as_far_beyond_as_they_do(f
     assert support_line(billion).startswith("NOT supported: orders of magnitude beyond the grid: 2.")
     size = np.array([[base.target.parameters, tokens]], float)
     assert base.low <= base.loss <= base.high and base.loss == found.law.law(size)[0]
+
+
+def test_the_answer_says_what_the_runs_do_not_tell(found):
+    assert "not told" not in answer_line(found)
+    lost = replace(found, law=replace(found.law, law=replace(found.law.law, exponents=(3.0, 0.4))))
+    assert "; exponent 1 not told by these runs; base: " in answer_line(lost)
 
 
 def test_a_target_within_the_grid_is_said_to_be_so(found):
