@@ -147,7 +147,7 @@ def names_of(kind):
         ("An example of the dataset", list(features())),
         ("`ledger.parquet`:", names_of(Decision)),
         ("`findings.parquet`:", names_of(Finding)),
-        ("`hits.tsv`,", [*retrieve.HIT_COLUMNS, *retrieve.ALIGNED_COLUMNS]),
+        ("`hits.tsv`,", [*retrieve.ALL_COLUMNS]),
         ("`spans.tsv`", list(localize.SPAN_COLUMNS)),
         ("`distances.tsv`", list(places.ROW_COLUMNS)),
         ("`divergence.tsv`", list(divergence.DIVERGENCE_COLUMNS)),
