@@ -28,6 +28,7 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
 @click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
 @click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")
 @click.option("--probes", is_flag=True, help="Then probe every finished run from its checkpoint (`probe --help`).")
+@click.option("--probe-set", "settings", multiple=True, metavar="KEY=VALUE", help="How much is probed: windows=1024.")
 @probe_inputs
 @elsewhere_options
 def ablate(
@@ -39,6 +40,7 @@ def ablate(
     only_report: bool,
     keep: Path | None,
     probes: bool,
+    settings: tuple[str, ...],
     tasks: Path | None,
     queries: Path | None,
     truth: Path | None,
@@ -74,8 +76,10 @@ def ablate(
         raise click.UsageError("--dry-run runs nothing: there is nothing to keep")
     if dry_run and probes:
         raise click.UsageError("--dry-run runs nothing that could be probed: leave --probes out")
-    if not probes and any((tasks, queries, truth, target, manifest)):
-        raise click.UsageError("--tasks, --queries, --truth, --target and --manifest are of --probes: give that, too")
+    if not probes and any((settings, tasks, queries, truth, target, manifest)):
+        raise click.UsageError(
+            "--probe-set, --tasks, --queries, --truth, --target and --manifest are of --probes: give that, too"
+        )
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
@@ -91,7 +95,7 @@ def ablate(
         else:
             _run(experiment, folder.resolve(), dry_run=dry_run, part=place.part)
     if probes:
-        _probe(experiment, folder.resolve(), (tasks, queries, truth, target, manifest))
+        _probe(experiment, folder.resolve(), (tasks, queries, truth, target, manifest), settings)
     if not dry_run and not place.chosen:
         from plantgfm.ablation.report import write_reports
 
@@ -112,17 +116,19 @@ def keep_memory() -> None:
     keep_freed_memory()
 
 
-def _probe(experiment, folder: Path, files: tuple[Path | None, ...]) -> None:
+def _probe(experiment, folder: Path, files: tuple[Path | None, ...], overrides: tuple[str, ...]) -> None:
     """Probe the finished runs."""
     from plantgfm.ablation.config import ProbeConfig
     from plantgfm.ablation.probe_run import ProbeInputs, probe_sweep
     from plantgfm.ablation.probe_search import SearchInputs
+    from plantgfm.config import settings
 
+    config = settings(ProbeConfig, overrides)
     inputs = ProbeInputs(files[0], SearchInputs(*files[1:4]), files[4])
     base = experiment.definition.base
     with progress_bars() as progress:
         shown = {"write": click.echo, "progress": progress}
-        probe_sweep(folder, experiment.name, inputs, ProbeConfig(), base=base, **shown)
+        probe_sweep(folder, experiment.name, inputs, config, base=base, **shown)
 
 
 def _run(experiment, folder: Path, *, dry_run: bool, part: str | None) -> None:

@@ -47,7 +47,10 @@ def test_probes_are_shown_beside_a_stored_report_and_wrong_words_are_refused(tmp
     where = ("rate", "--experiments", folder.parent, "--folder", tmp_path / "runs")
     assert "no longer holds run-tiny and the others" in refused("ablate", *where, "--report", "--probes")
     assert "leave --probes out" in refused("ablate", *where, "--dry-run", "--probes")
-    assert "are of --probes: give that, too" in refused("ablate", *where, "--report", "--tasks", tmp_path)
+    for more in (("--tasks", tmp_path), ("--probe-set", "windows=80")):
+        assert "are of --probes: give that, too" in refused("ablate", *where, "--report", *more)
+    few = ("--probes", "--probe-set", "windows=1")
+    assert "probes.windows=1 is too few" in refused("ablate", *where, "--report", *few)
 
 
 def test_a_probe_of_no_model_is_refused_before_anything_is_written(tmp_path):
