@@ -27,6 +27,7 @@ HOW_TOS = [page for page in DOCS if page.parent.name == "commands" and page.stem
 SECTIONS = ("When", "Example", "What it writes", "Errors")
 OTHERS = {"--cfg", "--help", "--nodes", "--array", "--partition", "--gpus", "--output", "--report", "--tokens-times"}
 """Options of other programs: Hydra, sbatch, kraken2, and the `run.py` of a packed sweep."""
+OF_HYDRA = "Could not override"
 FILES = {"json", "jsonl", "safetensors", "parquet", "tsv", "md", "py"}
 """Behind the dot of a file's name."""
 
@@ -156,6 +157,19 @@ def names_of(kind):
 )
 def test_the_columns_of_a_format_are_those_that_are_written(title, names):
     assert sorted(columns_of(title)) == sorted(names)
+
+
+def test_reasons_and_messages_that_pages_quote_are_in_the_code():
+    curation = "".join(path.read_text() for path in (ROOT / "plantgfm/curation").glob("*.py"))
+    table = (ROOT / "docs/commands/curate.md").read_text().split("## The five stages")[1].split("\n\n")[1]
+    reasons = [one for row in table.splitlines()[2:] for one in re.findall(r"`([a-z_]+)`", row.split("|")[3])]
+    assert len(reasons) >= 10 and not [one for one in reasons if f'"{one}"' not in curation]
+    code = re.sub(r'"\s*f?"', "", "".join(path.read_text() for path in (ROOT / "plantgfm").rglob("*.py")))
+    table = (ROOT / "docs/commands/train.md").read_text().split("## Errors")[1]
+    quoted = [re.match(r"\| `([^`]+)`", row)[1] for row in table.splitlines() if row.startswith("| `")]
+    for message in quoted:
+        fixed = max(re.split(r"runs/mine|''|'[a-z_.]+'|: run\..*|sampler\.|nan|…", message), key=len).strip(" :")
+        assert fixed in code or fixed in OF_HYDRA, f"nothing says {fixed!r}"
 
 
 def test_types_of_columns_are_those_that_are_written():
