@@ -93,7 +93,7 @@ def test_all_methods_stand_in_one_table_and_the_sum_is_ranked_by(evaluated):
     hits = read_tsv(folder / "whitened/hits.tsv")
     assert all(float(hit["score"]) > 3 and hit["strand"] == "+" for hit in hits if hit["rank"] == "1")
     parts = [[float(hit[name]) for hit in hits] for name in ("z", "z_6mers", "z_11mers", "z_alignments")]
-    total = np.array([0.5, 0.5, 1, 2]) @ np.array(parts) / np.sqrt(5.5)
+    total = np.array([0.5, 0.5, 2, 2]) @ np.array(parts) / np.sqrt(8.5)
     np.testing.assert_allclose(total, [float(hit["score"]) for hit in hits], atol=2e-3)
     first = [hit for hit in hits if hit["query_id"] == "q0"]
     assert float(first[0]["margin"]) == pytest.approx(float(first[0]["score"]) - float(first[1]["score"]), abs=2e-3)
