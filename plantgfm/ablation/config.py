@@ -55,6 +55,7 @@ class Definition:
     span_bp: int = 24
     in_turn: bool = False  # also score hidden tokens one after the other, which vocabularies of short tokens need
     resamples: int = 2000
+    longer: str = ""  # the question that asks a winner again over more steps; until then it is a candidate
     not_yet: dict[str, str] = field(default_factory=dict)  # arms that the code can't express: name -> why
 
     def __post_init__(self):

@@ -120,6 +120,8 @@ def compose_experiment(
     files = {path.stem for path in folder.glob("*.yaml")} - {Path(stated_in).stem}
     if unlike := files.symmetric_difference(definition.arms):
         raise ValueError(f"{folder}: {sorted(unlike)} must be both an arm of {stated_in} and a file ARM.yaml")
+    if definition.longer and not (folder.parent / definition.longer / DEFINITION_FILE).is_file():
+        raise ValueError(f"{folder}: longer = {definition.longer!r} is no experiment beside it")
     every = (*definition.overrides, *overrides)
     said = {arm: read_arm(folder / f"{arm}.yaml") for arm in definition.arms}
     given = _arguments(folder.parent, every)

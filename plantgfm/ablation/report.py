@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def answer_line(comparisons: dict[str, Comparison], *, base: str, chosen: str, l
         verdict: [arm for arm, one in comparisons.items() if one.verdict is verdict and arm != chosen]
         for verdict in Verdict
     }
-    parts = [f"{chosen} is better than {base} and takes its place" if chosen != base else f"{base} stays"]
+    parts = [f"{chosen} is better than {base} and wins" if chosen != base else f"{base} stays"]
     words = {
         Verdict.BETTER: "better, but not chosen" if chosen != base else "better, but by less than the margin",
         Verdict.WORSE: f"worse than {base}",
@@ -111,6 +111,25 @@ def answer_line(comparisons: dict[str, Comparison], *, base: str, chosen: str, l
     return "; ".join(parts)
 
 
+def standing(definition: Definition, chosen: str, folder: Path) -> str:
+    """What a longer run makes of the winner, in a line; empty where the base stays, or where no question asks again.
+
+    Args:
+        definition: of the question.
+        chosen: its winner.
+        folder: of all questions; the result of the longer one is looked for there.
+    """
+    if chosen == definition.base or not definition.longer:
+        return ""
+    path = folder / definition.longer / RESULT_FILE
+    if not path.is_file():
+        return f"{chosen} is a candidate, {definition.base} the default, until {definition.longer} has been run"
+    ahead = read_json(path, remedy=f"`plantgfm ablate {definition.longer} --report` writes it again")["winner"]
+    if ahead == chosen:
+        return f"{definition.longer} says so too: {chosen} is to be the default"
+    return f"{definition.longer} does not find it ahead: {definition.base} stays the default"
+
+
 def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Path]]:
     """Write a question's report (HTML, Markdown), its result, and the index of all questions in the folder.
 
@@ -123,6 +142,8 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
     definition = experiment.definition
     runs = load_runs(folder, experiment.name)
     answers = [answer_view(definition, runs, view) for view in definition.views]
+    if later := standing(definition, answers[0].winner, folder):
+        answers[0] = replace(answers[0], line=f"{answers[0].line}; {later}")
     page = Page(
         f"Ablation: {experiment.name}", _summary(definition, answers), _sections(experiment, runs, answers, folder)
     )

@@ -17,14 +17,16 @@ from plantgfm.ablation.definition import (
 from tests.ablation.folders import DEFINITION, TINY, USUAL, write_experiment
 
 
-def test_the_four_primary_questions_and_the_planted_one_are_there():
-    assert questions() == ["masking", "objective", "planted", "stratification", "tokenizer"]
+def test_the_four_primary_questions_the_longer_and_the_planted_one_are_there():
+    assert questions() == ["masking", "masking_longer", "objective", "planted", "stratification", "tokenizer"]
 
 
 @pytest.mark.parametrize("question", questions())
 def test_every_experiment_composes_differs_as_it_says_and_states_itself(question):
     experiment = open_experiment(EXPERIMENTS / question)
-    assert len(experiment.definition.seeds) >= 3 and not experiment.changes[experiment.definition.base]
+    again = {read_definition(EXPERIMENTS / name).longer for name in questions()}  # over more steps, with fewer seeds
+    assert len(experiment.definition.seeds) >= (2 if question in again else 3)
+    assert not experiment.changes[experiment.definition.base]
     tokens = experiment.base.run.steps * experiment.base.sampler.batch_windows * experiment.base.sampler.window_tokens
     assert tokens >= 2_000_000
     for arm, changes in experiment.changes.items():
@@ -120,3 +122,8 @@ def test_no_experiment_no_readme(tmp_path):
         open_experiment(folder)
     with pytest.raises(ValueError, match=r"experiments there: rate$"):
         open_experiment(folder.parent / "absent")
+
+
+def test_a_longer_question_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="longer = 'rate_longer' is no experiment beside it"):
+        open_experiment(write_experiment(tmp_path, definition=DEFINITION + "longer: rate_longer\n"))

@@ -1,6 +1,7 @@
 """Stored metrics to answers and reports: planted effects, lost and missing runs, other corpora."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,7 +92,28 @@ def test_an_arm_made_worse_is_told_from_one_that_is_the_same(tmp_path, experimen
 def test_a_better_arm_takes_the_place_of_the_base(tmp_path):
     write_runs(tmp_path, {"usual": 0.0, "worse": -0.03, "same": 0.01})
     answer = answer_view(DEFINITION, load_runs(tmp_path, "planted"), View.BASES)
-    assert answer.winner == "worse" and answer.line.startswith("worse is better than usual and takes its place")
+    assert answer.winner == "worse" and answer.line.startswith("worse is better than usual and wins")
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (None, "worse is a candidate, usual the default, until planted_longer has been run"),
+        ("usual", "planted_longer does not find it ahead: usual stays the default"),
+        ("worse", "planted_longer says so too: worse is to be the default"),
+    ],
+)
+def test_a_winner_is_a_candidate_until_a_longer_run_says_so_too(tmp_path, experiment, again, said):
+    write_runs(tmp_path, {"usual": 0.0, "worse": -0.03, "same": 0.01})
+    if again:
+        (tmp_path / "planted_longer").mkdir()
+        (tmp_path / "planted_longer" / "result.json").write_text(json.dumps({"winner": again}))
+    asked = replace(experiment, definition=replace(DEFINITION, longer="planted_longer"))
+    answer, _ = write_reports(asked, tmp_path)
+    assert answer.line.endswith(said) and said.replace("_", "\\_") in (tmp_path / "planted" / "report.md").read_text()
+    assert said in json.loads((tmp_path / "planted" / "result.json").read_text())["answer"]
+    write_runs(tmp_path, {"worse": 0.05})
+    assert "planted_longer" not in write_reports(asked, tmp_path)[0].line  # the base stays: nothing to ask again
 
 
 def test_what_is_not_shown_is_undecided_with_its_power(tmp_path):
