@@ -22,8 +22,18 @@ from plantgfm.sketch import BLOCK, EMPTY, kmers_at
 ADAPTORS = {
     "Illumina TruSeq adaptor, read 1": "AGATCGGAAGAGCACACGTCTGAACTCCAGTCA",
     "Illumina TruSeq adaptor, read 2": "AGATCGGAAGAGCGTCGTGTAGGGAAAGAGTGT",
+    "Illumina TruSeq universal adaptor": "AATGATACGGCGACCACCGAGATCTACACTCTTTCCCTACACGACGCTCTTCCGATCT",
+    "Illumina TruSeq adaptor, behind its index": "ATCTCGTATGCCGTCTTCTGCTTG",
+    "Illumina Nextera adaptor, read 1": "TCGTCGGCAGCGTCAGATGTGTATAAGAGACAG",
+    "Illumina Nextera adaptor, read 2": "GTCTCGTGGGCTCGGAGATGTGTATAAGAGACAG",
+    "PacBio SMRTbell adaptor": "ATCTCTCTCAACAACAACAACGGAGGAGGAGGAAAAGAGAGAGAT",
+    "Nanopore ligation adaptor, to LSK110": "AATGTACTTCGTTCAGTTACGTATTGCT",
+    "Nanopore ligation adaptor, from LSK112": "CCTGTACTTCGTTCAGTTACGTATTGCT",
+    "MGI adaptor, read 1": "AAGTCGGAGGCCAAGCGGTCTTAGGAAGACAA",
+    "MGI adaptor, read 2": "AAGTCGGATCGTAGCCATGTCGTTCTGTGAGCCAAGGAGTTG",
 }
-"""Published by Illumina (Adapter Sequences, document 1000000002694); always screened for."""
+"""What assemblies are read with, as the makers publish it (Illumina: Adapter Sequences, document 1000000002694; PacBio;
+Oxford Nanopore: Chemistry Technical Document; MGI); always screened for, on both strands."""
 
 
 class Strength(Enum):
@@ -40,7 +50,7 @@ _BAND = 8  # bases that gaps may shift a match by, on either side of its seed
 _GAP_OPEN, _GAP_EXTEND = 3, 3
 _MISMATCH = 5
 _NEVER = -1_000_000
-_FEWEST_FILTER_BITS, _MOST_FILTER_BITS = 16, 20  # no more than it takes: what is small stays near
+_FEWEST_FILTER_BITS, _MOST_FILTER_BITS = 18, 20  # no more than it takes: what is small stays near
 
 
 @dataclass(frozen=True)

@@ -116,11 +116,15 @@ def test_weak_matches_are_below_the_bar():
     assert find_vectors(query, index_vectors([("v", subject)], 15), 30) == []
 
 
-def test_adaptors_are_always_screened():
-    name, text = next(iter(ADAPTORS.items()))
-    query = np.concatenate([random_codes(400), encode(text), random_codes(400, 2)])
-    ((start, end, _, found),) = find_vectors(query, index_vectors([], 15), 30)
-    assert (found, start <= 400, end >= 433) == (name, True, True)
+@pytest.mark.parametrize("other_strand", [False, True])
+def test_adaptors_of_every_maker_are_always_screened(other_strand):
+    assert {name.split()[0] for name in ADAPTORS} == {"Illumina", "PacBio", "Nanopore", "MGI"}
+    index = index_vectors([], 15)
+    for name, text in ADAPTORS.items():
+        adaptor = reverse_complement(encode(text)) if other_strand else encode(text)
+        query = np.concatenate([random_codes(400), adaptor, random_codes(400, 2)])
+        ((start, end, _, found),) = find_vectors(query, index, 24)
+        assert (found, start <= 400, end >= 400 + len(text)) == (name, True, True)
 
 
 def test_plastid_under_a_nuclear_label_is_rejected_and_an_insertion_is_flagged(references):
