@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 15  # several records of another species in an assembly do not pass for a relative's
+JOIN_VERSION = 16  # hybrids and subspecies of a passport are named as in the manifest
 
 Progress = Callable[[str, int, int], None]
 

@@ -1,7 +1,8 @@
 """Passport tables of genebank accessions: CSV or TSV with the field names of FAO/Bioversity MCPD v2.1 (2015).
 
-Beside them stand `DOI` (Genesys) and `REFSKETCH`, the accession's reference sequence or sketch. Tables of ICARDA's
-style (`IG`, `Country`, `Latitude`) are read by their aliases. A cell that is empty or `NA` says nothing.
+MCPD's `PUID` is the DOI, which may have a column `DOI` of its own; beside them stands `REFSKETCH`, the accession's
+reference sequence or sketch. Tables of ICARDA's style (`IG`, `Country`, `Latitude`) are read by their aliases. A cell
+that is empty or `NA` says nothing. Cells are parted by commas, tabs or semicolons.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
+from plantgfm.formats.manifest import normalise_species
 from plantgfm.formats.numbers import decimal
 from plantgfm.formats.paths import file_beside
 from plantgfm.formats.streams import atomic_text
 from plantgfm.formats.tables import read_rows
 
 ALIASES = {
+    "PUID": "DOI",
     "IG": "ACCENUMB",
     "Country": "ORIGCTY",
     "Latitude": "DECLATITUDE",
@@ -57,8 +60,14 @@ class PassportRecord:
 
     @property
     def binomial(self) -> str:
-        """Genus and epithet, "" where either is missing."""
-        return f"{self.genus} {self.species}" if self.genus and self.species else ""
+        """Genus and epithet as the manifest writes them ("Fragaria × ananassa"), "" where either is missing."""
+        if not self.genus or not self.species:
+            return ""
+        name = f"{self.genus} {self.species}"
+        try:
+            return normalise_species(name)
+        except ValueError:  # what genebanks write of what has no name yet
+            return name
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,11 +99,13 @@ def read_passport(path: str | Path) -> list[PassportRecord]:
 
 def _meaning(path: Path, columns: list[str]) -> dict[str, str]:
     """The field that each column means; its own name where it is none of ours."""
-    meaning = {name: name.upper() if name.upper() in FIELDS else name for name in columns}
+    known = (*FIELDS, "PUID")
+    meaning = {name: name.upper() if name.upper() in known else name for name in columns}
     aliases = {**ALIASES, _SITE_ALIAS: "ACCENUMB"}
     for name, standard in aliases.items():
-        if name in meaning and standard not in meaning.values():
-            meaning[name] = standard
+        column = next((column for column, means in meaning.items() if means == name), None)
+        if column and standard not in meaning.values():
+            meaning[column] = standard
     if "ACCENUMB" not in meaning.values():
         raise FormatError(path, f"no column names the accession (ACCENUMB); found {', '.join(columns)}", line=1)
     if len(set(meaning.values())) != len(columns):
@@ -118,8 +129,12 @@ def _record(path: Path, line: int, row: dict[str, str]) -> PassportRecord:
     return PassportRecord(**values, refsketch=reference, other=other)
 
 
+_DEGREES = re.compile(r"-?[0-9]{1,3},[0-9]+")  # of a table from where the comma is decimal
+
+
 def _number(name: str, text: str) -> float:
-    value = decimal(text, name)
+    degrees = name != "ELEVATION" and _DEGREES.fullmatch(text)  # of metres, a comma may part thousands
+    value = decimal(text.replace(",", ".") if degrees else text, name)
     if abs(value) > _NUMBER_FIELDS[name]:
         raise ValueError(f"{name} {text} lies outside ±{_NUMBER_FIELDS[name]:g}")
     return value

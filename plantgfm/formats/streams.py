@@ -22,7 +22,7 @@ _GZIP_WBITS = 31  # window of 32 KiB, gzip wrapper with its CRC
 _FLAGS_AT, _KNOWN_FLAGS = 3, b"\x1f"  # in a member's header, and the highest byte of flags that mean something
 _EXTRA_FIELD = 4  # flag of a gzip header; bgzip writes its block size there, in a subfield BC (SAM specification 4.1)
 _FOREIGN_MAGIC = {
-    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"PK\x03\x04": "a zip archive, or an Excel workbook; unpack it, or save its sheet as CSV",
     b"BZh": "bzip2-compressed; recompress it with gzip or bgzip",
     b"\xfd7zXZ\x00": "xz-compressed; recompress it with gzip or bgzip",
     b"\x28\xb5\x2f\xfd": "zstd-compressed; recompress it with gzip or bgzip",

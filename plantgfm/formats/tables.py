@@ -12,20 +12,25 @@ from plantgfm.formats.streams import atomic_text, text_lines
 
 
 def read_rows(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Columns, and (1-based line, row) of a CSV or TSV table with a header; a tab in the header makes it TSV.
+    """Columns, and (1-based line, row) of a CSV or TSV table with a header.
+
+    A tab in the header makes it TSV; a semicolon and no comma, CSV as it is written where the comma is decimal.
 
     Raises:
         FormatError: no header, a repeated or empty column name, a row with another number of cells, an open quote.
     """
     path = Path(path)
     lines = [line for _, line in text_lines(path)]
-    delimiter = "\t" if "\t" in next((line for line in lines if line.strip()), "") else ","
-    cells = _cells(path, lines, delimiter)
+    cells = _cells(path, lines, _delimiter(next((line for line in lines if line.strip()), "")))
     header = next(cells, None)
     if header is None:
         raise FormatError(path, "table without a header")
     columns = _check_columns(path, *header)
     return columns, [(line, _row(path, line, columns, values)) for line, values in cells]
+
+
+def _delimiter(header: str) -> str:
+    return "\t" if "\t" in header else ";" if ";" in header and "," not in header else ","
 
 
 def _cells(path: Path, lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -33,6 +33,53 @@ def test_mcpd_names_in_either_case(tmp_path):
     assert record.binomial == "Triticum durum" and record.names == ("Haurani", "Hourani")
 
 
+MCPD = ("PUID", "INSTCODE", "ACCENUMB", "GENUS", "SPECIES", "ACCENAME", "DECLATITUDE", "DECLONGITUDE", "ELEVATION")
+
+
+def test_puid_of_mcpd_is_the_doi_unless_a_doi_stands_beside_it(tmp_path):
+    cells = ("10.18730/8S5W", "USA003", "PI 1", "Zea", "mays", "B73", "", "", "")
+    (record,) = read_text(tmp_path, ",".join(MCPD) + "\n" + ",".join(cells) + "\n")
+    assert record.doi == "10.18730/8S5W" and record.other == {}
+    (record,) = read_text(tmp_path, "puid,ACCENUMB,DOI\nARK:1,PI 1,10.18730/X\n")
+    assert record.doi == "10.18730/X" and record.other == {"PUID": "ARK:1"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_semicolons_byte_order_mark_and_decimal_commas_of_a_spreadsheet(tmp_path, end):
+    cells = ('"10.18730/8S5W"', "DEU146", "HOR 1", "Hordeum", "vulgare", '"Haisa;Haisa 2"', "51,83", "-11,5", "112")
+    text = end.join([";".join(MCPD), ";".join(cells), ""])
+    (tmp_path / "p.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (record,) = read_passport(tmp_path / "p.csv")
+    assert (record.doi, record.accenumb, record.names) == ("10.18730/8S5W", "HOR 1", ("Haisa", "Haisa 2"))
+    assert (record.declatitude, record.declongitude, record.elevation) == (51.83, -11.5, 112.0)
+
+
+def test_an_elevation_with_a_comma_may_be_thousands_and_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="ELEVATION '1,250' is no number"):
+        read_text(tmp_path, "ACCENUMB;ELEVATION\n1;1,250\n")
+
+
+def test_a_workbook_is_told_what_to_do(tmp_path):
+    (tmp_path / "p.xlsx").write_bytes(b"PK\x03\x04 and more")
+    with pytest.raises(FormatError, match="Excel workbook.* save its sheet as CSV"):
+        read_passport(tmp_path / "p.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("genus", "species", "binomial"),
+    [
+        ("FRAGARIA", "x ananassa", "Fragaria × ananassa"),
+        ("Fragaria", "×ananassa", "Fragaria × ananassa"),
+        ("Zea", "mays subsp. mays", "Zea mays"),
+        ("Zea", "sp.", "Zea sp."),
+        ("Zea", "?", "Zea ?"),
+        ("", "mays", ""),
+    ],
+)
+def test_binomials_are_those_of_the_manifest(genus, species, binomial):
+    assert PassportRecord("1", genus=genus, species=species).binomial == binomial
+
+
 def test_real_columns_are_known_by_alias(tmp_path):
     first, second = read_text(
         tmp_path, '"SiteCode","IG","Country","Latitude","PopulationType"\n"A",7,"AFG",36.6,NA\n"A",8,"AFG",NA,"LA"\n'
