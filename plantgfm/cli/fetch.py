@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from plantgfm.cli.build import SET
 from plantgfm.cli.paths import PATH
-from plantgfm.cli.progress import progress_bars
+from plantgfm.cli.progress import note, progress_bars
 
 
 @click.command()
@@ -35,10 +36,12 @@ def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:
                plantgfm fetch --all --dry-run          how much it would be
       after:   python train.py run.name=mine corpus=manifest corpus.path=genomes/manifest.csv
 
-    Patience, with --set: attempts, backoff_s, backoff_max_s, retry_after_max_s, stall_s, host_interval_s.
+    Patience, with --set: attempts, unreached_attempts, connect_s, backoff_s, backoff_max_s, retry_after_max_s, stall_s,
+    host_interval_s.
     """
     from plantgfm.config import settings
     from plantgfm.sources.catalogue import CATALOGUE, choose, fetchable, read_catalogue
+    from plantgfm.sources.client import Client
     from plantgfm.sources.config import FetchConfig
     from plantgfm.sources.errors import FetchError
     from plantgfm.sources.fetch import MANIFEST, plan
@@ -58,12 +61,17 @@ def fetch(names, everything, out, dry_run, catalogue, jobs, overrides) -> None:
         raise FetchError("the catalogue has no verified entry to fetch; see data/README.md")
     if everything:
         click.echo(f"{len(chosen)} of {len(entries)} entries; the others are not verified, or pointers")
+    client = Client(config, tell=note)
     if dry_run:
-        click.echo(_sizes(plan(chosen, out, config)))
+        note(f"asking {_hosts(chosen)} for the size of {len(chosen)} file{'s' * (len(chosen) != 1)}")
+        with progress_bars() as progress:
+            sizes = plan(chosen, out, config, progress=progress, client=client)
+        click.echo(_sizes(sizes))
         return
     try:
         with progress_bars(unit="B") as progress:
-            files = run_fetch(chosen, out, config, jobs=jobs, progress=progress)
+            note(f"fetching {len(chosen)} file{'s' * (len(chosen) != 1)} from {_hosts(chosen)}")
+            files = run_fetch(chosen, out, config, jobs=jobs, progress=progress, client=client)
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on where this one was", err=True)
         sys.exit(130)
@@ -79,6 +87,10 @@ def _listing(entries) -> str:
         what = f"{entry.species} {entry.cultivar}".strip()
         lines.append(f"{entry.name:{width}}  {state:12}  {entry.source.value:14}  {entry.accession:18}  {what}")
     return "\n".join([*lines, "", "give names or --all; --help says more"])
+
+
+def _hosts(entries) -> str:
+    return ", ".join(sorted({urlsplit(entry.url).hostname for entry in entries}))
 
 
 def _sizes(plans) -> str:

@@ -11,6 +11,11 @@ from tqdm import tqdm
 Progress = Callable[[str, int, int], None]
 
 
+def note(text: str) -> None:
+    """A line to the terminal's side of the output, above the bars."""
+    tqdm.write(text, file=sys.stderr)
+
+
 @contextmanager
 def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
     """A callback (label, done, total) that draws one bar a job; on a pipe it prints lines.

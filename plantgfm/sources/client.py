@@ -36,11 +36,23 @@ class TransientError(Exception):
     Attributes:
         retry_after_s: what the server asked for, where it did.
         progressed: bytes arrived before the failure, so that the count of attempts starts again.
+        unreached: the host that took no connection, "" where one did.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, progressed: bool = False):
-        self.retry_after_s, self.progressed = retry_after_s, progressed
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, progressed: bool = False, unreached: str = ""
+    ):
+        self.retry_after_s, self.progressed, self.unreached = retry_after_s, progressed, unreached
         super().__init__(message)
+
+
+class UnreachedError(FetchError):
+    """A host that took no connection, in a command that nothing has answered: most often there is no network."""
+
+    def __init__(self, host: str, reason: str):
+        self.host, self.reason = host, reason
+        way_out = "check the network, or the proxy in https_proxy; then the same command again"
+        super().__init__(f"{host} cannot be reached ({reason}); {way_out}")
 
 
 class RefusedError(FetchError):
@@ -75,18 +87,24 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _handlers(watch: Callable[[socket.socket], None]) -> tuple[urllib.request.BaseHandler, ...]:
+def _handlers(watch: Callable[[socket.socket], None], connect_s: float) -> tuple[urllib.request.BaseHandler, ...]:
     """Handlers of http and https that show every socket to `watch`: one that waits can be woken from outside only."""
 
-    class Plain(http.client.HTTPConnection):
+    class Prompt:
+        """Takes a connection within `connect_s`; then what is read may take its own time."""
+
         def connect(self):
+            stall_s, self.timeout = self.timeout, min(connect_s, self.timeout)
             super().connect()
+            self.sock.settimeout(stall_s)
+            self.timeout = stall_s
             watch(self.sock)
 
-    class Secure(http.client.HTTPSConnection):
-        def connect(self):
-            super().connect()
-            watch(self.sock)
+    class Plain(Prompt, http.client.HTTPConnection):
+        pass
+
+    class Secure(Prompt, http.client.HTTPSConnection):
+        pass
 
     class Http(urllib.request.HTTPHandler):
         def http_open(self, req):
@@ -114,15 +132,19 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
         draw: Callable[[], float] = random.random,
+        tell: Callable[[str], None] | None = None,
     ):
         self.config = config
+        self._tell = tell or (lambda _: None)
+        self._reached = False  # something has taken a connection
+        self._unreached: dict[str, UnreachedError] = {}
         self.stopped = threading.Event()
         self._clock, self._draw = clock, draw
         self._sleep = self._wait if sleep is None else sleep
         self._next_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._opener = urllib.request.build_opener(_Redirects, *_handlers(self._watch))
+        self._opener = urllib.request.build_opener(_Redirects, *_handlers(self._watch, config.connect_s))
 
     def stop(self) -> None:
         """End every wait and every transfer at its next block; who waits for a block is woken."""
@@ -133,6 +155,7 @@ class Client:
 
     def _watch(self, opened: socket.socket) -> None:
         with self._lock:
+            self._reached = True
             self._sockets.add(opened)
         if self.stopped.is_set():
             _shut(opened)
@@ -168,7 +191,10 @@ class Client:
             if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
                 way_out = "check the clock, a proxy on the way, and SSL_CERT_FILE"
                 raise FetchError(f"{url}: its certificate is not trusted ({said(error.reason)}); {way_out}") from None
-            raise TransientError(said(getattr(error, "reason", None) or error or type(error).__name__)) from None
+            # What fails behind the connection is no URLError.
+            host = (urlsplit(url).hostname or "") if isinstance(error, urllib.error.URLError) else ""
+            reason = said(getattr(error, "reason", None) or error or type(error).__name__)
+            raise TransientError(reason, unreached=host) from None
 
     def _take_turn(self, host: str) -> None:
         with self._lock:
@@ -184,12 +210,16 @@ class Client:
         """The action's result, tried again after transient failures.
 
         The wait is drawn between 0 and a bound that doubles up to `backoff_max_s` ("full jitter"), or is what the
-        server asked for. Attempts that brought bytes do not count.
+        server asked for. Attempts that brought bytes do not count. Every wait is told, with its reason.
 
         Raises:
+            UnreachedError: `unreached_attempts` failures to reach a host while nothing else was reached either; from
+                then on at once.
             FetchError: `attempts` failures in a row, or a server that asks for a wait beyond `retry_after_max_s`.
         """
-        failures = 0
+        host, failures = urlsplit(what).hostname or "", 0
+        if host in self._unreached:
+            raise self._unreached[host]
         while True:
             try:
                 return action()
@@ -197,9 +227,17 @@ class Client:
                 if self.stopped.is_set():
                     raise Stopped from None
                 failures = 1 if error.progressed else failures + 1
-                if failures >= self.config.attempts:
+                attempts = self.config.attempts
+                if error.unreached and not self._reached:
+                    attempts = min(attempts, self.config.unreached_attempts)
+                    if failures >= attempts:
+                        self._unreached[host] = UnreachedError(error.unreached, f"{error}, {failures} attempts")
+                        raise self._unreached[host] from None
+                if failures >= attempts:
                     raise FetchError(f"{what}: {error} ({failures} attempts without a byte); try again later") from None
-                self._sleep(self._pause(failures, error, what))
+                pause_s = self._pause(failures, error, what)
+                self._tell(f"{what}: {error}; attempt {failures + 1} of {attempts} in {pause_s:.0f} s")
+                self._sleep(pause_s)
                 if self.stopped.is_set():
                     raise Stopped from None
 

@@ -16,7 +16,7 @@ from plantgfm.formats.manifest import read_manifest, write_manifest
 from plantgfm.schema import Assembly, Compartment
 from plantgfm.sources.catalogue import Entry
 from plantgfm.sources.checksums import Checksum, file_checksum, find_checksum
-from plantgfm.sources.client import Client, Stopped
+from plantgfm.sources.client import Client, Stopped, UnreachedError
 from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError
 from plantgfm.sources.transfer import part_of, transfer
@@ -41,25 +41,52 @@ class Plan:
 
 
 def plan(
-    entries: Sequence[Entry], folder: str | Path, config: FetchConfig, *, client: Client | None = None
+    entries: Sequence[Entry],
+    folder: str | Path,
+    config: FetchConfig,
+    *,
+    progress: Progress | None = None,
+    client: Client | None = None,
 ) -> list[Plan]:
     """Sizes of what would be downloaded; asks the servers, writes nothing.
+
+    Args:
+        entries: verified entries.
+        folder: where files or parts of them may be already.
+        config: patience and pauses.
+        progress: called with (label, entries asked for, entries).
+        client: that tells of its waits, or for tests.
 
     Raises:
         FetchError: servers that do not answer, or do not know the file, one line a file; all were asked.
     """
     client = client or Client(config)
     plans, failures = [], []
-    for entry in entries:
+    for number, entry in enumerate(entries, start=1):
         target = Path(folder) / entry.file_name
         here = next((path for path in (target, part_of(target)) if path.is_file()), None)
         try:
             plans.append(Plan(entry, client.size(entry.url), here.stat().st_size if here else 0))
         except FetchError as error:
-            failures.append(f"  {entry.name}: {error}")
+            failures.append((entry.name, error))
+        if progress:
+            progress(f"sizes: {entry.name}", number, len(entries))
     if failures:
-        raise FetchError(f"{len(failures)} of {len(entries)} cannot be fetched:\n" + "\n".join(failures))
+        raise FetchError(_describe(failures, len(entries), "cannot be fetched"))
     return plans
+
+
+def _describe(failures: list[tuple[str, Exception]], number: int, what: str) -> str:
+    """What failed, one line a file; files of a host that cannot be reached stand in one."""
+    by_reason: dict[str, list[str]] = {}
+    for name, error in failures:
+        by_reason.setdefault(str(error) if isinstance(error, UnreachedError) else f"{name}: {error}", []).append(name)
+    lines = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(reason if reason.startswith(f"{names[0]}: ") else f"{names[0]}{more}: {reason}")
+    head = f"{len(failures)} of {number} {what}:"
+    return f"{head} {lines[0]}" if len(lines) == 1 and len(failures) == number else "\n  ".join([head, *lines])
 
 
 def fetch(
@@ -102,12 +129,12 @@ def fetch(
         worker = _Worker(client, folder, progress)
         failures = _run(worker, entries, jobs)
     if failures:
-        raise FetchError(f"{len(failures)} of {len(entries)} not fetched:\n" + "\n".join(failures))
+        raise FetchError(_describe(failures, len(entries), "not fetched"))
     return [folder / entry.file_name for entry in entries]
 
 
-def _run(worker: _Worker, entries: Sequence[Entry], jobs: int) -> list[str]:
-    """Fetch all; what failed, one line each. An interrupt stops the threads at their next block."""
+def _run(worker: _Worker, entries: Sequence[Entry], jobs: int) -> list[tuple[str, Exception]]:
+    """Fetch all; what failed, and how. An interrupt stops the threads at their next block."""
     with ThreadPoolExecutor(jobs) as pool:
         futures = [(entry, pool.submit(worker.fetch, entry)) for entry in entries]
         failures = []
@@ -116,7 +143,7 @@ def _run(worker: _Worker, entries: Sequence[Entry], jobs: int) -> list[str]:
                 try:
                     future.result()
                 except (FetchError, FormatError, OSError) as error:
-                    failures.append(f"  {entry.name}: {error}")
+                    failures.append((entry.name, error))
         except BaseException:
             worker.client.stop()
             pool.shutdown(cancel_futures=True)

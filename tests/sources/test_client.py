@@ -1,5 +1,6 @@
 """Waits are bounded and polite, retries end, and what a server asks for is heard."""
 
+import socket
 import ssl
 import threading
 import time
@@ -9,7 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from plantgfm.sources.client import Client, Stopped, TransientError, _Redirects, retry_after, stated_length
+from plantgfm.sources.client import (
+    Client,
+    Stopped,
+    TransientError,
+    UnreachedError,
+    _Redirects,
+    retry_after,
+    stated_length,
+)
 from plantgfm.sources.config import FetchConfig
 from plantgfm.sources.errors import FetchError
 from tests.sources.server import Cut, Raw, Stall, Status
@@ -80,9 +89,43 @@ def test_a_refusal_is_final(server, client, status):
     assert len(server.gets("/list")) == 1
 
 
-def test_no_server_is_an_error_with_its_address(server, client):
+def test_no_server_is_an_error_with_its_address(server, client, waits):
+    server.put("/list", b"text")
+    client.text(server.address + "/list")  # something answers: there is a network, and patience for this host
     with pytest.raises(FetchError, match=r"http://127\.0\.0\.1:1/x: .*refused"):
         client.text("http://127.0.0.1:1/x")
+    assert len(waits) == client.config.attempts - 1
+
+
+def test_without_a_network_it_ends_soon_and_tells_every_wait(waits, monkeypatch):
+    asked, lines = [], []
+
+    def no_name(host, *_, **__):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)
+    config = FetchConfig(attempts=8, unreached_attempts=3, host_interval_s=0)
+    client = Client(config, sleep=waits, draw=lambda: 1.0, tell=lines.append)
+    for path in ("a", "b", "c"):  # a host is given up once
+        with pytest.raises(UnreachedError, match=r"^no\.where cannot be reached \(.* 3 attempts\); .*https_proxy"):
+            client.size(f"https://no.where/{path}")
+    assert asked == ["no.where"] * 3 and waits == [1.0, 2.0]
+    assert [line.rpartition("; ")[2] for line in lines] == ["attempt 2 of 3 in 1 s", "attempt 3 of 3 in 2 s"]
+
+
+def test_a_host_that_takes_no_connection_is_not_waited_for_as_long_as_one_that_stalls(server, waits, monkeypatch):
+    asked, connect = [], socket.create_connection
+
+    def recorded(address, timeout, *rest, **more):
+        asked.append(timeout)
+        return connect(address, timeout, *rest, **more)
+
+    monkeypatch.setattr(socket, "create_connection", recorded)
+    client, url = Client(FetchConfig(connect_s=5, stall_s=40), sleep=waits), server.put("/a", b"12345")
+    with client.open(url) as response:
+        assert response.fp.raw._sock.gettimeout() == 40
+    assert asked == [5]
 
 
 def test_a_list_that_is_cut_short_is_read_again(server, client):
@@ -233,7 +276,13 @@ def test_the_size_comes_without_the_file(server, client):
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"attempts": 0}, "attempts=0"), ({"stall_s": 0}, "stall_s=0"), ({"host_interval_s": -1}, "host_interval_s=-1")],
+    [
+        ({"attempts": 0}, "attempts=0"),
+        ({"stall_s": 0}, "stall_s=0"),
+        ({"host_interval_s": -1}, "host_interval_s=-1"),
+        ({"unreached_attempts": 0}, "unreached_attempts=0"),
+        ({"connect_s": 0}, "connect_s=0"),
+    ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):

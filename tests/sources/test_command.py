@@ -48,6 +48,7 @@ def test_a_dry_run_gives_the_total_and_writes_nothing(run, tmp_path):
     result = run("--all", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "1 of 3 entries; the others are not verified, or pointers" in result.output
+    assert "asking 127.0.0.1 for the size of 1 file\n" in result.output and "sizes: rice: 1/1" in result.output
     assert "to download: 8.0 kB (8,000 bytes); nothing was written" in result.output
     assert not (tmp_path / "genomes").exists()
 
@@ -55,6 +56,7 @@ def test_a_dry_run_gives_the_total_and_writes_nothing(run, tmp_path):
 def test_a_fetch_ends_with_the_path_for_training(run, tmp_path):
     result = run("rice")
     assert result.exit_code == 0, result.output
+    assert "fetching 1 file from 127.0.0.1\n" in result.output
     assert f"corpus.path={tmp_path / 'genomes' / 'manifest.csv'}" in result.output
     assert read_manifest(tmp_path / "genomes" / "manifest.csv")[0].fasta.read_bytes() == BODY
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -199,6 +200,16 @@ def test_a_plan_names_every_file_that_is_not_there(server, entries, tmp_path, cl
     with pytest.raises(FetchError, match=r"^2 of 3 cannot be fetched:\n  rice: .*HTTP 404.*\n  wheat: .*HTTP 404.*$"):
         plan(entries, tmp_path, QUICK, client=client)
     assert [request.path for request in server.requests] == ["/rice.fa", "/maize.fa", "/wheat.fa"]
+
+
+def test_files_of_a_host_that_nothing_reaches_stand_in_one_line(entries, tmp_path, client):
+    nobody = "http://127.0.0.1:1/"
+    away = [replace(entry, url=nobody + entry.file_name, checksum_url=f"{nobody}md5") for entry in entries]
+    words = "127.0.0.1 cannot be reached"
+    with pytest.raises(FetchError, match=rf"^3 of 3 cannot be fetched: rice and 2 more: {words} [^\n]*$"):
+        plan(away, tmp_path, QUICK, client=client)
+    with pytest.raises(FetchError, match=rf"^1 of 1 not fetched: rice: {words} [^\n]*$"):
+        fetch(away[:1], tmp_path, QUICK, client=client)
 
 
 def test_what_stands_where_a_file_should_go_is_named(server, entries, tmp_path, client):
