@@ -43,6 +43,7 @@ class ExecutorKind(Enum):
 
 
 SLURM = "slurm"
+_MANIFESTS = (".csv", ".tsv")
 
 
 def check_executor(kind: ExecutorKind, *, workers: int, cluster: str) -> None:
@@ -69,6 +70,7 @@ class InputConfig:
 
     kind: CorpusKind = CorpusKind.EMBEDDED
     path: str = "runs/world"  # a world to simulate into (or reuse), or a manifest.csv
+    more: list[str] = field(default_factory=list)  # further manifests, read as one with that of `path`
     passport: str = ""  # MCPD table; "" with a manifest: no cultivar is verified against a passport
     references: str = ""  # references.tsv of contaminants; "" with a manifest: no screen against references
     world: WorldConfig = field(default_factory=WorldConfig)
@@ -76,8 +78,12 @@ class InputConfig:
     layout: CorpusConfig = field(default_factory=CorpusConfig)
 
     def __post_init__(self):
-        if self.kind is CorpusKind.MANIFEST and not self.path.endswith((".csv", ".tsv")):
+        if self.kind is CorpusKind.MANIFEST and not self.path.endswith(_MANIFESTS):
             raise ValueError(f"corpus.path={self.path!r} is no manifest: give corpus.path=PATH/manifest.csv")
+        if self.more and self.kind is not CorpusKind.MANIFEST:
+            raise ValueError(f"corpus.more={self.more} are further manifests: give corpus=manifest, or leave them out")
+        if odd := [path for path in self.more if not path.endswith(_MANIFESTS)]:
+            raise ValueError(f"corpus.more has {odd[0]!r}, which is no manifest: give PATH/manifest.csv")
 
 
 @dataclass

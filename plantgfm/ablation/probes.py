@@ -31,7 +31,7 @@ from plantgfm.evaluation.linear import class_weights, fit_probe, one_hot
 from plantgfm.evaluation.probe_scores import Score, resampled_rows, spread
 from plantgfm.evaluation.unigram import Unigram, fit_unigram
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.manifest import read_manifest
+from plantgfm.formats.manifest import read_manifests
 from plantgfm.formats.paths import user_path
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.evaluation_windows import EvaluationPairs, evaluation_pairs
@@ -89,12 +89,13 @@ def sources_of(
     world = (manifest.parent if manifest else path) if config.corpus.kind is CorpusKind.EMBEDDED else None
     if search.queries is None:
         search = replace(search, world=world)
-    where = manifest or (path / "manifest.csv" if simulated else path)
+    own = [path / "manifest.csv" if simulated else path, *map(user_path, config.corpus.more)]
+    manifests = [manifest] if manifest else own
     found = {"corpus": corpus, "sampler": replace(config.sampler, seed=0), "evaluation": config.evaluation}
     found |= {"search": search, "tasks": tasks}
-    if not where.is_file():
-        return Sources(**found, no_annotation=f"no annotation: {where} is not there, give --manifest")
-    assemblies = read_manifest(where)
+    if absent := [each for each in manifests if not each.is_file()]:
+        return Sources(**found, no_annotation=f"no annotation: {absent[0]} is not there, give --manifest")
+    assemblies = read_manifests(manifests)
     repeats = {}
     for one in assemblies:
         beside = one.annotation and one.annotation.parent.parent / "truth" / "repeats" / one.annotation.name

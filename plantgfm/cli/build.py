@@ -51,7 +51,7 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
 
 
 @click.command()
-@click.argument("manifest", type=PATH)
+@click.argument("manifests", type=PATH, nargs=-1, required=True, metavar="MANIFEST...")
 @click.option("--out", type=PATH, help="Folder for the ledger; needed but with --part.")
 @click.option(
     "--store",
@@ -74,8 +74,8 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
 @click.option("--part", metavar="I/N", help="Only prepare share I of N into the store, for one task of an array job.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Try one step of each threshold, too.")
 @SET
-def curate(manifest, out, store, passport, references, executor, workers, cluster, part, what_if, overrides) -> None:
-    """Judge every record of a manifest in five stages; what is discarded has a reason.
+def curate(manifests, out, store, passport, references, executor, workers, cluster, part, what_if, overrides) -> None:
+    """Judge every record of a manifest, or of several as one, in five stages; what is discarded has a reason.
 
     \b
     ledger.parquet, measures.parquet   every decision, and every record's figures
@@ -93,7 +93,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     from plantgfm.curation.config import CurationConfig
     from plantgfm.curation.curate import curate as run_curation
     from plantgfm.curation.curate import prepare_part
-    from plantgfm.formats.manifest import read_manifest
+    from plantgfm.formats.manifest import read_manifests
     from plantgfm.formats.passport import read_passport
     from plantgfm.wiring.curation_report import write_curation_report
     from plantgfm.wiring.executors import open_executor
@@ -109,7 +109,7 @@ def curate(manifest, out, store, passport, references, executor, workers, cluste
     if passport and share:
         read_passport(passport)  # needed by the last call only, but better found wrong now
     inputs = {"store": store / "curation", "references": references}
-    assemblies = read_manifest(manifest)
+    assemblies = read_manifests(manifests)
     with (
         terminated_like_interrupted(),
         progress_bars() as progress,

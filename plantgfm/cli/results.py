@@ -104,18 +104,32 @@ def runs(folder: Path) -> None:
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--out", type=PATH, help="HTML file; RUN/report.html by default.")
-def report(run: Path, out: Path | None) -> None:
+@click.option("--keep", type=PATH, help="Folder to keep a finished run's settings, metrics and figures in for good.")
+def report(run: Path, out: Path | None, keep: Path | None) -> None:
     """Draw a run's report: curation, loss curves, vocabulary use, held-out figures, retrieval ranks.
 
     RUN is a run, or the folder that `plantgfm curate --out` wrote: then the report is that of curation alone; or the
-    one that `plantgfm retrieve --out` wrote: all figures are drawn again from its tables.
+    one that `plantgfm retrieve --out` wrote: all figures are drawn again from its tables; or one of --keep: its
+    report.md and figures are drawn again from what was kept, or with --out as HTML.
 
+    \b
     Example: plantgfm report runs/demo
+             plantgfm report runs/real --keep experiments/pretraining/results/real
+             plantgfm report experiments/pretraining/results/real
     """
     from plantgfm.wiring.curation_report import holds_curation, write_curation_report
+    from plantgfm.wiring.kept import holds_kept_run, keep_run, write_kept_report
     from plantgfm.wiring.report import write_report
     from plantgfm.wiring.retrieval_report import holds_retrieval, write_retrieval_report
 
+    if keep is not None:
+        if out is not None:
+            raise click.UsageError("--keep writes its report into its folder: leave --out out")
+        click.echo(f"kept: {keep_run(run, keep)}")
+        return
+    if holds_kept_run(run):
+        click.echo(f"report: {write_kept_report(run, out)}")
+        return
     if holds_retrieval(run):
         click.echo(f"report: {write_retrieval_report(run, out)}")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,15 @@ def prepare(
     inputs, slots, valid, targets = (np.asarray(array) for array in masks)
     positions = find_positions(batch.tokens, batch.repeat_fraction, slots=slots, valid=valid, vocabulary=vocabulary)
     return HeldOut(pairs, batch, inputs, slots, valid, targets, positions)
+
+
+def compartments_of(corpus, region: Int32[np.ndarray, "N"]) -> Iterator[tuple[str, str, Bool[np.ndarray, "N"]]]:
+    """The members of each compartment, by the regions that they lie in; none where the corpus has only one."""
+    of_record = np.array([record.compartment for record in corpus.records])
+    names = np.unique(of_record)
+    mine = of_record[corpus.regions.record[region]]
+    for name in names.tolist() if names.size > 1 else ():
+        yield "compartment", name, mine == name
 
 
 class Scorer:

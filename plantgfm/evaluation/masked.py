@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 
 from plantgfm.evaluation.bootstrap import Estimate, bootstrap_ratio
 from plantgfm.evaluation.config import EvaluationConfig
-from plantgfm.evaluation.held_out import HeldOut, ModelScores, Progress
+from plantgfm.evaluation.held_out import HeldOut, ModelScores, Progress, compartments_of
 from plantgfm.evaluation.markov import Chain, Direction, count_both_strands, fit_chain, kmers, token_nats
 from plantgfm.evaluation.positions import Positions, take
 from plantgfm.evaluation.unigram import Unigram, pieces_of
@@ -150,11 +150,15 @@ def _identity(corpus, vocabulary: Vocabulary, held_out: HeldOut, config: Evaluat
 
 
 def groups_of(corpus, held_out: HeldOut, config: EvaluationConfig) -> Iterator[tuple[str, str, Bool[np.ndarray, "N"]]]:
-    """Groups of scored positions: all, each species, inside and outside repeats; the last two kinds tile the first."""
+    """Groups of scored positions: all; each species; each compartment where there are several; in and out of repeats.
+
+    Each kind tiles the first.
+    """
     inside = held_out.positions.repeat_fraction >= config.repeat_threshold
     yield "all", "all", np.ones(len(held_out.positions), dtype=bool)
     for index, name in enumerate(corpus.species):
         yield "species", name, held_out.species == index
+    yield from compartments_of(corpus, held_out.region)
     yield "repeats", "inside", inside
     yield "repeats", "outside", ~inside
 

@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int32
 
 from plantgfm.evaluation.bootstrap import Estimate, bootstrap_ratio
 from plantgfm.evaluation.config import EvaluationConfig
-from plantgfm.evaluation.held_out import HeldOut
+from plantgfm.evaluation.held_out import HeldOut, compartments_of
 from plantgfm.evaluation.unigram import Unigram
 from plantgfm.tokenization.vocabulary import FIRST_BASE
 
@@ -77,11 +77,12 @@ def next_baselines(held_out: HeldOut, unigram: Unigram, *, histogram_mass: float
 
 
 def next_groups(corpus, held_out: HeldOut, config: EvaluationConfig) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Groups of window pairs: all, each species, quantile bins of the distance in bp; species and bins tile all."""
+    """Groups of window pairs, of which each kind tiles: all, species, compartments, quantile bins of distance in bp."""
     pairs = held_out.pairs
     yield "all", "all", np.ones(len(pairs), dtype=bool)
     for index, name in enumerate(corpus.species):
         yield "species", name, pairs.species == index
+    yield from compartments_of(corpus, pairs.region)
     edges = np.unique(np.quantile(pairs.distance_bp, np.linspace(0, 1, config.distance_bins + 1)).astype(np.int64))
     bins = np.clip(np.searchsorted(edges, pairs.distance_bp, side="right") - 1, 0, max(0, edges.size - 2))
     for index in range(max(1, edges.size - 1)):

@@ -18,8 +18,9 @@ _FORMAT = "plantgfm evaluation"
 class EvaluationResult:
     """Held-out scores beside their baselines.
 
-    A row has `kind` (all, species, repeats, distance), `group`, `metric`, `predictor`, `value`, `low`, `high` and what
-    it rests on: `tokens` and `bases`, or `windows`. Differences and gains compare the model with `predictor`.
+    A row has `kind` (all, species, compartment, repeats, distance), `group`, `metric`, `predictor`, `value`, `low`,
+    `high` and what it rests on: `tokens` and `bases`, or `windows`. Differences and gains compare the model with
+    `predictor`.
     """
 
     rows: list[dict[str, Any]]

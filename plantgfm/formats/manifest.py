@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from plantgfm.formats.errors import FormatError
@@ -81,6 +81,24 @@ def read_manifest(path: str | Path) -> list[Assembly]:
                 raise FormatError(path, f"{identity} stands already in line {lines[identity]}", line=line)
             lines[identity] = line
         assemblies.append(assembly)
+    return assemblies
+
+
+def read_manifests(paths: Sequence[str | Path]) -> list[Assembly]:
+    """The assemblies of several manifests, one after the other, as if they were one.
+
+    Raises:
+        FormatError: as `read_manifest`, and for a row or a FASTA file that an earlier manifest has.
+    """
+    assemblies: list[Assembly] = []
+    known: dict[str | Path, str | Path] = {}
+    for path in paths:
+        for assembly in read_manifest(path):
+            for identity in (assembly.key, assembly.fasta.resolve()):
+                if identity in known:
+                    raise FormatError(path, f"{identity} stands already in {known[identity]}: leave one of them out")
+                known[identity] = path
+            assemblies.append(assembly)
     return assemblies
 
 

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter, ScalarFormatter
+from PIL import Image
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _STYLES = ("-", "--", ":", "-.")
@@ -26,6 +27,7 @@ _REFERENCE_STYLES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1)), (
 _DPI = 130
 _SMALL_SERIES = 40  # points up to which each is marked
 _LONE_ENTRY = 1  # says nothing that the title does not
+_FEW_COLOURS = 64
 _LARGE = 1e4
 _SHORT_LOG_AXIS = 12.0
 _VISIBLE_PERCENT = 0.5  # of a track: what is shorter is drawn as wide
@@ -342,6 +344,15 @@ def recall_curves(
     _dress(axes, title=title, xlabel=xlabel, ylabel="recall at k", log_x=True, log_y=False)
     _legend(figure, axes)
     return _png(figure)
+
+
+def lighter(png: bytes) -> bytes:
+    """The same picture in 64 colours and without alpha, in about a third of the bytes: for what is kept for good."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        few = picture.convert("RGB").quantize(_FEW_COLOURS, dither=Image.Dither.NONE)
+        few.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:

@@ -43,7 +43,7 @@ _SEEN_S = 60.0  # until a file that one host made is seen by the others: network
 class Inputs:
     """Files that a run starts from."""
 
-    manifest: Path
+    manifests: tuple[Path, ...]
     passport: Path | None
     references: Path | None
 
@@ -62,15 +62,14 @@ def find_inputs(config: InputConfig, *, progress: Progress | None = None) -> Inp
     path = user_path(config.path)
     if config.kind is CorpusKind.MANIFEST:
         given = (user_path(text) if text else None for text in (config.passport, config.references))
-        return Inputs(path, *given)
+        return Inputs((path, *map(user_path, config.more)), *given)
     if config.kind is CorpusKind.EMBEDDED:
         simulate_world(config.world, path, progress=progress)
     else:
         simulate_null(config.null, path, progress=progress)
     passport, references = path / "passport.tsv", path / "references" / "references.tsv"
-    return Inputs(
-        path / "manifest.csv", passport if passport.is_file() else None, references if references.is_file() else None
-    )
+    found = (each if each.is_file() else None for each in (passport, references))
+    return Inputs((path / "manifest.csv",), *found)
 
 
 def prepare_corpus(
@@ -87,14 +86,14 @@ def prepare_corpus(
         write: told, in a line, of a stored corpus that had to be replaced.
     """
     from plantgfm.curation.curate import curate  # its libraries are not needed where a corpus is carried to
-    from plantgfm.formats.manifest import read_manifest
+    from plantgfm.formats.manifest import read_manifests
 
     inputs = find_inputs(config.corpus, progress=progress)
     store = store_of(config)
     choice = config.run
     with open_executor(choice.executor, workers=choice.workers, cluster=choice.cluster) as executor:
         curation = curate(
-            read_manifest(inputs.manifest),
+            read_manifests(inputs.manifests),
             config.curation,
             store=store / "curation",
             passport=inputs.passport,
@@ -112,8 +111,9 @@ def prepare_corpus(
             shutil.rmtree(out)
             if write:
                 write(f"a stored corpus could not be used and is written again: {error}")
-    lineage = {"curation": curation.fingerprint, "manifest": str(inputs.manifest)}
-    previous = last_corpus(out.parent, lineage["manifest"])
+    manifest, *more = map(str, inputs.manifests)
+    lineage = {"curation": curation.fingerprint, "manifest": manifest, **({"more": more} if more else {})}
+    previous = last_corpus(out.parent, manifest)
     if previous:
         lineage["previous"] = previous.fingerprint
     corpus = write_corpus(curation.accepted, config.corpus.layout, out=out, lineage=lineage)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plantgfm.corpus.read import Corpus
 from plantgfm.curation.ledger import Ledger, read_ledger
@@ -33,6 +35,7 @@ from plantgfm.wiring.vocabulary import report_tables, stored_report
 RETRIEVAL_FOLDER = "retrieval"
 REPORT_FILE = "report.html"
 _TOLD = 300  # characters of an error
+_MOST_CURVES = 14
 
 
 def write_report(run_dir: Path, out: Path | None = None) -> tuple[Path, Table]:
@@ -101,7 +104,7 @@ def _write(ground: _Ground, path: Path) -> Table:
         Section("Summary", tables=[summary]),
         *ground.sections,
         _training_section(run_dir),
-        _held_out_section(evaluation),
+        held_out_section(evaluation),
         *_retrieval_section_of(run_dir),
     ]
     Page(f"plantgfm run {run_dir.resolve().name}", "", sections).write_html(path)
@@ -142,7 +145,7 @@ def summary_table(
         if "cut_bp" in result:
             rows.append(("cut from windows of too many tokens", f"{result['cut_bp']:,} bp in the last call"))
     if evaluation is not None:
-        rows += _evaluation_lines(evaluation.summary)
+        rows += evaluation_lines(evaluation.summary)
     if retrieval is not None:
         rows += [
             (f"retrieval MRR, {method.method}", f"{method.mean_reciprocal_rank:.3f}") for method in retrieval.methods
@@ -156,7 +159,9 @@ def _logged_step(run_dir: Path) -> int:
     return max((row["step"] for row in read_metrics(path)), default=0) if path.is_file() else 0
 
 
-def _evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
+def evaluation_lines(summary: dict[str, float]) -> list[tuple[str, str]]:
+    """Headline figures of an evaluation for a summary, each with its interval."""
+
     def interval(name: str, sign: str = "") -> str:
         return f"{summary[name]:{sign}.4f} [{summary[name + '_low']:{sign}.4f}, {summary[name + '_high']:{sign}.4f}]"
 
@@ -191,14 +196,24 @@ def _vocabulary_section(run: Run, corpus: Corpus, *, measure: bool) -> Section:
 
 
 def _training_section(run_dir: Path) -> Section:
-    path = run_dir / METRICS_FILE
-    rows = read_metrics(path) if path.is_file() else []
+    metrics, throughput = run_dir / METRICS_FILE, run_dir / THROUGHPUT_FILE
+    rows = read_metrics(metrics) if metrics.is_file() else []
+    return training_section(rows, read_json(throughput)["calls"] if throughput.is_file() else [])
+
+
+def training_section(rows: list[dict[str, Any]], calls: list[dict[str, Any]]) -> Section:
+    """Curves of the logged steps, and the throughput of the calls.
+
+    Args:
+        rows: as `read_metrics` gives them.
+        calls: of `throughput.json`.
+    """
     if not rows:
         return Section("Training", "No step has been logged yet.")
     objectives = {"masked": "masked_nats_per_token", "next region": "next_nats_per_token"}
     curves = {label: _curve(rows, key) for label, key in objectives.items()}
     species = sorted({key for row in rows for key in row if key.startswith("species/")})
-    by_species = {key.removeprefix("species/"): _curve(rows, key) for key in species}
+    by_species = _species_curves(rows, species)
     by_repeats = {f"{name} repeats": _curve(rows, f"repeats/{name}") for name in REPEAT_CLASSES}
     norms = list(dict.fromkeys(key for row in rows for key in row if key.startswith("gradient_norm/")))
     by_block = {key.removeprefix("gradient_norm/"): _curve(rows, key) for key in norms}
@@ -210,14 +225,12 @@ def _training_section(run_dir: Path) -> Section:
         _loss_picture("Validation windows, every chosen token hidden", watched, "bits per base"),
         _loss_picture("Gradient norm by block, before clipping", by_block, "norm", log_y=True),
     ]
-    tables = [table for table in [_throughput_table(run_dir)] if table is not None]
+    tables = [_throughput_table(calls)] if calls else []
     return Section("Training", tables=tables, figures=[picture for picture in pictures if picture is not None])
 
 
-def _throughput_table(run_dir: Path) -> Table | None:
-    """Speed and shares of the time of every call, a line each; None where no call has told."""
-    path = run_dir / THROUGHPUT_FILE
-    calls = read_json(path)["calls"] if path.is_file() else []
+def _throughput_table(calls: list[dict[str, Any]]) -> Table:
+    """Speed and shares of the time of every call, a line each."""
     uses = list(dict.fromkeys(use for call in calls for use in call["seconds"]))
     names = ("from_step", "to_step", "device", "devices", "tokens_per_second", "model_flop_utilisation")
     rows = []
@@ -226,7 +239,18 @@ def _throughput_table(run_dir: Path) -> Table | None:
         rows.append((*(call[name] for name in names), *(call["seconds"].get(use, 0.0) / total for use in uses)))
     columns = ("from step", "to step", "device", "devices", "tokens/s", "MFU", *uses)
     formats = {"tokens/s": ",.0f", "MFU": ".1%", **dict.fromkeys(uses, ".1%")}
-    return Table("Throughput of each call, and what its time went to", columns, rows, formats=formats) if rows else None
+    return Table("Throughput of each call, and what its time went to", columns, rows, formats=formats)
+
+
+def _species_curves(rows: list[dict[str, Any]], keys: list[str]) -> dict[str, tuple[list[float], list[float]]]:
+    """A curve a species; of more than a figure can tell apart, the least, the median and the largest of each step."""
+    if len(keys) <= _MOST_CURVES:
+        return {key.removeprefix("species/"): _curve(rows, key) for key in keys}
+    seen = [(row["step"], [row[key] for key in keys if row.get(key) is not None]) for row in rows]
+    seen = [(step, values) for step, values in seen if values]
+    named = {"largest": max, "median": statistics.median, "least": min}
+    steps = [step for step, _ in seen]
+    return {f"{name} of {len(keys)} species": (steps, [of(each) for _, each in seen]) for name, of in named.items()}
 
 
 def _curve(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
@@ -241,7 +265,8 @@ def _loss_picture(
     return Picture(caption, figures.lines(drawn, xlabel="step", ylabel=ylabel, log_y=log_y)) if drawn else None
 
 
-def _held_out_section(evaluation: EvaluationResult | None) -> Section:
+def held_out_section(evaluation: EvaluationResult | None) -> Section:
+    """Tables of an evaluation, and the model beside the best baselines; None: it is said that there is none yet."""
     if evaluation is None:
         return Section("Held-out regions", "Not evaluated yet: `plantgfm evaluate RUN`.")
     best = set(evaluation.best.values())

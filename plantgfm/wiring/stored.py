@@ -19,6 +19,7 @@ ADDED: dict[str, Any] = {
     "run.short_tokens": [],
     "run.short_steps": [],
     "run.short_rope_thetas": [],
+    "corpus.more": [],
 }
 """Settings that came after the first stored sweeps, by dotted name -> what the code did before; never taken out."""
 

@@ -12,11 +12,13 @@ from plantgfm.report.table import Table, table_of
 from plantgfm.retrieval.evaluate import RECALL_AT, RetrievalEvaluation
 from plantgfm.retrieval.places import TOLERANCES_BP, PlaceEvaluation
 
+CORPUS_FORMATS = {"repeat_fraction": ".1%", "unknown_fraction": ".2%"}
+"""Of the columns of `Corpus.summary`."""
+
 
 def corpus_table(corpus: Corpus) -> Table:
     """What the corpus holds, a line a species."""
-    shares = {"repeat_fraction": ".1%", "unknown_fraction": ".2%"}
-    return table_of("Corpus", corpus.summary(), formats=shares)
+    return table_of("Corpus", corpus.summary(), formats=CORPUS_FORMATS)
 
 
 def near_duplicates_table(corpus: Corpus, *, alpha: float) -> Table:
@@ -78,11 +80,11 @@ def headline_table(result: EvaluationResult) -> Table:
 
 
 def by_group_table(result: EvaluationResult) -> Table:
-    """Masked bits per base by species and by repeats: the model beside the best Markov models."""
+    """Masked bits per base by species, compartment and repeats: the model beside the best Markov models."""
     predictors = ["model", *dict.fromkeys(result.best.values())]
     cells: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in result.select(metric="masked_bits_per_base"):
-        if row["kind"] in ("species", "repeats") and row["predictor"] in predictors:
+        if row["kind"] in ("species", "compartment", "repeats") and row["predictor"] in predictors:
             cells[row["kind"], row["group"]][row["predictor"]] = row["value"]
     rows = [(kind, group, *(found.get(name) for name in predictors)) for (kind, group), found in cells.items()]
     columns = ("by", "group", *predictors)

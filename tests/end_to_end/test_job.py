@@ -1,9 +1,11 @@
 """The main job on a small world: what it leaves, what a second call does, what later commands make of it."""
 
+import gzip
 import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -119,6 +121,28 @@ def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
     assert species <= set(outcome.corpus.species) and len(species) >= 5
     again = evaluate_run(outcome.run_dir)
     assert again.summary == summary
+
+
+def test_what_is_kept_of_a_run_draws_its_report_again_and_names_no_machine(trained, evaluated, tmp_path):
+    folder, outcome, _ = trained
+    kept = tmp_path / "results" / "small"
+    assert invoke("report", outcome.run_dir, "--keep", kept) == f"kept: {kept / 'report.md'}\n"
+    before = {path.relative_to(kept): path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    assert sum(map(len, before.values())) < 300_000
+    stored = json.loads(before[Path("run.json")])
+    assert stored["identity"]["corpus"] == outcome.corpus.fingerprint == stored["corpus"]["fingerprint"]
+    assert stored["settings"]["corpus"]["path"] == "world" and str(folder) not in before[Path("run.json")].decode()
+    report = before[Path("report.md")].decode()
+    assert f"{evaluated.summary['masked_bits_per_base']:.4f}" in report and "best Markov, pooled" in report
+    assert "| run.steps | 240 |" in report and "Throughput of each call" in report
+    assert str(folder).encode() not in gzip.decompress(before[Path("measured.json.gz")])
+    for path in [kept / "report.md", *kept.glob("report_figures/*.png")]:
+        path.unlink()
+    assert invoke("report", kept) == f"report: {kept / 'report.md'}\n"  # with neither run nor corpus
+    assert before == {path.relative_to(kept): path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    invoke("report", kept, "--out", tmp_path / "page.html")
+    assert "Loss per objective" in (tmp_path / "page.html").read_text()
+    invoke("report", outcome.run_dir, "--keep", kept)  # the same run again
 
 
 def test_step_0_is_the_network_before_training(trained, evaluated):

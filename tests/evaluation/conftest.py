@@ -13,6 +13,7 @@ from plantgfm.sequence import REPEAT_BIT
 from plantgfm.tokenization.vocabulary import Vocabulary, reverse_complement_codes
 
 SPECIES = ("Alpha una", "Beta dua", "Gamma tria")
+COMPARTMENTS = (Compartment.NUCLEAR, Compartment.NUCLEAR, Compartment.PLASTID)
 LENGTH_BP = 150_000
 
 
@@ -36,7 +37,7 @@ def corpus(tmp_path_factory):
     for seed, species in enumerate(SPECIES):
         path, windows = folder / f"{seed}.u8", -(-LENGTH_BP // 6144)
         chain_bases(seed, LENGTH_BP).tofile(path)
-        assembly = Assembly(species, "", "v1", Compartment.NUCLEAR, folder / "genome.fa")
+        assembly = Assembly(species, "", "v1", COMPARTMENTS[seed], folder / "genome.fa")
         alone = (np.full(windows, -1, np.int64), np.ones(windows, np.int32))
         records.append(AcceptedRecord(assembly, "chr1", path, 0, LENGTH_BP, "soft-mask", 6144, *alone))
     config = CorpusConfig(

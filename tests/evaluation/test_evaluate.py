@@ -10,7 +10,7 @@ import pytest
 from plantgfm.evaluation.bootstrap import Estimate
 from plantgfm.evaluation.evaluate import evaluate
 from plantgfm.evaluation.floor import floor_nats, floor_violation
-from plantgfm.evaluation.held_out import Scorer, prepare
+from plantgfm.evaluation.held_out import Scorer, compartments_of, prepare
 from plantgfm.evaluation.masked import MODEL
 from plantgfm.evaluation.next_region import UNIGRAM, next_baselines, next_groups
 from plantgfm.evaluation.result import EvaluationResult
@@ -150,15 +150,25 @@ def test_the_chains_find_the_order_of_the_source(uniform):
     assert names <= set(bits)
 
 
-@pytest.mark.parametrize("kind", ["species", "repeats"])
+@pytest.mark.parametrize("kind", ["species", "compartment", "repeats"])
 def test_groups_partition_the_sums(uniform, kind):
     for metric, unit in (("masked_bits_per_base", "bases"), ("masked_accuracy", "tokens")):
         whole = uniform.one(kind="all", metric=metric, predictor=MODEL)
         parts = uniform.select(kind=kind, metric=metric, predictor=MODEL)
-        assert len(parts) == {"species": 3, "repeats": 2}[kind]
+        assert len(parts) == {"species": 3, "compartment": 2, "repeats": 2}[kind]
         assert sum(row[unit] for row in parts) == whole[unit]
         total = sum(row["value"] * row[unit] for row in parts)
         assert total == pytest.approx(whole["value"] * whole[unit], rel=1e-9)
+
+
+def test_a_compartment_is_that_of_the_record_and_one_alone_is_no_group(uniform, corpus):
+    metric = {"metric": "masked_bits_per_base", "predictor": MODEL}
+    plastid, third = uniform.one(group="plastid", **metric), uniform.one(group=corpus.species[2], **metric)
+    assert {**plastid, "kind": "", "group": ""} == {**third, "kind": "", "group": ""}
+    regions = np.flatnonzero(corpus.regions.species != 2).astype(np.int32)
+    assert [name for _, name, member in compartments_of(corpus, regions) if member.any()] == ["nuclear"]
+    alone = replace(corpus, records=tuple(replace(record, compartment="nuclear") for record in corpus.records))
+    assert not list(compartments_of(alone, regions))
 
 
 def test_the_next_region_is_held_against_the_unigram_of_windows(uniform, held_out, corpus, vocabulary, config, sampler):
@@ -186,7 +196,7 @@ def test_the_best_chains_are_the_smallest_of_their_kind(uniform):
 
 
 def test_distance_bins_and_species_tile_the_pairs(corpus, held_out, config):
-    for wanted in ("species", "distance"):
+    for wanted in ("species", "compartment", "distance"):
         members = [member for kind, _, member in next_groups(corpus, held_out, config) if kind == wanted]
         assert np.array_equal(np.sum(members, axis=0), np.ones(len(held_out.pairs)))
         assert min(member.sum() for member in members) >= len(held_out.pairs) // 4

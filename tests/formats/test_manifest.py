@@ -3,7 +3,7 @@
 import pytest
 
 from plantgfm.formats.errors import FormatError
-from plantgfm.formats.manifest import COLUMNS, REPORTS, normalise_species, read_manifest, write_manifest
+from plantgfm.formats.manifest import COLUMNS, REPORTS, normalise_species, read_manifest, read_manifests, write_manifest
 from plantgfm.schema import Compartment
 
 HEAD = "species,cultivar,assembly,compartment,ploidy,fasta,annotation,expected_size_bp,source,licence\n"
@@ -51,6 +51,21 @@ def test_cells_are_typed(manifest):
     assert maize.fasta == path.parent / "a.fa" and maize.annotation is None and maize.accession == ""
     assert (rose.species, rose.assembly, rose.compartment) == ("Rosa canina", "one, two", Compartment.PLASTID)
     assert rose.ploidy is None and rose.annotation == path.parent / "a.gff3"
+
+
+def test_several_manifests_are_read_as_one_and_what_two_of_them_have_is_refused(manifest, tmp_path):
+    first = manifest(HEAD + ROW)
+    other = tmp_path / "sub" / "plastids.tsv"
+    other.parent.mkdir()
+    (other.parent / "p.fa").touch()
+    row = "Zea mays,,v5,plastid,,{},,,,\n"
+    other.write_text((HEAD + row.format("p.fa")).replace(",", "\t"))
+    assert [one.fasta for one in read_manifests([first, other])] == [tmp_path / "a.fa", other.parent / "p.fa"]
+    other.write_text((HEAD + row.format("../a.fa")).replace(",", "\t"))
+    with pytest.raises(FormatError, match=r"plastids.tsv: .*a.fa stands already in .*manifest.csv: leave one"):
+        read_manifests([first, other])
+    with pytest.raises(FormatError, match="leave one of them out"):
+        read_manifests([first, first])
 
 
 def test_tabs_and_byte_order_marks_are_read(manifest):

@@ -230,3 +230,11 @@ def test_a_balance_counts_upwards_to_both_sides(drawn):
     assert not any("-" in label.get_text() or "−" in label.get_text() for label in figure.axes[0].get_xticklabels())
     with pytest.raises(ValueError, match="'lost' needs 2 values of at least 0"):
         figures.balance(["a", "b"], {"lost": [1, -1]}, {}, xlabel="Mb")
+
+
+def test_a_lighter_picture_shows_the_same_in_fewer_bytes():
+    png = CROWDED["log"]()
+    light = figures.lighter(png)
+    assert len(light) < len(png) / 2 and light == figures.lighter(png)
+    before, after = (matplotlib.image.imread(io.BytesIO(each))[..., :3] for each in (png, light))
+    assert before.shape == after.shape and np.abs(before - after).mean() < 0.005

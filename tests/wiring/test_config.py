@@ -11,6 +11,7 @@ from plantgfm.config import COMPOSITION_ERRORS, CorpusKind, explain_composition,
 from plantgfm.curation.config import CurationConfig
 from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.identity import plain, restore
+from plantgfm.training.run_folder import differences
 from plantgfm.wiring.training import identity_of, run_dir_of
 from tests.conftest import ROOT, composed
 
@@ -31,11 +32,50 @@ def test_every_config_composes_and_opens_with_a_comment(group, name):
     assert (ROOT / "configs" / group / f"{name}.yaml").read_text().startswith("#")
 
 
+OVERLAYS = {path.stem: path for path in (ROOT / "experiments" / "pretraining").glob("*.yaml")}
+
+
+def overlaid(*names, size="tiny"):
+    """Settings of the main job with overlays of `experiments/pretraining`."""
+    genomes = ["corpus.path=m.csv", "corpus.more=[p.csv]"] if "real" in names else []
+    chosen = f"+experiments/pretraining=[{','.join(names)}]"
+    return composed(f"hydra.searchpath=['file://{ROOT}']", chosen, *genomes, f"model={size}")
+
+
+@pytest.mark.parametrize("size", ["small", "base"])
+@pytest.mark.parametrize("genomes", ["real", "clade"])
+def test_every_overlay_of_pretraining_composes_at_every_size(genomes, size):
+    assert set(OVERLAYS) == {"real", "clade", "gpu"}
+    assert all(path.read_text().startswith("# @package _global_\n# ") for path in OVERLAYS.values())
+    config = overlaid(genomes, "gpu", size=size)
+    assert restore(type(config), plain(config)) == config
+    assert (config.sampler.window_tokens, config.run.name) == (1024, f"pretraining_{genomes}")
+    assert config.model.d_model == {"small": 384, "base": 512}[size]
+
+
+def test_the_two_runs_of_pretraining_differ_in_their_genomes_alone():
+    real, clade = overlaid("real"), overlaid("clade")
+    assert real.corpus.more == ["p.csv"] and real.run.steps == 1200
+    found = set(differences(plain(real), plain(clade)))
+    assert found == {
+        "corpus.kind", "corpus.path", "corpus.more", "corpus.world.genome_size_bp", "run.name",
+    }  # fmt: skip
+
+
 def test_a_manifest_is_asked_for_by_path():
     config = composed("corpus=manifest", "corpus.path=a/b/manifest.csv")
     assert config.corpus.kind is CorpusKind.MANIFEST and config.corpus.path == "a/b/manifest.csv"
     with pytest.raises(ValueError, match=r"give corpus\.path=PATH/manifest\.csv"):
         composed("corpus=manifest", "corpus.path=a/b")
+
+
+def test_further_manifests_are_asked_for_by_path():
+    manifest = ("corpus=manifest", "corpus.path=m.csv")
+    assert composed(*manifest, "corpus.more=[p.csv,'a, b/q.tsv']").corpus.more == ["p.csv", "a, b/q.tsv"]
+    with pytest.raises(ValueError, match=r"corpus\.more has 'p', which is no manifest"):
+        composed(*manifest, "corpus.more=[p]")
+    with pytest.raises(ValueError, match=r"corpus\.more=\['p\.csv'\] are further manifests: give corpus=manifest"):
+        composed("corpus.more=[p.csv]")
 
 
 def test_a_window_longer_than_the_model_is_refused():

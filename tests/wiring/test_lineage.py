@@ -9,6 +9,7 @@ from plantgfm.corpus.read import open_corpus
 from plantgfm.formats.manifest import write_manifest
 from plantgfm.wiring.data import prepare_corpus
 from plantgfm.wiring.lineage import CHANGES_FILE, changes_table, last_corpus
+from tests.curation.planted import random_codes, write_assembly
 from tests.curation.small import make_world
 from tests.wiring.runs import manifest_config
 
@@ -78,3 +79,15 @@ def test_another_input_and_a_damaged_corpus_are_nothing_to_follow(world, tmp_pat
     assert last_corpus(corpora, another_spelling).fingerprint == second.fingerprint
     (corpora / second.path.name / "corpus.json").write_text("{")
     assert last_corpus(corpora, manifest).fingerprint == first.fingerprint
+
+
+def test_a_manifest_that_comes_beside_the_first_is_a_change_of_the_same_input(tmp_path):
+    for stem, seed in (("manifest", 990), ("more", 991)):
+        row = write_assembly(tmp_path, stem, [("c", random_codes(20_000, seed))])
+        write_manifest(tmp_path / f"{stem}.csv", [row])
+    config = manifest_config(tmp_path)
+    first, _ = prepare_corpus(config)
+    config.corpus.more = [str(tmp_path / "more.csv")]
+    second, _ = prepare_corpus(config)
+    assert second.lineage["more"] == config.corpus.more and second.lineage["previous"] == first.fingerprint
+    assert "more" not in first.lineage and second.bases.size == 2 * first.bases.size

@@ -45,3 +45,17 @@ def test_the_training_section_shows_repeats_blocks_and_where_time_goes(tmp_path)
     assert table.columns[-3:] == ("start", "compute", "report")
     assert [row[-3:] for row in table.rows] == [(0.1, 0.9, 0.0), (0.0, 0.8, 0.2)]
     assert report._logged_step(tmp_path) == 20 and report._logged_step(tmp_path / "none") == 0
+
+
+def test_of_many_species_the_figure_tells_the_spread():
+    rows = [{"step": step, **{f"species/s{n}": float(n + step) for n in range(15)}} for step in (1, 2)]
+    rows.append({"step": 3, "species/s4": 9.0, "species/s5": None})  # not every step sees every species
+    rows.append({"step": 4})
+    keys = [f"species/s{n}" for n in range(15)]
+    curves = report._species_curves(rows, keys)
+    assert curves == {
+        "largest of 15 species": ([1, 2, 3], [15.0, 16.0, 9.0]),
+        "median of 15 species": ([1, 2, 3], [8.0, 9.0, 9.0]),
+        "least of 15 species": ([1, 2, 3], [1.0, 2.0, 9.0]),
+    }
+    assert list(report._species_curves(rows, keys[:14])) == [f"s{n}" for n in range(14)]
