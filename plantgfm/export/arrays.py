@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from plantgfm.export.bundle import BundleError
+from plantgfm.export.errors import BundleError
 from plantgfm.identity import read_json
 
 WEIGHTS = "model.safetensors"
@@ -59,6 +59,18 @@ def load_safetensors(file: Path) -> dict[str, np.ndarray]:
         return load_file(file)
     except (SafetensorError, OSError, KeyError) as error:
         raise BundleError(f"{file} is no readable safetensors file: {str(error).splitlines()[0]}") from None
+
+
+def save_safetensors(arrays: dict[str, np.ndarray], file: Path, *, metadata: dict[str, str] | None = None) -> None:
+    """Write arrays to one file.
+
+    Raises:
+        OSError: where it can't be written, such as on a full disk; the library has an error of its own for that.
+    """
+    try:
+        save_file(arrays, file, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{file} can't be written: {str(error).splitlines()[0]}") from None
 
 
 def _load_torch(file: Path) -> dict[str, np.ndarray]:

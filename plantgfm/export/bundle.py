@@ -17,9 +17,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
+from plantgfm.export.arrays import load_safetensors, save_safetensors
 from plantgfm.export.card import model_card
+from plantgfm.export.errors import BundleError
 from plantgfm.export.folder import whole_folder
 from plantgfm.export.older import oldest, upgraded
 from plantgfm.identity import canonical_json, file_sha256, fingerprint, plain, read_json, restore
@@ -29,10 +30,6 @@ from plantgfm.tokenization.vocabulary import Vocabulary
 
 FORMAT_VERSION = 3
 _PARTS = ("model.safetensors", "model.json", "vocabulary.json", "lineage.json", "README.md")
-
-
-class BundleError(ValueError):
-    """A folder that is no bundle, or one whose parts do not belong together."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def write_bundle(
 
 def _write_parts(work: Path, network: Network, params, *, model_config, vocabulary, lineage) -> None:
     flat = {name: np.ascontiguousarray(value, np.float32) for name, value in flatten(network.fold(params)).items()}
-    save_file(flat, work / "model.safetensors")
+    save_safetensors(flat, work / "model.safetensors")
     model = {"config": plain(model_config), "vocabulary_size": vocabulary.size}
     (work / "model.json").write_text(json.dumps(model, indent=2, sort_keys=True) + "\n")
     vocabulary.save(work / "vocabulary.json")
@@ -123,15 +120,24 @@ def load_bundle(path: Path) -> Bundle:
         BundleError: when the folder is no bundle, a newer format, or a part is absent or changed.
     """
     seal = _checked_seal(path)
-    model = json.loads((path / "model.json").read_text())
+    model, lineage = (read_json(path / name, remedy="export it again") for name in ("model.json", "lineage.json"))
     vocabulary = Vocabulary.load(path / "vocabulary.json")
-    if model["vocabulary_size"] != vocabulary.size:
-        raise BundleError(f"{path}: the model has {model['vocabulary_size']} tokens, the vocabulary {vocabulary.size}")
+    if model.get("vocabulary_size") != vocabulary.size:
+        size = model.get("vocabulary_size")
+        raise BundleError(f"{path}: the model has {size} tokens, the vocabulary {vocabulary.size}")
+    told = lineage.get("vocabulary_fingerprint", vocabulary.fingerprint)
+    if told != vocabulary.fingerprint:
+        raise BundleError(
+            f"{path}: the model was trained with vocabulary {told}, vocabulary.json is {vocabulary.fingerprint}: "
+            "one of them is of another model"
+        )
+    if not isinstance(model.get("config"), dict):
+        raise BundleError(f"{path / 'model.json'} has no settings of a model: export it again")
     config = restore(ModelConfig, model["config"]).as_read()
     network = build(config, vocabulary.size)
-    flat = upgraded(load_file(path / "model.safetensors"), version=seal["format_version"], to=FORMAT_VERSION)
+    stored = load_safetensors(path / "model.safetensors")
+    flat = upgraded(stored, version=seal["format_version"], to=FORMAT_VERSION)
     params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))
-    lineage = json.loads((path / "lineage.json").read_text())
     return Bundle(network, params, config, vocabulary, lineage, seal["fingerprint"])
 
 

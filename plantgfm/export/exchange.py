@@ -18,9 +18,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
-from plantgfm.export.arrays import WEIGHTS, load_arrays, load_safetensors
+from plantgfm.export.arrays import WEIGHTS, load_arrays, load_safetensors, save_safetensors
 from plantgfm.export.bundle import Bundle, BundleError, flatten, unflatten, write_bundle
 from plantgfm.export.card import exchange_card
 from plantgfm.export.folder import whole_folder
@@ -45,8 +44,8 @@ def write_exchange(out: Path, bundle: Bundle) -> Path:
     with whole_folder(out, mark=_MARK, what="exported model", error=BundleError) as work:
         config, vocabulary = bundle.model_config, bundle.vocabulary
         arrays = state_dict(bundle.params, config, vocabulary_size=vocabulary.size)
-        save_file(arrays, work / WEIGHTS, metadata={"format": "pt"})
-        save_file(beside(bundle.params, config, vocabulary_size=vocabulary.size), work / _REST)
+        save_safetensors(arrays, work / WEIGHTS, metadata={"format": "pt"})
+        save_safetensors(beside(bundle.params, config, vocabulary_size=vocabulary.size), work / _REST)
         for name, content in _json_files(config, vocabulary).items():
             (work / name).parent.mkdir(exist_ok=True)
             (work / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

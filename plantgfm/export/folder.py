@@ -13,7 +13,8 @@ def whole_folder(out: Path, *, mark: str, what: str, error: type[ValueError] = V
     """A folder to write into, which takes the name `out` only when the block ends without an error.
 
     Args:
-        out: its name in the end; an existing folder is replaced only if it holds `mark`.
+        out: its name in the end; an existing folder is replaced only if it holds `mark`. A link stays one, what it
+            leads to is written.
         mark: name of the file that tells such a folder.
         what: such a folder in words, for the message.
         error: what to raise.
@@ -23,6 +24,7 @@ def whole_folder(out: Path, *, mark: str, what: str, error: type[ValueError] = V
     """
     if out.exists() and not (out / mark).is_file():
         raise error(f"{out} exists and is no {what}: name another folder or remove it")
+    out = out.resolve()
     work, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

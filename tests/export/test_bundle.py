@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plantgfm.export.arrays import save_safetensors
 from plantgfm.export.bundle import BundleError, flatten, load_bundle, unflatten, write_bundle
+from plantgfm.identity import canonical_json, file_sha256, fingerprint
 from plantgfm.model.build import build
 from plantgfm.model.config import AttentionKind, Layers, Remat
 from plantgfm.tokenization.features import kmer_features
+from plantgfm.tokenization.vocabulary import Vocabulary, kmer_code, reverse_complement_codes
 from tests.fixtures import small_bundle, small_model, small_vocabulary, write_small_bundle
 
 
@@ -82,6 +85,62 @@ def test_no_bundle_a_damaged_seal_and_another_format_are_refused(tmp_path):
     (path / "bundle.json").write_text("{")
     with pytest.raises(BundleError, match="is damaged"):
         load_bundle(path)
+
+
+def sealed_again(path):
+    """The folder with digests of what lies in it now."""
+    seal = json.loads((path / "bundle.json").read_text())
+    digests = {name: file_sha256(path / name) for name in seal["sha256"]}
+    (path / "bundle.json").write_text(canonical_json({**seal, "sha256": digests, "fingerprint": fingerprint(digests)}))
+    return path
+
+
+DAMAGED = {
+    "no safetensors": ("model.safetensors", "xx", "model.safetensors is no readable safetensors file"),
+    "no size": ("model.json", "{}", f"the model has None tokens, the vocabulary {small_vocabulary().size}"),
+    "no settings": (
+        "model.json",
+        json.dumps({"vocabulary_size": small_vocabulary().size}),
+        "model.json has no settings of a model",
+    ),
+    "no object": ("lineage.json", "[]", "lineage.json holds list where an object should be"),
+    "no JSON": ("lineage.json", "?", "lineage.json is no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_parts_that_were_sealed_damaged_are_refused_by_name(tmp_path, name):
+    part, content, said = DAMAGED[name]
+    path = write_small_bundle(tmp_path / "b")
+    (path / part).write_text(content)
+    with pytest.raises(ValueError, match=said):
+        load_bundle(sealed_again(path))
+
+
+def test_a_vocabulary_of_the_same_size_that_the_model_was_not_trained_with_is_refused(tmp_path):
+    own = small_vocabulary()
+    path = write_small_bundle(tmp_path / "b", lineage={"vocabulary_fingerprint": own.fingerprint})
+    assert load_bundle(path).vocabulary == own
+    one, other = np.array([kmer_code("TGTCTCGG")]), np.array([kmer_code("TGTCTCGA")])
+    kept = np.setdiff1d(own.eight_mers, [*one, *reverse_complement_codes(one, 8)])
+    swapped = np.union1d(kept, [*other, *reverse_complement_codes(other, 8)]).astype(np.uint16)
+    assert Vocabulary(swapped).size == own.size
+    Vocabulary(swapped).save(path / "vocabulary.json")
+    with pytest.raises(BundleError, match=f"was trained with vocabulary {own.fingerprint}, vocabulary.json is"):
+        load_bundle(sealed_again(path))
+
+
+def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(OSError, match="weights.safetensors can't be written"):
+        save_safetensors({"a": np.zeros(3, np.float32)}, tmp_path / "absent" / "weights.safetensors")
+
+
+def test_an_export_through_a_link_writes_what_it_leads_to(tmp_path):
+    (tmp_path / "link").symlink_to("b")
+    for seed in (0, 1):  # made, then replaced
+        write_small_bundle(tmp_path / "link", seed=seed)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "b" / "bundle.json").is_file()
+        assert {path.name for path in tmp_path.iterdir()} == {"b", "link"}
 
 
 def test_another_folder_is_never_overwritten_and_nothing_half_written_stays(tmp_path):
