@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from plantgfm.curation import chimeras, contamination, peers, strangers
 from plantgfm.curation.config import ContaminationConfig, CurationConfig
 from plantgfm.curation.facts import Verdict
 from plantgfm.curation.findings import Finding, act
 from plantgfm.curation.prepared import Prepared
 from plantgfm.curation.references import HashIndex
+from plantgfm.curation.stretches import lie_in
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import fraction
 
@@ -66,8 +65,7 @@ def _find_insertions(prepared: list[Prepared], config: CurationConfig) -> None:
     for one in prepared:
         if one.assembly.compartment is Compartment.NUCLEAR:
             for row in one.left():
-                found = np.intersect1d(one.hashes[row["name"]], index.hashes, assume_unique=True)
-                if found.size >= config.contamination.min_shared_hashes:
+                if lie_in(one.hashes[row["name"]], index.hashes).sum() >= config.contamination.min_shared_hashes:
                     _add_insertions(one, row, index, config.contamination)
 
 

@@ -19,6 +19,7 @@ from plantgfm.curation.contamination import STAGE
 from plantgfm.curation.facts import Verdict
 from plantgfm.curation.label import containment
 from plantgfm.curation.references import HashIndex
+from plantgfm.curation.stretches import lie_in
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import distinct
 
@@ -92,10 +93,10 @@ def _fits_other(
 ) -> list[Verdict]:
     verdicts, (other, own) = [], labels
     for name, hashes in records.items():
-        shared = int(np.intersect1d(hashes, organelle, assume_unique=True).size)
+        shared = _overlap(hashes, organelle)
         if shared < config.min_shared_hashes or shared < config.min_organelle_fraction * hashes.size:
             continue
-        among = int(np.intersect1d(hashes, peers, assume_unique=True).size)
+        among = _overlap(hashes, peers)
         if 2 * among >= shared:
             continue
         text = f"{shared} of {hashes.size} hashes lie in assemblies labelled {other.value}, this one is {own.value}"
@@ -128,10 +129,11 @@ class _Peers:
         if len(records) < 2:
             return []
         shared = {name: _overlap(part, self.held) for name, part in records.items()}
+        all_shared, all_hashes = sum(shared.values()), sum(part.size for part in records.values())
         repeated = _held_twice(list(records.values()))[0]
         verdicts = []
         for name, part in records.items():
-            rest = sum(shared.values()) - shared[name], sum(one.size for one in records.values()) - part.size
+            rest = all_shared - shared[name], all_hashes - part.size
             source = f"what the rest of its assembly shares with {self.strangers - 1} unrelated species"
             expected = part.size * rest[0] / max(1, rest[1]), source
             if _overlap(part, repeated) <= _OWN_SHARE * part.size:
@@ -224,7 +226,9 @@ def _join_kin(sets: list[UInt64[np.ndarray, "hashes"]]) -> list[UInt64[np.ndarra
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> int:
-    return int(np.intersect1d(a, b, assume_unique=True).size)
+    """How many hashes two sorted sets share; the smaller is looked up: of 100,000 contigs each costs its own length."""
+    few, many = sorted((a, b), key=len)
+    return int(np.count_nonzero(lie_in(few, many)))
 
 
 def _held_twice(sets: list[np.ndarray]) -> tuple[np.ndarray, int]:

@@ -57,6 +57,10 @@ class Prepared:
     def _whole(self) -> np.ndarray:
         return np.memmap(self.artefact.bases, dtype=np.uint8, mode="r")
 
+    @cached_property
+    def _figures(self) -> dict[str, dict[str, Any]]:
+        return {row["name"]: row for row in self.description["records"]}
+
     def release(self) -> None:
         """Let go of the mapped bases: what was read of them counts as this process's memory until then."""
         self.__dict__.pop("_whole", None)
@@ -88,7 +92,7 @@ class Prepared:
 
     def fact(self, record: str) -> RecordFacts:
         """Name and lengths of a record, as it was read."""
-        row = next(row for row in self.description["records"] if row["name"] == record)
+        row = self._figures[record]
         return bare_facts(record, row["length_bp"], row["unknown_bp"])
 
     def add(self, record: str, found: Screened, config: ContaminationConfig) -> None:

@@ -154,9 +154,11 @@ def _suspects(
     usual = float(np.quantile(rates, _USUAL))
     found = []
     for one, count in zip(members, counts):
+        all_shared, all_sizes = (sum(number) for number in zip(*count.values())) if count else (0, 0)
         for row in one.left():
-            (shared, size), rest = count[row["name"]], [other for name, other in count.items() if name != row["name"]]
-            expected = (_share(rest) if sum(n for _, n in rest) else usual) * size
+            shared, size = count[row["name"]]
+            rest = all_shared - shared, all_sizes - size
+            expected = (_share([rest]) if rest[1] else usual) * size
             if expected >= _SUSPECT and shared <= max(1, _NEXT_TO_NONE * expected):
                 found.append((one, row["name"], Stranger(0, row["length_bp"], True)))
             elif shared >= _MIN_BESIDE and row["length_bp"] >= 2 * config.min_chimera_bp:
@@ -166,7 +168,7 @@ def _suspects(
 
 
 def _stretch(
-    one: Prepared, name: str, rest: list[tuple[int, int]], peers: Peers, config: ContaminationConfig
+    one: Prepared, name: str, rest: tuple[int, int], peers: Peers, config: ContaminationConfig
 ) -> Stranger | None:
     """The widest stretch of a record without shared hashes, where it is too wide for chance."""
     length = one.bases(name).size
@@ -179,7 +181,7 @@ def _stretch(
     at = int(np.diff(borders).argmax())
     first, end = int(borders[at]) + 1, int(borders[at + 1])
     width = end - first
-    beside = _share([*rest, (marks.size, places.size - width)])
+    beside = _share([rest, (marks.size, places.size - width)])
     if beside * width < _SUSPECT + np.log(marks.size + 1) or first == end:  # the widest of so many
         return None
     start_bp = 0 if first == 0 else int(places[first])

@@ -1,10 +1,15 @@
 """Assemblies compared with each other: strangers are named, what is merely different or small is kept."""
 
+import sys
+from collections import Counter
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from plantgfm.config import settings
-from plantgfm.curation import peers
+from plantgfm.curation import peers, strangers
 from plantgfm.curation.config import ContaminationConfig, CurationConfig
 from plantgfm.curation.curate import curate
 from plantgfm.schema import Compartment, Outcome
@@ -205,3 +210,37 @@ def test_insertions_found_late_are_cut_as_well_and_windows_follow(rows):
 def test_settings_of_peers_that_can_not_be_are_refused(asked):
     with pytest.raises(ValueError, match=next(iter(asked))):
         ContaminationConfig(**asked)
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (0, 5), (3, 400), (400, 3), (300, 300)])
+def test_shared_hashes_are_counted_from_either_side(sizes):
+    rng = np.random.default_rng(sum(sizes))
+    a, b = (np.unique(rng.integers(0, 500, size, dtype=np.uint64)) for size in sizes)
+    assert peers._overlap(a, b) == peers._overlap(b, a) == np.intersect1d(a, b).size
+
+
+def steps_of(work) -> int:
+    """Calls, returns and steps of generators that some work takes: a cost that no clock measures."""
+    steps = Counter()
+    sys.setprofile(lambda *_: steps.update(("all",)))
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return steps["all"]
+
+
+def test_the_cost_of_many_contigs_grows_with_their_number():
+    rng, costs = np.random.default_rng(1), []
+    pool = rng.integers(0, 1 << 58, 60_000, dtype=np.uint64)
+    held = strangers.Peers(np.unique(pool), np.uint64(1 << 62), [0], "nuclear")
+    for number in (20, 200):
+        contigs = one_of({f"c{i}": np.unique(rng.choice(pool, 20)) for i in range(number)})
+        costs.append(steps_of(partial(strangers._suspects, [contigs], held, CONFIG)))
+    assert costs[1] < 14 * costs[0]
+
+
+def one_of(hashes):
+    """As much of a prepared assembly as suspects are found by."""
+    rows = [{"name": name, "length_bp": 1_000} for name in hashes]
+    return SimpleNamespace(hashes=hashes, left=lambda: rows)
