@@ -44,7 +44,7 @@ _MISSING = ("", "NA")
 class PassportRecord:
     """What a genebank says of one accession; each field is the MCPD field of that name, "" or None where unsaid."""
 
-    accenumb: str  # unique with instcode
+    accenumb: str  # unique with instcode and genus (as in Genesys)
     instcode: str = ""  # FAO WIEWS code of the holding institute
     genus: str = ""
     species: str = ""  # the epithet
@@ -79,22 +79,29 @@ def read_passport(path: str | Path) -> list[PassportRecord]:
     """The records of a passport table, in file order; `REFSKETCH` files must exist, relative to the table.
 
     Raises:
-        FormatError: no column that names the accession, an accession without number or given twice in one institute,
-            a number outside its range, a country that is no ISO code, a missing reference file.
+        FormatError: no column that names the accession, an accession without number, given twice in one institute and
+            genus or with two references, a number outside its range, a country that is no ISO code, a missing
+            reference file.
     """
     path = Path(path)
     columns, rows = read_rows(path)
     meaning = _meaning(path, columns)
     records: list[PassportRecord] = []
-    lines: dict[tuple[str, str], int] = {}
+    lines: dict[tuple[str, ...], int] = {}
     for line, row in rows:
         record = _record(path, line, {meaning[name]: value for name, value in row.items() if value not in _MISSING})
-        identity = (record.instcode, record.accenumb)
-        if identity in lines:
-            raise FormatError(path, f"accession stands already in line {lines[identity]}", record.accenumb, line)
-        lines[identity] = line
+        for identity in _identities(record):
+            if identity in lines:
+                raise FormatError(path, f"accession stands already in line {lines[identity]}", record.accenumb, line)
+            lines[identity] = line
         records.append(record)
     return records
+
+
+def _identities(record: PassportRecord) -> list[tuple[str, ...]]:
+    """What no other record may have: institute, number and genus, and a reference of this institute and number."""
+    number = record.instcode, record.accenumb
+    return [(*number, record.genus.casefold()), *([(*number, "", _REFERENCE)] if record.refsketch else [])]
 
 
 def _meaning(path: Path, columns: list[str]) -> dict[str, str]:
@@ -120,7 +127,8 @@ def _record(path: Path, line: int, row: dict[str, str]) -> PassportRecord:
     try:
         values = {name.lower(): row[name] for name in _TEXT_FIELDS if name in row}
         values |= {name.lower(): _number(name, row[name]) for name in _NUMBER_FIELDS if name in row}
-        if not re.fullmatch(r"[A-Z]{3}|", row.get("ORIGCTY", "")):
+        values["origcty"] = values.get("origcty", "").upper()
+        if not re.fullmatch(r"[A-Z]{3}|", values["origcty"]):
             raise ValueError(f"ORIGCTY {row['ORIGCTY']!r} is no three-letter country code (ISO 3166-1)")
         reference = file_beside(path, row[_REFERENCE], _REFERENCE) if _REFERENCE in row else None
     except ValueError as error:
@@ -144,20 +152,20 @@ def write_passport(path: str | Path, records: Iterable[PassportRecord]) -> None:
     """Write records with all fields; CSV, or TSV where the name ends in `.tsv` or `.tsv.gz`. Atomic.
 
     Raises:
-        FormatError: an accession without a number, or given twice in one institute.
+        FormatError: an accession without a number, or given twice in one institute and genus.
     """
     path, records = Path(path), list(records)
     extra = sorted({name for record in records for name in record.other})
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, ...]] = set()
     with atomic_text(path) as stream:
         delimiter = "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ","
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         writer.writerow([*FIELDS, *extra])
         for record in records:
-            identity = (record.instcode, record.accenumb)
-            if not record.accenumb or identity in seen:
+            identities = _identities(record)
+            if not record.accenumb or not seen.isdisjoint(identities):
                 raise FormatError(path, "accession without a number, or given twice", record.accenumb or None)
-            seen.add(identity)
+            seen.update(identities)
             values = [_text(path, getattr(record, name.lower())) for name in FIELDS]
             writer.writerow(values + [record.other.get(name, "") for name in extra])
 

@@ -14,7 +14,8 @@ from plantgfm.formats.streams import atomic_text, text_lines
 def read_rows(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Columns, and (1-based line, row) of a CSV or TSV table with a header.
 
-    A tab in the header makes it TSV; a semicolon and no comma, CSV as it is written where the comma is decimal.
+    A tab in the header makes it TSV; a semicolon and no comma, CSV as it is written where the comma is decimal. Columns
+    at the end without a name and without a cell are a spreadsheet's, and are left out.
 
     Raises:
         FormatError: no header, a repeated or empty column name, a row with another number of cells, an open quote.
@@ -25,8 +26,12 @@ def read_rows(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, st
     header = next(cells, None)
     if header is None:
         raise FormatError(path, "table without a header")
-    columns = _check_columns(path, *header)
-    return columns, [(line, _row(path, line, columns, values)) for line, values in cells]
+    line, names, rows = *header, list(cells)
+    while len(names) > 1 and not names[-1].strip() and not any(len(v) == len(names) and v[-1].strip() for _, v in rows):
+        rows = [(at, values[: len(names) - 1]) for at, values in rows]  # a spreadsheet's empty columns
+        names = names[:-1]
+    columns = _check_columns(path, line, names)
+    return columns, [(at, _row(path, at, columns, values)) for at, values in rows]
 
 
 def _delimiter(header: str) -> str:

@@ -65,6 +65,19 @@ def test_a_workbook_is_told_what_to_do(tmp_path):
         read_passport(tmp_path / "p.xlsx")
 
 
+def test_one_number_in_two_genera_is_two_accessions_as_in_genesys(tmp_path):
+    (tmp_path / "s.fa").touch()
+    head = "INSTCODE,ACCENUMB,GENUS,ORIGCTY,REFSKETCH,,\n"
+    found = read_text(
+        tmp_path, f"{head}A,1,Zea,usa,s.fa,,\nA,1,Oryza,,,,\n"
+    )  # empty columns as spreadsheets write them
+    assert [(one.genus, one.origcty) for one in found] == [("Zea", "USA"), ("Oryza", "")]
+    write_passport(tmp_path / "q.csv", found)
+    assert read_passport(tmp_path / "q.csv") == found
+    with pytest.raises(FormatError, match="already in line 2"):
+        read_text(tmp_path, f"{head}A,1,Zea,usa,s.fa,,\nA,1,Oryza,,s.fa,,\n")
+
+
 @pytest.mark.parametrize(
     ("genus", "species", "binomial"),
     [
