@@ -5,7 +5,8 @@ stage's own (mask, cut, or drop; more than the share that it allows rejects the 
 plasmids and organelles flag, but in a file of that very organelle. Kraken 2 places a whole record: one outside the
 plants is rejected where more of its k-mers than that share are foreign, and more than may be of plants; below, it is
 flagged. K-mers of taxa that its report does not list (it lists those with sequences, all of them with
-`--report-zero-counts`) may be of plants. A report must speak of this very file: names and lengths are compared.
+`--report-zero-counts`) may be of plants. A report must speak of this very file: names and lengths are compared. FCS
+has put `lcl|` before names, and capitals into them (ncbi/fcs issue 73, assemblyqc issue 28): both are seen through.
 """
 
 from __future__ import annotations
@@ -94,10 +95,21 @@ def settle(verdicts: list[Verdict]) -> list[Verdict]:
 
 def _by_record(path: Path | None, read, lengths_bp: dict[str, int]) -> dict[str, list[ScreenRow]]:
     found: dict[str, list[ScreenRow]] = {}
+    by_plain: dict[str, list[str]] = {}
+    for name in lengths_bp if path else ():
+        by_plain.setdefault(_plain(name), []).append(name)
     for row in read(path) if path else []:
-        _check(path, row.interval.sequence, row.sequence_bp, row.line, lengths_bp)
-        found.setdefault(row.interval.sequence, []).append(row)
+        name = row.interval.sequence
+        alike = by_plain.get(_plain(name), [])
+        if name not in lengths_bp and len(alike) == 1:
+            (name,) = alike
+        _check(path, name, row.sequence_bp, row.line, lengths_bp)
+        found.setdefault(name, []).append(replace(row, interval=replace(row.interval, sequence=name)))
     return found
+
+
+def _plain(name: str) -> str:
+    return name.casefold().removeprefix("lcl|")
 
 
 def _check(path: Path, name: str, length_bp: int, line: int, lengths_bp: dict[str, int]) -> None:

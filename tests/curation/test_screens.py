@@ -56,6 +56,19 @@ def test_excluded_records_are_rejected_with_the_tool_as_evidence(judge):
     assert judge("c", fcs_gx=gx("a\t1\t5000\t5000\tEXCLUDE"))[0] == [], "other records are not touched"
 
 
+@pytest.mark.parametrize("said", ["lcl|a", "A", "LCL|A"])
+def test_names_are_known_as_fcs_changes_them_and_only_where_one_can_be_meant(judge, said, monkeypatch):
+    (verdict,), runs = judge(fcs_adaptor=adaptor(f"{said}\t5000\tACTION_TRIM\t1..90"))
+    assert (verdict.record, verdict.reason) == ("a", "vector_by_fcs_adaptor_masked") and runs.tolist() == [[0, 90]]
+    (verdict,), _ = judge(fcs_gx=gx(f"{said}\t1\t5000\t5000\tEXCLUDE"))
+    assert (verdict.record, verdict.outcome) == ("a", Outcome.REJECTED)
+    for other in ("A", "lcl|A"):
+        monkeypatch.setitem(LENGTHS, other, 5_000)
+    if said not in LENGTHS:
+        with pytest.raises(FormatError, match="no such record"):
+            judge(fcs_gx=gx(f"{said}\t1\t5000\t5000\tEXCLUDE"))
+
+
 @pytest.mark.parametrize("action", ["TRIM", "FIX"])
 def test_intervals_are_masked_and_flagged_up_to_the_share_of_the_stage(judge, action):
     found, runs = judge(fcs_gx=gx(f"a\t1\t1000\t5000\t{action}", f"a\t901\t1250\t5000\t{action}"))
