@@ -32,6 +32,7 @@ from plantgfm.tokenization.vocabulary import CLS, PAD, SPECIAL_TOKENS, Vocabular
 
 EXCHANGE_VERSION = 1
 _MARK, _REST = "plantgfm.json", "next_region.safetensors"
+_REMEDY = "`plantgfm import` takes it from the bundle that the model comes from, given with --base"
 _MASKED = ("ModernBertForMaskedLM", "ModernBertDecoderForCausalLM")
 
 
@@ -145,7 +146,7 @@ def read_exchange(path: Path, *, base: Bundle | None = None) -> Imported:
     found = gather(arrays, config, rest=rest, needed={name: shape[0] for name, shape in _shapes(like).items()})
     lacking = [name for name in found.absent if not name.startswith("next_region.")]
     if lacking and base is None:
-        raise BundleError(f"{path} lacks parameter {lacking[0]}: give the bundle that it comes from with --base")
+        raise BundleError(f"{path} lacks parameter {lacking[0]}: {_REMEDY}")
     flat = found.flat
     if found.absent:
         source = flatten(base.params if base else jax.jit(network.init)(jax.random.key(0)))
@@ -214,7 +215,7 @@ def _vocabulary(path: Path, content: dict[str, Any], *, mark: dict[str, Any] | N
     elif base is not None:
         vocabulary = base.vocabulary
     else:
-        raise BundleError(f"{path} has no tokenizer.json: give the bundle that it comes from with --base")
+        raise BundleError(f"{path} has no tokenizer.json: {_REMEDY}")
     if content.get("vocab_size") != vocabulary.size:
         raise BundleError(
             f"{path}: config.json has {content.get('vocab_size')} tokens, the tokenizer {vocabulary.size}"
@@ -230,6 +231,8 @@ def _vocabulary(path: Path, content: dict[str, Any], *, mark: dict[str, Any] | N
 def _weights(path: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
     """Arrays by their names in the masked or causal model; heads of other tasks keep theirs, with `task.` before."""
     arrays = load_arrays(path)
+    if odd := [name for name, value in arrays.items() if not np.isfinite(value).all()]:
+        raise BundleError(f"{path}: {odd[0]} holds infinite numbers or none (NaN): its training went wrong")
     if not any(name.startswith("model.") for name in arrays):  # saved from AutoModel
         arrays = {f"model.{name}": value for name, value in arrays.items()}
     if content.get("architectures") not in ([name] for name in _MASKED):

@@ -133,7 +133,7 @@ def test_a_classifier_brings_its_encoder_and_leaves_its_head(there, bundle):
     arrays |= {"classifier.weight": np.ones((2, 32), np.float32), "head.dense.weight": np.ones((32, 32), np.float32)}
     save_file(arrays, there / "model.safetensors")
     edit(there / "config.json", architectures=["ModernBertForSequenceClassification"])
-    with pytest.raises(BundleError, match=r"lacks parameter masked_head\.\S+: give the bundle .* with --base"):
+    with pytest.raises(BundleError, match=r"lacks parameter masked_head\.\S+: `plantgfm import` takes it .* --base"):
         read_exchange(there)
     found = read_exchange(there, base=bundle)
     assert "task.classifier.weight" in found.unplaced and "task.head.dense.weight" in found.unplaced
@@ -163,6 +163,11 @@ def wrong_folders():
         arrays["decoder.weight"] = arrays["model.embeddings.tok_embeddings.weight"] + 1
         save_file(arrays, folder / "model.safetensors")
 
+    def spoil(folder):
+        arrays = load_file(folder / "model.safetensors")
+        arrays["model.final_norm.weight"][3] = np.nan
+        save_file(arrays, folder / "model.safetensors")
+
     def lower_case(folder):
         content = json.loads((folder / "tokenizer.json").read_text())
         content["normalizer"]["normalizers"] = content["normalizer"]["normalizers"][1:]
@@ -183,6 +188,7 @@ def wrong_folders():
         r"means n_heads 4, plantgfm.json 2": config(num_attention_heads=4),
         "config.json has 9 tokens, the tokenizer 4112": config(vocab_size=9),
         "decoder.weight is not the token embedding": untie,
+        r"model.final_norm.weight holds infinite numbers or none \(NaN\)": spoil,
         "its normalizer is not the one of our tokenizer": lower_case,
         r"token '\[EXTRA\]' was added": add_token,
         "is no tokenizer of ours: it has no table": lambda folder: edit(folder / "tokenizer.json", model={}),
