@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from plantgfm.embedding.tiles import Tile, marked_bases, tile_bases
+from plantgfm.embedding.tiles import Tile, tile_of, window_spans
 from plantgfm.formats.bed import read_bed
+from plantgfm.formats.fasta import Piece
 from plantgfm.formats.gff3 import read_gff3
-from plantgfm.schema import Record
 from plantgfm.sequence import Interval, reverse_complement
 
 
@@ -68,29 +70,39 @@ def _checked(path: Path, regions: list[Region]) -> list[Region]:
 
 
 def tile_regions(
-    records: Iterable[Record], regions: Iterable[Region], *, window_bp: int, stride_bp: int
+    pieces: Iterable[Piece], regions: Iterable[Region], *, window_bp: int, stride_bp: int
 ) -> Iterator[Tile]:
     """Windows over regions, by record and within one in the order of the regions.
 
     A window of a region on the minus strand holds the reverse complement, windows begin at the region's own left end,
-    and coordinates stay those of the record.
+    and coordinates stay those of the record. The record at hand lies in a temporary file, a byte a base: memory does
+    not grow with it, nor with its regions.
     """
     by_sequence: dict[str, list[Region]] = {}
     for region in regions:
         by_sequence.setdefault(region.interval.sequence, []).append(region)
-    for record in records:
-        wanted = by_sequence.get(record.name, [])
-        bases = marked_bases(record) if wanted else np.zeros(0, np.uint8)
-        for region in wanted:
-            where = region.interval
-            piece = bases[where.start : where.end]
-            minus = where.strand == "-"
-            for tile in tile_bases(
-                reverse_complement(piece) if minus else piece, window_bp=window_bp, stride_bp=stride_bp
-            ):
-                first, last = tile.interval.start, tile.interval.end
-                start, end = (
-                    (where.end - last, where.end - first) if minus else (where.start + first, where.start + last)
-                )
-                strand = "-" if minus else where.strand if where.strand == "+" else "."
-                yield replace(tile, interval=Interval(record.name, start, end, strand), name=region.name)
+    with tempfile.TemporaryFile(prefix="plantgfm-") as spool:
+        for piece in pieces:
+            wanted = by_sequence.get(piece.name, [])
+            if not wanted:
+                continue
+            if piece.start == 0:
+                spool.seek(0)
+                spool.truncate()
+            spool.write(piece.bases.tobytes())
+            if piece.last:
+                for region in wanted:
+                    yield from _tile_region(spool, region, window_bp=window_bp, stride_bp=stride_bp)
+
+
+def _tile_region(spool: BinaryIO, region: Region, *, window_bp: int, stride_bp: int) -> Iterator[Tile]:
+    where, sizes = region.interval, {"window_bp": window_bp, "stride_bp": stride_bp}
+    strand = where.strand if where.strand in ("+", "-") else "."
+    for first, last in window_spans(where.length_bp, **sizes):
+        minus = strand == "-"
+        start, end = (where.end - last, where.end - first) if minus else (where.start + first, where.start + last)
+        spool.seek(start)
+        bases = np.array(np.frombuffer(spool.read(end - start), np.uint8))
+        read = reverse_complement(bases) if minus else bases
+        tile = tile_of(where.sequence, first, read, last=last == where.length_bp, **sizes)
+        yield replace(tile, interval=Interval(where.sequence, start, end, strand), name=region.name)

@@ -53,18 +53,24 @@ def tile_record(record: Record, *, window_bp: int, stride_bp: int) -> Iterator[T
 
 def tile_bases(bases: UInt8[np.ndarray, "P"], *, window_bp: int, stride_bp: int, sequence: str = "") -> Iterator[Tile]:
     """As `tile_record`, over bases that are at hand."""
-    for start in range(0, max(bases.size, 1), stride_bp):
-        end = min(start + window_bp, bases.size)
-        if end > start:
-            sizes = {"window_bp": window_bp, "stride_bp": stride_bp}
-            yield _tile(sequence, start, bases[start:end], last=end == bases.size, **sizes)
-        if end == bases.size:
+    sizes = {"window_bp": window_bp, "stride_bp": stride_bp}
+    for start, end in window_spans(bases.size, **sizes):
+        yield tile_of(sequence, start, bases[start:end], last=end == bases.size, **sizes)
+
+
+def window_spans(length_bp: int, *, window_bp: int, stride_bp: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each window over so many bases."""
+    for start in range(0, length_bp, stride_bp):
+        end = min(start + window_bp, length_bp)
+        yield start, end
+        if end == length_bp:
             return
 
 
-def _tile(
+def tile_of(
     sequence: str, start: int, bases: UInt8[np.ndarray, "P"], *, last: bool, window_bp: int, stride_bp: int
 ) -> Tile:
+    """One window of `tile_bases`, from its bases; `last` says that no other follows."""
     lead = (window_bp - stride_bp) // 2  # overlaps are parted in their middle
     core = (lead if start else 0, bases.size if last else lead + stride_bp)
     return Tile(Interval(sequence, start, start + bases.size), bases, bases.size < window_bp, core=core)
@@ -81,7 +87,7 @@ def tile_pieces(pieces: Iterable[Piece], *, window_bp: int, stride_bp: int) -> I
         while waiting.size - at > window_bp or (piece.last and waiting.size > at):
             bases = waiting[at : at + window_bp].copy()  # a view would keep the whole piece
             last = piece.last and waiting.size - at <= window_bp
-            yield _tile(piece.name, start + at, bases, last=last, **sizes)
+            yield tile_of(piece.name, start + at, bases, last=last, **sizes)
             at = waiting.size if last else at + stride_bp
         waiting, start = waiting[at:], start + at
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,9 @@ from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_r
 from plantgfm.embedding.store import Parts, read_origin
 from plantgfm.embedding.tiles import tile_pieces
 from plantgfm.embedding.zarr_store import is_zarr, need_zarr
-from plantgfm.formats.fasta import read_fasta, read_fasta_pieces
+from plantgfm.formats.fasta import read_fasta_pieces
 from plantgfm.formats.manifest import read_manifest
 from plantgfm.identity import file_sha256, plain
-from plantgfm.schema import Record
 
 Progress = Callable[[str, int, int], None]
 
@@ -105,7 +104,7 @@ def embed_files(
 
     sizes = {"window_bp": embedder.config.window_bp, "stride_bp": embedder.config.stride_bp}
     pieces = (piece for path in files for piece in read_fasta_pieces(path))
-    tiles = tile_pieces(pieces, **sizes) if regions is None else tile_regions(_records(files), regions, **sizes)
+    tiles = tile_pieces(pieces, **sizes) if regions is None else tile_regions(pieces, regions, **sizes)
     tiles = tiles if panel is None else tile_panel(tiles, panel)
     parts = Parts(out, width=embedder.width, origin=origin, storage=config.storage)
     counts = parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
@@ -114,11 +113,6 @@ def embed_files(
     if progress is not None:
         progress("embed (bp)", total_bp, total_bp)
     return counts | ({"cut_tokens": embedder.cut_tokens} if embedder.cut_tokens else {})
-
-
-def _records(files: list[Path]) -> Iterator[Record]:
-    for path in files:
-        yield from read_fasta(path)
 
 
 def _checked_lengths(files: list[Path]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from plantgfm.embedding.regions import Region, tile_regions
 from plantgfm.embedding.tiles import tile_records
 from plantgfm.formats.errors import FormatError
 from plantgfm.sequence import Interval, decode
+from tests.embedding.test_regions import pieces
 from tests.fixtures import record, small_bundle
 
 HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta\tb\tc\n"
@@ -49,7 +50,7 @@ def test_what_both_chromosomes_have_is_put_in(panel):
 
 def test_chosen_accessions_come_in_their_order_and_regions_on_their_strand(panel):
     regions = [Region(Interval("chr1", 0, 4, "-"), "gene"), Region(Interval("chr1", 12, 16, "+"), "other")]
-    tiles = list(tile_regions([record("chr1", REFERENCE)], regions, window_bp=10, stride_bp=10))
+    tiles = list(tile_regions(pieces(record("chr1", REFERENCE)), regions, window_bp=10, stride_bp=10))
     found = list(tile_panel(tiles, open_panel(panel, ["c", "a"])))
     assert [(t.name, t.accession, decode(t.bases)) for t in found] == [
         ("gene", "c", "GGTT"),

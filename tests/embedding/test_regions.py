@@ -1,18 +1,33 @@
 """Regions of BED and GFF3 files: which windows they give, on which strand, and what is refused."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
+from plantgfm.embedding.tiles import marked_bases
+from plantgfm.formats.fasta import Piece
 from plantgfm.sequence import Interval, decode
 from tests.fixtures import record
 
 LENGTHS = {"chr1": 20, "chr2": 8}
 
 
+def pieces(*records, size=7):
+    """The records as a FASTA file is read, cut in the middle of regions."""
+    for one in records:
+        bases = marked_bases(one)
+        for start in range(0, bases.size, size):
+            yield Piece(one.name, start, bases[start : start + size], start + size >= bases.size)
+
+
 def tiles(*regions, window=6, stride=6):
-    records = [record("chr1", "AACCGGTTACGTacgtNNNN"), record("chr2", "TTTTCCCC")]
     found = tile_regions(
-        records, [Region(Interval(*place), name) for *place, name in regions], window_bp=window, stride_bp=stride
+        pieces(record("chr1", "AACCGGTTACGTacgtNNNN"), record("chr2", "TTTTCCCC")),
+        [Region(Interval(*place), name) for *place, name in regions],
+        window_bp=window,
+        stride_bp=stride,
     )
     return [
         (t.interval.sequence, t.interval.start, t.interval.end, t.interval.strand, t.name, decode(t.bases))
@@ -38,6 +53,17 @@ def test_a_long_region_has_several_windows_from_its_own_left_end():
 def test_regions_come_by_record_and_then_in_their_own_order():
     found = tiles(("chr2", 0, 4, ".", "late"), ("chr1", 8, 12, ".", "second"), ("chr1", 0, 4, ".", "third"))
     assert [one[4] for one in found] == ["second", "third", "late"]
+
+
+def test_neither_a_long_record_nor_a_long_region_is_held_in_memory():
+    one = np.zeros(1 << 20, np.uint8)
+    whole = (Piece("c", at * one.size, one, at == 15) for at in range(16))
+    regions = [Region(Interval("c", 0, 16 * one.size, "-"), "all"), Region(Interval("c", 5, 9), "few")]
+    tracemalloc.start()
+    found = sum(tile.bases.size for tile in tile_regions(whole, regions, window_bp=1 << 16, stride_bp=1 << 16))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == 16 * one.size + 4 and peak < 4 * one.size
 
 
 def test_bed_rows_have_names_strands_and_must_lie_inside(tmp_path):
