@@ -93,7 +93,7 @@ class Model:
             pooling: "mean" over the tokens ([CLS] not counted), "cls", "max"; or "token" or "base": a vector each.
             layer: -1 after the final norm, 0 the token embedding, i after layer i.
             strand: "forward", "reverse" (of the reverse complement) or "both", their mean.
-            batch_windows: sequences that are computed together.
+            batch_windows: most sequences that are computed together.
 
         Returns:
             float32 [B, D]. With "token" a list of B arrays [L, D], without [CLS], in the order of the sequence
@@ -107,7 +107,8 @@ class Model:
         codes = _codes(sequences)
         pooling, strand = _member(Pooling, pooling, "pooling"), _member(StrandUse, strand, "strand")
         # The window only matters where sequences are cut into some.
-        config = EmbeddingConfig(pooling=pooling, layer=layer, strand=strand, batch_windows=batch_windows)
+        rows = min(batch_windows, 1 << max(len(codes) - 1, 0).bit_length())  # few sequences in a batch of few rows
+        config = EmbeddingConfig(pooling=pooling, layer=layer, strand=strand, batch_windows=rows)
         embedder = Embedder(self.encoder, replace(config, window_bp=self.encoder.window_bp or 1))
         return embedder.embed(codes) if pooling.whole else embedder.embed_places(codes)[1]
 

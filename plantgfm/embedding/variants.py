@@ -107,9 +107,19 @@ def _unsuitable(ref: str, alt: str) -> str:
     """What the VCF file itself tells."""
     if alt in (".", ref):
         return NO_ALTERNATIVE
-    if len(ref) != 1 or len(alt) != 1 or not alt.isalpha():
+    at = substituted(ref, alt)
+    if at is None:
         return NO_SUBSTITUTION  # insertions, deletions, several bases at once, symbols, "*", break ends
-    return SCORED if ref in BASES and alt in BASES else AMBIGUOUS
+    return SCORED if ref[at] in BASES and alt[at] in BASES else AMBIGUOUS
+
+
+def substituted(ref: str, alt: str) -> int | None:
+    """Where two alleles of one length differ in one base; None where they do not.
+
+    Beside a deletion, VCF writes a substitution with the bases that both keep: REF CA, ALT C,TA.
+    """
+    differing = [at for at, (one, other) in enumerate(zip(ref, alt)) if one != other]
+    return differing[0] if len(ref) == len(alt) and len(differing) == 1 and alt.isalpha() else None
 
 
 def _rows_by_sequence(variants: Variants) -> dict[str, Int64[np.ndarray, "_"]]:
@@ -134,7 +144,8 @@ def _checked(variants: Variants, reason: str, record: Record, row: int | np.inte
         text = f"{where} is {decode(there[:20])!r} in the FASTA file: the variants are of another assembly or strand "
         text += "(--ref-mismatch skip leaves such lines without a score)"
         raise FormatError(variants.path, text, record.name, line)
-    return UNKNOWN_REFERENCE if reason == SCORED and there[0] == UNKNOWN else reason
+    at = substituted(ref, variants.alt[row]) or 0
+    return UNKNOWN_REFERENCE if reason == SCORED and there[at] == UNKNOWN else reason
 
 
 def score_variants(
@@ -189,12 +200,16 @@ def _not_rich(sites: Iterator[_Site], reasons: list[str], max_unknown_fraction: 
 def _sites(
     predictor: Predictor, variants: Variants, record: Record, rows: Int64[np.ndarray, "_"], window_bp: int
 ) -> Iterator[_Site]:
-    """The sites of one sequence, from its rows by position."""
-    for group in np.split(rows, np.flatnonzero(np.diff(variants.start[rows])) + 1) if rows.size else ():
-        start = int(variants.start[group[0]])
+    """The sites of one sequence by position."""
+    offsets = {row: substituted(variants.ref[row], variants.alt[row]) for row in rows.tolist()}
+    places = np.array([variants.start[row] + at for row, at in offsets.items()], np.int64)
+    order = np.argsort(places, kind="stable")
+    rows, places = rows[order], places[order]
+    for at in np.split(np.arange(rows.size), np.flatnonzero(np.diff(places)) + 1) if rows.size else ():
+        group, start = rows[at], int(places[at[0]])
         first = min(max(start - window_bp // 2, 0), max(record.length_bp - window_bp, 0))
         piece, at = record.codes[first : first + window_bp], start - first
-        alts = np.array([BASES.index(variants.alt[row]) for row in group], np.uint8)
+        alts = np.array([BASES.index(variants.alt[row][offsets[row]]) for row in group.tolist()], np.uint8)
         strands = (
             _strand(predictor, piece, at),
             _strand(predictor, reverse_complement(piece), piece.size - 1 - at),

@@ -52,6 +52,16 @@ def test_pooling_layer_and_strand_are_heard(model):
     np.testing.assert_allclose(model.embed(TEXTS, pooling="max", layer=1), forward, atol=1e-4)
 
 
+def test_few_sequences_make_a_batch_of_few_rows(model, monkeypatch):
+    rows, vectors = [], model.encoder.vectors
+    monkeypatch.setattr(
+        model.encoder, "vectors", lambda tokens, **how: (rows.append(len(tokens)), vectors(tokens, **how))[1]
+    )
+    for n, most in ((1, 32), (3, 32), (3, 2)):
+        assert model.embed(["ACGTACG"] * n, batch_windows=most).shape == (n, 32)
+    assert rows == [1, 4, 2, 2]
+
+
 def test_spans_tile_the_sequence_on_either_strand(model):
     forward, reverse = (model.spans("ACGTTGCANACG", strand=strand) for strand in ("forward", "reverse"))
     assert forward.tolist() == [[0, 6], [6, 7], [7, 8], [8, 9], [9, 10], [10, 11], [11, 12]]

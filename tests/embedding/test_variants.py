@@ -124,6 +124,17 @@ def test_rows_are_those_of_the_file_whatever_its_order_and_several_alternatives_
     assert table["position"] == [201, 201, 4, 51] and table["sequence"] == ["chr1", "chr1", "tiny", "chr1"]
 
 
+def test_a_substitution_that_is_written_with_its_neighbours_is_scored_as_without(model, genome, tmp_path):
+    letters = decode(genome["chr1"].codes)
+    alt = other(letters[30])
+    sites = [("chr1", 30, letters[30:32], f"{letters[30]},{alt}{letters[31]}")]  # beside a deletion
+    sites += [("chr1", 28, letters[28:31], letters[28:30] + alt), ("chr1", 30, letters[30], alt)]
+    scores = model.score_variants(vcf(tmp_path, *sites), tmp_path / "g.fa", window_bp=WINDOW)
+    assert scores.reason == ["no_single_base_substitution", "", "", ""]
+    assert abs(scores.log_ratio[3]) > 1e-3 and (scores.log_ratio[1:] == scores.log_ratio[3]).all()
+    assert scores.columns()["position"] == [31, 31, 29, 31]  # as in the file
+
+
 def test_nothing_is_compiled_again_from_site_to_site(model, genome, tmp_path):
     letters = decode(genome["chr1"].codes)
     model.score_variants(vcf(tmp_path, ("chr1", 30, letters[30], other(letters[30]))), tmp_path / "g.fa")
@@ -149,7 +160,8 @@ def test_what_is_no_substitution_of_one_base_is_told_by_reason(model, genome, tm
         "": [(10, letters[10], other(letters[10]))],
     }
     sites["no_single_base_substitution"] += [(10, letters[10], one) for one in ("<DEL>", "*", f"{letters[10]}[chr1:9[")]
-    sites["no_single_base_substitution"] += [(-1, "N", "<DEL>"), (300, "N", "<DEL>"), (10, letters[10:12], "GG")]
+    sites["no_single_base_substitution"] += [(-1, "N", "<DEL>"), (300, "N", "<DEL>")]
+    sites["no_single_base_substitution"] += [(10, letters[10:12], other(letters[10]) + other(letters[11]))]
     flat = [("chr1", *site) for group in sites.values() for site in group]
     scores = model.score_variants(vcf(tmp_path, *flat), tmp_path / "g.fa", window_bp=WINDOW)
     assert scores.reason == [reason for reason, group in sites.items() for _ in group]
