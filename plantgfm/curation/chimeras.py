@@ -135,7 +135,7 @@ def find_parts(found: Found, index: NameIndex, genomes: set[str], config: Contam
         config: how hashes are made, and how long a part must be.
     """
     gone = {removal.removed.place for removal in found.removals}
-    parts, hits = [], _hits(found)
+    parts, hits = [], hits_by_species(found)
     strays = _strays(found, hits)
     for (number, species), others in sorted(hits.items()):
         one, theirs = found.distinct[number], [found.distinct[other] for _, other in others]
@@ -156,7 +156,7 @@ def _strays(found: Found, hits: dict[tuple[int, str], list[tuple[int, int]]]) ->
     return strays
 
 
-def _hits(found: Found) -> dict[tuple[int, str], list[tuple[int, int]]]:
+def hits_by_species(found: Found) -> dict[tuple[int, str], list[tuple[int, int]]]:
     """Probes shared with records of another species, and the records, by number and their species; the best first."""
     names, pairs = [one.species for one in found.distinct], found.shared.pairs
     _, number = np.unique(np.array(names), return_inverse=True)

@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 16  # hybrids and subspecies of a passport are named as in the manifest
+JOIN_VERSION = 17  # records with the repeats of another species are flagged
 
 Progress = Callable[[str, int, int], None]
 

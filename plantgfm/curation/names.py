@@ -133,6 +133,16 @@ class NameIndex:
         known, counts = self._by_species[species][:2] if species in self._by_species else _counted([])
         return _lookup(known, counts, hashes) > _lookup(*_counted(self._held(species, holders)), hashes)
 
+    @cached_property
+    def species(self) -> list[str]:
+        """All names, in order."""
+        return sorted(self._by_species)
+
+    def repeated_in(self, hashes: UInt64[np.ndarray, "n"], species: str) -> Bool[np.ndarray, "n"]:
+        """Which hashes lie in several records of a species."""
+        known, counts = self._by_species[species][:2] if species in self._by_species else _counted([])
+        return _lookup(known, counts, hashes) > 1
+
     def smallest(self, species: str, most: int) -> UInt64[np.ndarray, "n"]:
         """The smallest hashes of a species, at most so many: a fair sample of it."""
         return self._by_species[species][0][:most]

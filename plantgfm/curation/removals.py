@@ -14,6 +14,7 @@ from plantgfm.curation.facts import Verdict
 from plantgfm.curation.findings import Finding, act
 from plantgfm.curation.names import NamedRecord, NameIndex
 from plantgfm.curation.prepared import Prepared
+from plantgfm.curation.strays import find_strays
 from plantgfm.identity import fingerprint
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import distinct, ring_digest
@@ -110,7 +111,7 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
 
 def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
     by_key, identity = {one.assembly.key: one for one in prepared}, config.duplicates.record_identity
-    removals, parts = [], []
+    removals, parts, strays = [], [], []
     for compartment, group in _groups(prepared):
         names = _names(group)
         found = _find(compartment, group, config, whole=False, identity=identity, names=names)
@@ -118,6 +119,7 @@ def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
         if compartment is Compartment.NUCLEAR:  # organelles are alike by nature, in long parts
             genomes = {one.species for one, left in group if left and one.genome(hashed=False).whole}
             parts += chimeras.find_parts(found, names, genomes, config.contamination)
+            strays += find_strays(found, names, config.contamination)
     for removal in removals:
         verdict = _rejection(removal.removed.record, removal, removal.evidence)
         by_key[removal.removed.assembly].verdicts.append(verdict)
@@ -126,6 +128,11 @@ def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:
             by_key[removal.kept.assembly].verdicts.append(flag)
     for part in parts:
         _judge_part(by_key[part.sequence.assembly], part, config.contamination)
+    told = {part.sequence.place for part in parts}
+    for stray in strays:
+        if stray.sequence.place not in told:
+            flag = _verdict(stray.sequence.record, Outcome.FLAGGED, duplicates.IN_DOUBT, stray.evidence)
+            by_key[stray.sequence.assembly].verdicts.append(flag)
 
 
 def _judge_part(one: Prepared, part: chimeras.Part, config: ContaminationConfig) -> None:
