@@ -260,11 +260,12 @@ def best_step(run_dir: Path) -> int:
 
 def best_metric_of(run_dir: Path) -> tuple[str, float, int] | None:
     """The best metric of a run, its value and the step that it was measured at; None where none was measured yet."""
-    scores = _scores(run_dir)
+    positions = _positions(run_dir)  # read once: what trains may replace the best one meanwhile
+    scores = _scored(positions)
     if not scores:
         return None
     step = _best(scores)
-    position = _read_position(run_dir, step)
+    position = positions[step]
     return position["best_metric"], position["metrics"][position["best_metric"]], step
 
 
@@ -274,10 +275,20 @@ def _best(scores: dict[int, float]) -> int:
 
 def _scores(run_dir: Path) -> dict[int, float]:
     """Steps with a best metric and its value, turned so that the lowest is the best."""
-    scores = {}
+    return _scored(_positions(run_dir))
+
+
+def _positions(run_dir: Path) -> dict[int, dict[str, Any]]:
+    """Positions of the checkpoints that can be read: what is damaged is told by whoever reads it, or is gone by now."""
+    positions = {}
     for step in steps_of(run_dir):
-        with contextlib.suppress(DamagedCheckpoint):  # told by whoever reads it
-            scores[step] = _score(_read_position(run_dir, step))
+        with contextlib.suppress(DamagedCheckpoint):
+            positions[step] = _read_position(run_dir, step)
+    return positions
+
+
+def _scored(positions: dict[int, dict[str, Any]]) -> dict[int, float]:
+    scores = {step: _score(position) for step, position in positions.items()}
     return {step: score for step, score in scores.items() if score is not None}
 
 

@@ -69,25 +69,26 @@ def runs_table(runs: list[ListedRun]) -> Table:
 
 
 def _listed(path: Path) -> ListedRun:
-    name = path.resolve().name
     try:
-        identity, *earlier = known_identities(path)
-        note = _object(path / ENDED_FILE)
-        best = best_metric_of(path)
-        rows = read_metrics(path / METRICS_FILE) if (path / METRICS_FILE).is_file() else []
-    except (ValueError, KeyError) as error:
-        return ListedRun(name, RunState.FAILED, 0, None, None, "", (), str(error))
-    step = max([*steps_of(path), *(row["step"] for row in rows[-1:])], default=0)
+        return _read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # one folder must not hide the others
+        why = f"{type(error).__name__}: {error}"
+        return ListedRun(path.resolve().name, RunState.FAILED, 0, None, None, "", (), why)
+
+
+def _read(path: Path) -> ListedRun:
+    identity, *earlier = known_identities(path)
+    note = _note(path)
+    rows = read_metrics(path / METRICS_FILE) if (path / METRICS_FILE).is_file() else []
     corpora = tuple(dict.fromkeys(_corpus(each) for each in reversed(earlier)))
-    corpora = tuple(each for each in corpora if each != _corpus(identity))
     return ListedRun(
-        name=name,
+        name=path.resolve().name,
         state=_state(path, note),
-        step=step,
-        steps=_steps(identity),
-        best=best,
+        step=max([*steps_of(path), *(row["step"] for row in rows[-1:])], default=0),
+        steps=identity.get("run", {}).get("steps"),
+        best=best_metric_of(path),
         corpus=_corpus(identity),
-        earlier_corpora=corpora,
+        earlier_corpora=tuple(each for each in corpora if each != _corpus(identity)),
         why=str(note["why"]) if "why" in note else "",
     )
 
@@ -100,14 +101,13 @@ def _state(path: Path, note: dict[str, Any]) -> RunState:
     return RunState.FAILED if note and note["failed"] else RunState.STOPPED
 
 
-def _object(path: Path) -> dict[str, Any]:
-    return read_json(path, remedy="delete it: it only tells how a call ended") if path.is_file() else {}
+def _note(path: Path) -> dict[str, Any]:
+    """Why the last call ended, {} where it did not, or where another one goes on and deletes the note just now."""
+    try:
+        return read_json(path / ENDED_FILE, remedy="delete it: it only tells how a call ended")
+    except FileNotFoundError:
+        return {}
 
 
 def _corpus(identity: dict[str, Any]) -> str:
     return str(identity["corpus"]) if "corpus" in identity else "?"
-
-
-def _steps(identity: dict[str, Any]) -> int | None:
-    run = identity.get("run", {})
-    return run.get("steps", None)

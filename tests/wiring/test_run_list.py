@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from plantgfm.training import checkpoint
 from plantgfm.training.bad_steps import NonFiniteLoss
 from plantgfm.training.run_folder import locked, open_run
 from plantgfm.wiring.run_list import RunState, list_runs, runs_table
@@ -70,6 +71,38 @@ def test_what_failed_and_goes_on_is_no_longer_failed(folder):
     train_point(folder / "failed")
     assert by_name(folder)["failed"].state is RunState.FINISHED
     assert by_name(folder)["failed"].why == ""
+
+
+def test_a_best_checkpoint_that_is_replaced_while_it_is_listed_hides_nothing(folder, monkeypatch):
+    read, seen = checkpoint._read_position, []
+
+    def once(run_dir, step):
+        if (run_dir, step) in seen:  # by then the run that trains has deleted it
+            raise checkpoint.DamagedCheckpoint("gone")
+        seen.append((run_dir, step))
+        return read(run_dir, step)
+
+    monkeypatch.setattr(checkpoint, "_read_position", once)
+    run = by_name(folder)["finished"]
+    assert (run.state, run.best) == (RunState.FINISHED, ("watch/bits", 1.0, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metrics.jsonl", "5\n", "TypeError"),
+        ("metrics.jsonl", '{"loss": 1}\n', "KeyError: 'step'"),
+        ("ended.json", '{"why": "x"}', "KeyError: 'failed'"),
+        ("run.json", '{"identity": {"run": 5}, "lineage": []}', "AttributeError"),
+    ],
+)
+def test_a_run_with_odd_files_does_not_hide_the_others(tmp_path, name, content, said):
+    for run in ("odd", "sound"):
+        open_run(tmp_path / run, {"corpus": "c0", "run": {"steps": 4}})
+    (tmp_path / "odd" / name).write_text(content)
+    runs = by_name(tmp_path)
+    assert runs["odd"].state is RunState.FAILED and runs["odd"].why.startswith(said)
+    assert runs["sound"].state is RunState.STOPPED
 
 
 def test_a_damaged_run_is_listed_as_such_and_a_folder_that_is_none_is_refused(tmp_path):
