@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, get_abstract_mesh, use_abstract_mesh
 from jax.sharding import PartitionSpec as P
@@ -21,6 +22,9 @@ AXES = ("data", "fsdp", "tensor")
 """Windows are split over data and fsdp; parameters over fsdp, and over tensor within a layer."""
 
 WINDOW_AXES = ("data", "fsdp")
+
+_TRAVELS_ALONE = 2**18
+"""Values of an array from which joining it with others costs more than its own wait."""
 
 Rules = Sequence[tuple[str, P]]
 
@@ -182,9 +186,76 @@ def traced_on(mesh: Mesh | None, function: Callable[..., Any]) -> Callable[..., 
 
 
 def traced_mesh() -> AbstractMesh | None:
-    """The mesh of the function that is being traced, by `traced_on`; None where all lies on one device."""
+    """The mesh of the function that is being traced, by `traced_on`; None where all lies on one device.
+
+    None, too, in what `by_device` traces: there is only one device to see.
+    """
     mesh = get_abstract_mesh()
-    return None if mesh.empty else mesh
+    return None if mesh.empty or _by_device(mesh) else mesh
+
+
+def _by_device(mesh: AbstractMesh) -> bool:
+    return set(mesh.manual_axes) == set(AXES)
+
+
+def can_go_by_device(mesh: Mesh | None, *, windows: int, micro_batches: int) -> bool:
+    """Whether `by_device` pays and is exact: parameters whole on several processors, equal windows on each.
+
+    Other devices leave it to the compiler, which lets them compute while they exchange.
+    """
+    if mesh is None or mesh.size == 1 or mesh.shape["data"] != mesh.size:
+        return False
+    return mesh.devices.flat[0].platform == "cpu" and windows % (mesh.size * micro_batches) == 0
+
+
+def by_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of (whole, windows, whole) whose results are sums over windows: each device computes its part of them.
+
+    The parts are added up in one exchange at the end. Left to the compiler, each use of a parameter has its gradient
+    exchanged by itself, a tied table three times. Within the function `total` and `drawn_rows` see all windows.
+    """
+    specs = (P(), P(WINDOW_AXES), P())
+    return jax.shard_map(
+        lambda *arrays: _added_up(function(*arrays)),
+        mesh=mesh.abstract_mesh,
+        in_specs=specs,
+        out_specs=P(),
+        check_vma=False,
+    )
+
+
+def _added_up(tree: Any) -> Any:
+    """The sum over all devices of every leaf; small ones travel as one array, since each that travels costs a wait."""
+    leaves, structure = jax.tree.flatten(tree)
+    found: list[Any] = [jax.lax.psum(leaf, AXES) if leaf.size >= _TRAVELS_ALONE else None for leaf in leaves]
+    for dtype in dict.fromkeys(leaf.dtype for leaf in leaves):
+        small = [at for at, leaf in enumerate(leaves) if found[at] is None and leaf.dtype == dtype]
+        joined = jax.lax.psum(jnp.concatenate([leaves[at].ravel() for at in small]), AXES) if small else None
+        ends = np.cumsum([leaves[at].size for at in small])
+        for at, end in zip(small, ends.tolist()):
+            found[at] = joined[end - leaves[at].size : end].reshape(leaves[at].shape)
+    return jax.tree.unflatten(structure, found)
+
+
+def total(value: jax.Array) -> jax.Array:
+    """A sum over windows as it is of all windows, where each device is traced with its own; not for gradients."""
+    mesh = get_abstract_mesh()
+    return value if mesh.empty or not _by_device(mesh) else jax.lax.psum(value, WINDOW_AXES)
+
+
+def drawn_rows(draw: Callable[[tuple[int, ...]], jax.Array], shape: tuple[int, ...]) -> jax.Array:
+    """Random numbers with windows on the first axis; where each device is traced with its own windows, their rows.
+
+    Args:
+        draw: of a shape.
+        shape: of the windows that are seen here.
+    """
+    mesh = get_abstract_mesh()
+    if mesh.empty or not _by_device(mesh):
+        return draw(shape)
+    rows = shape[0]
+    whole = draw((rows * _parts(mesh, WINDOW_AXES), *shape[1:]))
+    return jax.lax.dynamic_slice_in_dim(whole, jax.lax.axis_index(WINDOW_AXES) * rows, rows)
 
 
 def each_own_rows(function: Callable[..., Any], *arrays: Any) -> Any:

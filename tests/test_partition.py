@@ -50,6 +50,34 @@ def test_a_loss_and_its_gradient_on_eight_devices_equal_those_on_one(shape):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), gradient, expected_gradient)
 
 
+def _drawn_and_added(params, rows, key):
+    """Noise on every row, a sum over a count of all rows, and an array that is large enough to travel by itself."""
+    noise = partition.drawn_rows(lambda shape: jax.random.normal(key, shape), rows.shape)
+    count = partition.total(jnp.sum(rows > 0).astype(jnp.float32))
+    large = jnp.zeros(partition._TRAVELS_ALONE).at[0].set(jnp.sum(rows))
+    return {"mean": jnp.sum((rows + noise) @ params) / count, "large": large, "kinds": jnp.sum(rows > 0, axis=0)}
+
+
+def test_what_devices_compute_of_their_own_rows_adds_up_to_the_whole():
+    rows = np.random.default_rng(4).normal(size=(16, 3)).astype(np.float32)
+    arrays = (jnp.asarray([1.0, 2.0, 3.0]), rows, jax.random.key(5))
+    expected = jax.jit(_drawn_and_added)(*arrays)
+    mesh = partition.make_mesh(data=8)
+    split = jax.jit(partition.traced_on(mesh, partition.by_device(mesh, _drawn_and_added)))
+    found = split(arrays[0], jax.device_put(rows, partition.batch_sharding(mesh)), arrays[2])
+    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(found))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected)
+
+
+def test_only_copies_on_processors_with_equal_windows_go_by_device():
+    asked = {"windows": 16, "micro_batches": 2}
+    assert partition.can_go_by_device(partition.make_mesh(data=8), **asked)
+    assert not partition.can_go_by_device(None, **asked)
+    assert not partition.can_go_by_device(partition.make_mesh(), **asked)
+    assert not partition.can_go_by_device(partition.make_mesh(data=4, fsdp=2), **asked)
+    assert not partition.can_go_by_device(partition.make_mesh(data=8), windows=24, micro_batches=2)
+
+
 def test_parameters_are_split_by_the_first_rule_that_matches():
     mesh = partition.make_mesh(fsdp=2, tensor=2)
     params = tiny_network().init(jax.random.key(0))

@@ -158,6 +158,7 @@ def ours(case: Case) -> Contender:
         micro_batches=case.micro_batches,
         state_sharding=state_sharding,
         batch_sharding=rows,
+        adds_up=True,
     )
     program = step.lower(abstract_state(init, sharding=state_sharding), batch).compile()
     state = init()

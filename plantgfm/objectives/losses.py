@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from plantgfm.objectives.masking import scorable
+from plantgfm.partition import total
 
 Sums = dict[str, Array]
 
@@ -72,14 +73,14 @@ def masked_loss(
         "masked_tokens": jnp.sum(used),
         "masked_correct": jnp.sum(right),
     }
-    return sums["masked_weighted_nats"] / jnp.maximum(sums["masked_weight"], 1e-6), sums
+    return sums["masked_weighted_nats"] / jnp.maximum(total(sums["masked_weight"]), 1e-6), sums
 
 
 def z_loss(logits: Float[Array, "B M V"], slot_valid: Bool[Array, "B M"]) -> Float32[Array, ""]:
     """Mean square of the log normaliser over the used slots (PaLM, arXiv:2204.02311, section 5)."""
     used = slot_valid.astype(jnp.float32)
     squares = jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)) * used
-    return jnp.sum(squares) / jnp.maximum(jnp.sum(used), 1.0)
+    return jnp.sum(squares) / jnp.maximum(total(jnp.sum(used)), 1.0)
 
 
 def next_region_nats(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L"]) -> Float32[Array, " B"]:
@@ -101,7 +102,7 @@ def next_region_loss(logits: Float[Array, "B V"], next_tokens: Int32[Array, "B L
         "next_nats": jnp.sum(next_region_nats(logits, next_tokens) * holds),
         "next_windows": jnp.sum(holds),
     }
-    return sums["next_nats"] / jnp.maximum(sums["next_windows"], 1.0), sums
+    return sums["next_nats"] / jnp.maximum(total(sums["next_windows"]), 1.0), sums
 
 
 def species_sums(values: Float32[Array, "B M"], species: Int32[Array, " B"], *, n_species: int) -> Float32[Array, " S"]:

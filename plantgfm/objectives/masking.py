@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32
 
 from plantgfm.objectives.config import ObjectiveConfig
-from plantgfm.partition import each_own_rows
+from plantgfm.partition import drawn_rows, each_own_rows
 from plantgfm.tokenization.vocabulary import FIRST_BASE, MASK
 
 NEVER = jnp.inf
@@ -92,7 +93,7 @@ def choose_slots(
     """
     length = valid.shape[1]
     token_key, span_key, start_key = jax.random.split(key, 3)
-    starts = jax.random.bernoulli(start_key, 1.0 / config.mean_span_tokens, valid.shape)
+    starts = drawn_rows(partial(jax.random.bernoulli, start_key, 1.0 / config.mean_span_tokens), valid.shape)
     span = jnp.cumsum(starts, axis=1, dtype=jnp.int32) - starts[:, :1]
     alone = _waiting_times(token_key, valid.shape, 1.0 - config.span_share)
     together = jnp.take_along_axis(_waiting_times(span_key, valid.shape, config.span_share), span, axis=1)
@@ -107,14 +108,15 @@ def choose_slots(
 def _waiting_times(key: Array, shape: tuple[int, ...], rate: float) -> Float32[Array, "B L"]:
     if rate == 0.0:
         return jnp.full(shape, NEVER, jnp.float32)
-    return jax.random.exponential(key, shape, jnp.float32) / rate
+    return drawn_rows(partial(jax.random.exponential, key, dtype=jnp.float32), shape) / rate
 
 
 def _replacements(
     key: Array, targets: Int32[Array, "B M"], config: ObjectiveConfig, *, vocabulary_size: int
 ) -> Int32[Array, "B M"]:
     kind_key, token_key = jax.random.split(key)
-    kind = jax.random.uniform(kind_key, targets.shape)
-    random_tokens = jax.random.randint(token_key, targets.shape, FIRST_BASE, vocabulary_size, dtype=targets.dtype)
+    kind = drawn_rows(partial(jax.random.uniform, kind_key), targets.shape)
+    bounds = {"minval": FIRST_BASE, "maxval": vocabulary_size, "dtype": targets.dtype}
+    random_tokens = drawn_rows(partial(jax.random.randint, token_key, **bounds), targets.shape)
     kept_or_random = jnp.where(kind < config.mask_share + config.random_share, random_tokens, targets)
     return jnp.where(kind < config.mask_share, MASK, kept_or_random)

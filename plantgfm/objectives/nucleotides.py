@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from plantgfm.objectives.losses import Sums
+from plantgfm.partition import total
 
 N_BASES = 4
 _LEAST = float(np.finfo(np.float32).tiny)
@@ -52,11 +53,11 @@ def per_base_log_probabilities(
     wide = jnp.where(same, logits.astype(jnp.float32), -jnp.inf)
     top = jnp.max(wide, axis=-1, keepdims=True)
     weights = jnp.exp(wide - jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0)))
-    total = jnp.sum(weights, axis=-1, keepdims=True)
+    whole = jnp.sum(weights, axis=-1, keepdims=True)
     # Highest: matrix units would round what is added to 8 or 10 bits.
     shares = jnp.einsum("...v,vk->...k", weights, jnp.asarray(one_hot), precision=jax.lax.Precision.HIGHEST)
-    shares = jnp.maximum(shares / jnp.maximum(total, _LEAST), _LEAST)
-    there = (np.arange(places).reshape((1,) * (logits.ndim - 1) + (-1,)) < length_bp) & (total > 0)
+    shares = jnp.maximum(shares / jnp.maximum(whole, _LEAST), _LEAST)
+    there = (np.arange(places).reshape((1,) * (logits.ndim - 1) + (-1,)) < length_bp) & (whole > 0)
     log_probability = jnp.log(shares).reshape(*logits.shape[:-1], places, N_BASES)
     return jnp.where(there[..., None], log_probability, -jnp.inf)
 
@@ -83,4 +84,4 @@ def nucleotide_loss(
     counts = jnp.sum(known, axis=-1).astype(jnp.float32)
     weights = 1.0 - (1.0 - repeat_weight) * repeat_fraction
     sums = {"nucleotide_nats": jnp.sum(nats), "nucleotide_bases": jnp.sum(counts)}
-    return jnp.sum(nats * weights) / jnp.maximum(jnp.sum(counts * weights), 1e-6), sums
+    return jnp.sum(nats * weights) / jnp.maximum(total(jnp.sum(counts * weights)), 1e-6), sums

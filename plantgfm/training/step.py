@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import optax
 from jax.sharding import NamedSharding
 
 from plantgfm.objectives.masking import stream_key
-from plantgfm.partition import path_name, replicated, traced_on
+from plantgfm.partition import by_device, can_go_by_device, path_name, replicated, traced_on
 from plantgfm.schema import Batch
 from plantgfm.training.optimizer import Optimizer
 from plantgfm.training.state import TrainState
@@ -40,6 +41,7 @@ def make_step(
     micro_batches: int = 1,
     state_sharding: Any = None,
     batch_sharding: Any = None,
+    adds_up: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The jitted step (state, batch) → (state, metrics); the state that goes in is used up.
 
@@ -53,11 +55,16 @@ def make_step(
             step, with all its species. Each part's loss is a mean over its own tokens.
         state_sharding: a tree of shardings like the state, one for all of it, or None for the default device.
         batch_sharding: the same for the batch.
+        adds_up: whether loss, gradient and sums of parts of a batch add up to those of the whole, as those of
+            `objectives.joint.loss` do; devices that hold all parameters then exchange once a step.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = stream_key(seed, state.step, "mask")
-        gradient, metrics = _gradient(loss_fn, state.params, batch, key=key, micro_batches=micro_batches)
+        find = functools.partial(_gradient, loss_fn, micro_batches=micro_batches)
+        if adds_up and can_go_by_device(mesh, windows=batch.tokens.shape[0], micro_batches=micro_batches):
+            find = by_device(mesh, find)
+        gradient, metrics = find(state.params, batch, key)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         metrics["block_gradient_norms"] = jnp.stack([optax.tree.norm(block) for block in _blocks(gradient).values()])
         judged = {"loss": metrics["loss"], "gradient_norm": metrics["gradient_norm"]} if optimizer.guards else {}
@@ -123,7 +130,7 @@ def place_batches(batches: Iterator[Batch], sharding: NamedSharding, *, shares: 
 
 
 def _gradient(
-    loss_fn: LossFunction, params: Any, batch: Batch, *, key: jax.Array, micro_batches: int
+    loss_fn: LossFunction, params: Any, batch: Batch, key: jax.Array, *, micro_batches: int
 ) -> tuple[Any, Metrics]:
     value_and_gradient = jax.value_and_grad(loss_fn, has_aux=True)
     if micro_batches == 1:

@@ -186,6 +186,7 @@ def run_training(
             micro_batches=config.run.micro_batches,
             state_sharding=state_sharding,
             batch_sharding=batch_sharding,
+            adds_up=True,
         ),
         batches=batches.iterate
         if batch_sharding is None

@@ -21,7 +21,7 @@ from plantgfm.training.step import make_step
 
 from .toy import SPECIES, VOCABULARY_SIZE, assert_same_bits, batch_of, leaves
 
-LAYOUTS = [{"fsdp": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+LAYOUTS = [{"fsdp": 8}, {"data": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
 BY_WINDOW = {"data": 4, "tensor": 2}  # computes attention window by window, the others whole, as one device does
 STEPS = 4
 
@@ -53,7 +53,7 @@ def parts(**layout):
         placed = state_shardings(mesh, jax.eval_shape(make_init()))
         on = {"state_sharding": placed, "batch_sharding": batch_sharding(mesh)}
     init = make_init(sharding=placed)
-    step = make_step(loss_fn, optimizer, seed=3, **on)
+    step = make_step(loss_fn, optimizer, seed=3, adds_up=True, **on)
     return init, step.lower(abstract_state(init, sharding=placed), batch_of(0)).compile(), placed
 
 
@@ -82,6 +82,19 @@ def test_every_layout_has_the_losses_of_one_device(layout):
     assert all(value.sharding.is_fully_replicated for value in metrics.values())
     for path, leaf in leaves(alone.params).items():
         np.testing.assert_allclose(leaves(state.params)[path], leaf, atol=1e-4, err_msg=path)
+
+
+def test_copies_exchange_what_losses_divide_by_and_then_all_gradients_at_once():
+    program = parts(data=8)[1].as_text()
+    exchanged = re.findall(r"= (.*?) all-reduce(?:-start)?\(", program)
+    values = [
+        sum(math.prod(map(int, dims.split(","))) for dims in re.findall(r"\[([\d,]+)\]", one)) for one in exchanged
+    ]
+    params = jax.eval_shape(parts()[0]).params
+    whole = sum(leaf.size for leaf in jax.tree.leaves(params))
+    # Weights of slots and windows, which are scalars; every parameter once, and the sums that are reported.
+    assert sorted(values)[:-1] == [0] * (len(values) - 1) and len(values) <= 3
+    assert whole < max(values) < whole + 64
 
 
 def gathered(program: str) -> list[int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from plantgfm.partition import batch_sharding, drawn_rows, make_mesh, total
 from plantgfm.training.config import OptimizerConfig, Schedule
 from plantgfm.training.optimizer import build_optimizer
 from plantgfm.training.state import TrainState, abstract_state, state_init
@@ -126,6 +127,29 @@ def test_a_step_on_eight_devices_equals_the_step_on_one():
     for path, leaf in leaves(one).items():
         np.testing.assert_allclose(leaves(eight)[path], leaf, atol=1e-5)
     np.testing.assert_allclose(eight_rows[-1]["loss"], one_rows[-1]["loss"], atol=1e-5)
+
+
+def noisy_sum_loss(params, batch, key):
+    """A loss whose parts add up, with noise drawn for every window."""
+    rows = batch.tokens.astype(jnp.float32)
+    noise = drawn_rows(lambda shape: jax.random.normal(key, shape), rows.shape)
+    error = (rows / 40 + 0.1 * noise) @ params["w"] - batch.distance_bp.astype(jnp.float32) / 1000
+    count = jnp.sum(batch.distance_bp >= 0).astype(jnp.float32)
+    return jnp.sum(error**2) / total(count), {"windows": count}
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_devices_that_add_up_their_parts_equal_one(micro_batches):
+    on = make_mesh(data=4)
+    everywhere = NamedSharding(on, PartitionSpec())
+    settings = {"seed": 1, "micro_batches": micro_batches, "adds_up": True}
+    spread = make_step(noisy_sum_loss, LINE, state_sharding=everywhere, batch_sharding=batch_sharding(on), **settings)
+    init = state_init(lambda key: {"w": jax.random.normal(key, (16,))}, LINE, seed=1, sharding=everywhere)
+    one, one_rows = run(make_step(noisy_sum_loss, LINE, **settings))
+    four, four_rows = run(spread, state=init())
+    np.testing.assert_allclose(four.params["w"], one.params["w"], atol=1e-5)
+    for name in ("loss", "windows", "gradient_norm"):
+        np.testing.assert_allclose([row[name] for row in four_rows], [row[name] for row in one_rows], rtol=1e-5)
 
 
 def test_the_abstract_state_is_the_state_without_its_numbers():
