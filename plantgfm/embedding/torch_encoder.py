@@ -19,6 +19,7 @@ from plantgfm.embedding.pool import Vectors, pool_counted
 from plantgfm.embedding.torch_call import TorchCall
 from plantgfm.export.arrays import load_arrays
 from plantgfm.export.errors import BundleError
+from plantgfm.export.quiet import quiet_transformers
 from plantgfm.identity import file_sha256, fingerprint, read_json
 from plantgfm.sequence import decode, reverse_complement
 
@@ -95,7 +96,8 @@ class TorchEncoder:
     def _opened(self, kind: Any) -> Any:
         """The folder as a kind of model, all of whose parameters come from it."""
         try:
-            model, info = kind.from_pretrained(self.path, output_loading_info=True, **self._options())
+            with quiet_transformers():
+                model, info = kind.from_pretrained(self.path, output_loading_info=True, **self._options())
             missing = set(info["missing_keys"])
         except _FAULTS as error:
             model, missing = self._built(kind, error)

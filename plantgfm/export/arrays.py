@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
+import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ from plantgfm.export.errors import BundleError
 from plantgfm.identity import read_json
 
 WEIGHTS = "model.safetensors"
+_TORCH_FAULTS = (RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, struct.error)
+_TORCH_FAULTS = (*_TORCH_FAULTS, pickle.UnpicklingError)  # what its reader raises for files that are none
 
 
 def load_arrays(path: Path, *, pickled: bool = False) -> dict[str, np.ndarray]:
@@ -76,12 +81,14 @@ def save_safetensors(arrays: dict[str, np.ndarray], file: Path, *, metadata: dic
 def _load_torch(file: Path) -> dict[str, np.ndarray]:
     if importlib.util.find_spec("torch") is None:
         raise BundleError(f"{file} needs PyTorch (pip install 'plantgfm[interop]'), or save the model as safetensors")
-    import pickle
-
     import torch
 
     try:
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise BundleError(f"{file} can't be read: {str(error).splitlines()[0]}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols that are not PyTorch's own
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except _TORCH_FAULTS:
+        loaded = None
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise BundleError(f"{file} is damaged, or holds more than tensors: save the model as safetensors")
     return {name: value.float().numpy() for name, value in loaded.items()}

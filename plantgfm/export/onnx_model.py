@@ -32,6 +32,7 @@ from jaxtyping import Int32
 from plantgfm.export.bundle import Bundle, BundleError
 from plantgfm.export.exchange import write_exchange
 from plantgfm.export.folder import whole_folder
+from plantgfm.export.quiet import quiet_transformers
 from plantgfm.identity import file_sha256
 from plantgfm.model.build import build
 from plantgfm.model.config import ComputeType
@@ -125,7 +126,8 @@ def _modules(there: Path, *, causal: bool) -> dict[str, Any]:
 
     kind = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     # The other ways of attention choose by the mask, which is an input here.
-    model = kind.from_pretrained(there, attn_implementation="eager", local_files_only=True).eval()
+    with quiet_transformers():
+        model = kind.from_pretrained(there, attn_implementation="eager", local_files_only=True).eval()
     more = {"use_cache": False} if causal else {}
 
     class Logits(torch.nn.Module):

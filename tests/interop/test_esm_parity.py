@@ -1,9 +1,12 @@
 """ESM-format models in JAX give the states and logits of transformers, on random weights of the exact layout."""
 
+import pickle
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from plantgfm.export.bundle import BundleError
 from plantgfm.export.esm import load_esm
 from plantgfm.model import esm
 from plantgfm.sequence import encode
@@ -51,6 +54,24 @@ def test_states_and_logits_are_equal(tmp_path, name):
     logits = np.asarray(esm.logits(ours.params, states[-1], config=ours.config))
     assert np.ptp(logits[there]) > 1
     np.testing.assert_allclose(logits[there], found.logits.numpy()[there], rtol=0, atol=1e-4)
+
+
+class Harmful:
+    """A pickle that would run code."""
+
+    def __reduce__(self):
+        return print, ("ran",)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"PK" + b"x" * 90, pickle.dumps({"a": Harmful()}), pickle.dumps([1])]
+)
+def test_a_pickle_that_is_damaged_or_holds_code_is_refused_in_a_line(tmp_path, capsys, content):
+    saved(tmp_path, pickled=True)
+    (tmp_path / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(BundleError, match="pytorch_model.bin is damaged, or holds more than tensors") as caught:
+        load_esm(tmp_path)
+    assert "\n" not in str(caught.value) and "ran" not in capsys.readouterr().out
 
 
 def test_ids_are_those_of_their_tokenizer(tmp_path):

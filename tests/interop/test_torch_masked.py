@@ -121,6 +121,19 @@ def of_single_bases(folder, *, head=True, vocabulary="[UNK] [PAD] [MASK] [CLS] [
     return model
 
 
+def test_opening_says_nothing_and_leaves_the_library_as_it_was(tmp_path, capfd):
+    of_single_bases(tmp_path / "bert")
+    capfd.readouterr()
+    transformers.utils.logging.set_verbosity_info()
+    try:
+        assert load(tmp_path / "bert").embed(TEXTS).shape == (2, 16)
+        assert capfd.readouterr() == ("", "")
+        assert transformers.utils.logging.is_progress_bar_enabled()
+        assert transformers.utils.logging.get_verbosity() == transformers.utils.logging.INFO
+    finally:
+        transformers.utils.logging.set_verbosity_warning()
+
+
 def test_a_model_of_single_bases_tells_each_for_itself(tmp_path):
     theirs = of_single_bases(tmp_path / "bert")
     model = load(tmp_path / "bert")
