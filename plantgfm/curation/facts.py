@@ -58,6 +58,7 @@ class RecordFacts:
 _STATED_LENGTH = (
     re.compile(r"(?:^|[\s;|,\[(_])(?:length|len|LN|size)\s*[=:]\s*(\d+)", re.IGNORECASE),
     re.compile(r"(?:^|\s)(\d[\d,]*)\s*bp\b", re.IGNORECASE),
+    re.compile(r"^NODE_\d+_length_(\d+)_cov_"),  # SPAdes
 )
 _STATED_RANGE = (
     re.compile(r"(?:^|[\s:|=])(\d+)\s*\.\.\s*(\d+)(?:\D|$)"),
@@ -68,7 +69,7 @@ _STATED_RANGE = (
 def stated_length(name: str, description: str) -> int | None:
     """Length in bp that a FASTA header states, None where it states none.
 
-    Understood are `length=`, `len=`, `LN:`, `size=`, "n bp", "start..end" and Ensembl's location string.
+    Understood are `length=`, `len=`, `LN:`, `size=`, "n bp", SPAdes' names, "start..end" and Ensembl's location string.
     """
     header = f"{name} {description}"
     for pattern in _STATED_LENGTH:
@@ -173,21 +174,26 @@ _PLASTID_NAME = re.compile(
     r"^(?:chr_?)?(?:pt|cp|pltd|chloroplast|plastid|plastome|ptdna|cpdna)$|^chr_?c$", re.IGNORECASE
 )
 _MITO_NAME = re.compile(r"^(?:chr_?)?(?:mt|mito|mitochondrion|mitochondria|mtdna)$|^chr_?m$", re.IGNORECASE)
+_PLASTID_IN_NAME = re.compile(r"(?<![a-z])(?:chloroplast|plastid|plastome)(?![a-z])", re.IGNORECASE)
+_MITO_IN_NAME = re.compile(r"(?<![a-z])mitochondri(?:on|al|a)(?![a-z])", re.IGNORECASE)  # "_" is no border of a word
 _PLASTID_WORD = re.compile(r"\b(?:chloroplast|plastid|plastome)\b", re.IGNORECASE)
 _MITO_WORD = re.compile(r"\bmitochondri(?:on|al|a)\b", re.IGNORECASE)
 _NUCLEAR_WORD = re.compile(r"\bnuclear\b|\bgene for\b", re.IGNORECASE)
 
 
 def stated_compartment(name: str, description: str) -> Compartment | None:
-    """The compartment that a header says outright ("ChrC", "Mt", "... chloroplast, complete genome"), else None."""
+    """The compartment that a header says outright, else None.
+
+    "ChrC", "Mt" and "B73_mitochondrion_1" do, and "... chloroplast, complete genome".
+    """
     if _PLASTID_NAME.match(name):
         return Compartment.PLASTID
     if _MITO_NAME.match(name):
         return Compartment.MITOCHONDRION
     if _NUCLEAR_WORD.search(description):
         return None
-    plastid = bool(_PLASTID_WORD.search(description))
-    mitochondrion = bool(_MITO_WORD.search(description))
+    plastid = bool(_PLASTID_WORD.search(description) or _PLASTID_IN_NAME.search(name))
+    mitochondrion = bool(_MITO_WORD.search(description) or _MITO_IN_NAME.search(name))
     if plastid == mitochondrion:
         return None
     return Compartment.PLASTID if plastid else Compartment.MITOCHONDRION

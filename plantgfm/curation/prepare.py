@@ -40,7 +40,7 @@ from plantgfm.schema import Assembly, Outcome, Record
 from plantgfm.sequence import REPEAT_BIT, UNKNOWN, mask_of
 from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, window_sketches
 
-PREPARE_VERSION = 14  # adaptors of PacBio, Nanopore, MGI and Nextera are known
+PREPARE_VERSION = 15  # names that hold a compartment, or a length as SPAdes writes it, state it
 
 _INDEX = ".fai"
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly

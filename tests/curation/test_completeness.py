@@ -31,6 +31,7 @@ def with_unknown(length_bp, unknown_bp, start=0):
         (("x", "length=1200"), 1200),
         (("x", "len: 77 sequence"), 77),
         (("NODE_1_length_500", ""), None),
+        (("NODE_12_length_500_cov_31.2", ""), 500),
         (("x", "1,234,567 bp"), 1234567),
         (("x", "5001..6000 region"), 1000),
         (("Scaffold_31", ""), None),
