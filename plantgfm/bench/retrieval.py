@@ -91,6 +91,6 @@ def _searched(folder: Path) -> None:
     sides = (rng.normal(size=(_QUERIES, _WIDTH)).astype(np.float32) for _ in range(2))
     weights = weights_of(config, bases=True)
     sources = {EMBEDDING: EmbeddingSource(QueryVectors(np.arange(_QUERIES), *sides), config)}
-    sources |= sequence_sources(queries, weights)
+    sources |= sequence_sources(queries, weights, votes=config.share_votes)
     targets = Targets.open(folder / "v.parquet", fasta=(folder / "target.fa",))
     search(targets, sources, weights=weights, n_queries=_QUERIES, n_counted=_QUERIES, top_k=50)

@@ -29,10 +29,12 @@ class RetrievalConfig:
 
     top_k: int = 50  # hits reported per query
     rank_by: RankBy = RankBy.AUTO  # fused: the weighted sum of z of the four sources below
-    weight_embedding: float = 0.5  # debiased cosine
-    weight_composition: float = 0.5  # cosine of centred 6-mer frequencies
-    weight_containment: float = 2.0  # share of a query's distinct 11-mers, each weighed by its rarity
+    weight_embedding: float = 0.2  # debiased cosine
+    weight_composition: float = 0.2  # cosine of centred 6-mer frequencies
+    weight_containment: float = 2.0  # share of a query's distinct 11-mers, those of few windows before the others
     weight_alignment: float = 2.0  # ungapped local alignments
+    share_votes: bool = True  # an 11-mer, or aligned base, of a query that n windows hold counts 1 / (n + 1) in each;
+    # false: 11-mers by the logarithm of their rarity, alignments in full, whatever they repeat
     motifs: str = ""  # a prior for windows that hold binding sites: AuxRE (TGTCTC), or a file in MEME's format
     weight_motifs: float = 0.5  # of that prior in the sum, where there is one
     csls: int = 0  # hubs: the mean cosine of a window to its nearest so many queries is taken off; 0: not

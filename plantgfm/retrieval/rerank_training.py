@@ -51,13 +51,16 @@ def labelled(
     return Labelled(features_of(known), np.array(near), queries, seen)
 
 
-def train(parts: list[Labelled], *, within_bp: int, ranked_by: dict[str, float], seed: int) -> Reranker:
+def train(
+    parts: list[Labelled], *, within_bp: int, ranked_by: dict[str, float], share_votes: bool, seed: int
+) -> Reranker:
     """Fit, calibrate, and say how reliable it is on queries that did not fit it.
 
     Args:
         parts: labelled hits, one a target.
         within_bp: what the labels mean.
         ranked_by: the weights of the sources behind all hits.
+        share_votes: how their searches weighed what repeats.
         seed: of the folds.
 
     Raises:
@@ -87,6 +90,7 @@ def train(parts: list[Labelled], *, within_bp: int, ranked_by: dict[str, float],
         model,
         within_bp=within_bp,
         ranked_by=ranked_by,
+        share_votes=share_votes,
         seen=[part.seen for part in parts],
         queries=int(names.size),
         hits=int(near.size),

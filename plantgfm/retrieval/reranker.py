@@ -70,6 +70,7 @@ class Reranker:
     reliability: list[Reliability] = field(default_factory=list)  # of folds that did not fit the model
     scores: dict[str, float] = field(default_factory=dict)  # brier, log_loss, calibration_error; of the same folds
     best_near: list[float] = field(default_factory=list)  # probability of each query's best near hit, likewise; 0: none
+    share_votes: bool = False  # of the search behind the hits; rerankers of older code knew no other way
 
     def probabilities(self, features: Float64[np.ndarray, "n F"]) -> Float64[np.ndarray, "n"]:
         """That hits lie within `within_bp` of the ortholog."""
@@ -105,7 +106,13 @@ class Reranker:
         return (features - np.array(self.mean)) / np.array(self.scale) @ np.array(self.weights) + self.bias
 
     def check(
-        self, *, species: str, sequences: Sequence[str], inputs: Sequence[str], ranked_by: Mapping[str, float]
+        self,
+        *,
+        species: str,
+        sequences: Sequence[str],
+        inputs: Sequence[str],
+        ranked_by: Mapping[str, float],
+        share_votes: bool,
     ) -> None:
         """Refuse a target that the model was trained on, and hits of another kind.
 
@@ -114,6 +121,7 @@ class Reranker:
             sequences: of the target.
             inputs: SHA-256 of the files that were embedded.
             ranked_by: the weights of the sources behind the hits.
+            share_votes: how the search weighs what repeats.
 
         Raises:
             ValueError: naming what overlaps.
@@ -134,6 +142,11 @@ class Reranker:
             raise ValueError(
                 f"the reranker was trained on hits ranked by {_weights(self.ranked_by)}, these are ranked by "
                 f"{_weights(ranked_by)}: make them equal"
+            )
+        if share_votes != self.share_votes:
+            raise ValueError(
+                f"the reranker was trained on hits with retrieval.share_votes={self.share_votes}, here it is "
+                f"{share_votes}: make them equal"
             )
 
     def write(self, path: Path) -> None:

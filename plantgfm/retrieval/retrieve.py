@@ -42,6 +42,7 @@ from plantgfm.retrieval.sources import (
     ContainmentSource,
     EmbeddingSource,
     Source,
+    Weighing,
     cosine_histogram,
     embed_queries,
 )
@@ -316,6 +317,10 @@ def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
             f"retrieval.motifs={config.motifs} is looked for in the target: give --target, and no --rank-by"
         )
     if config.rank_by is RankBy.EMBEDDING or not bases:
+        if not config.share_votes:
+            raise ValueError(
+                "retrieval.share_votes=false is of 11-mers and alignments: give --target, and no --rank-by embedding"
+            )
         return {EMBEDDING: 1.0}
     weights = {
         EMBEDDING: config.weight_embedding,
@@ -328,13 +333,21 @@ def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
 
 
 def sequence_sources(
-    queries: list[Query], names: Mapping[str, float], motifs: Sequence[Motif] = ()
+    queries: list[Query], names: Mapping[str, float], motifs: Sequence[Motif] = (), *, votes: bool = True
 ) -> dict[str, Source]:
-    """The sources of evidence that need no model, by their names."""
+    """The sources of evidence that need no model, by their names.
+
+    Args:
+        queries: what is looked for.
+        names: which sources.
+        motifs: of the prior.
+        votes: 11-mers and aligned bases that many windows hold share one vote; otherwise alignments count in full.
+    """
+    weighing = Weighing.VOTES if votes else Weighing.RARITY
     kinds = {
         COMPOSITION: lambda: CompositionSource(queries, k=6),
-        CONTAINMENT: lambda: ContainmentSource(queries, weighted=True),
-        ALIGNMENT: lambda: AlignmentSource(queries),
+        CONTAINMENT: lambda: ContainmentSource(queries, weighing=weighing),
+        ALIGNMENT: lambda: AlignmentSource(queries, weighed=votes),
         MOTIFS: lambda: MotifSource(list(motifs), n_queries=len(queries)),
     }
     return {name: make() for name, make in kinds.items() if name in names}
@@ -378,7 +391,7 @@ def retrieve(
     motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
     sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config)}
-    sources |= sequence_sources(asked, weights, motifs)
+    sources |= sequence_sources(asked, weights, motifs, votes=config.share_votes)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
     found = search(targets, sources, weights=weights, progress=progress, **sizes)
     hits = hits_of(queries, found, sources, targets=targets, top_k=config.top_k)

@@ -156,11 +156,11 @@ def search(
         progress: called with (label, done, total) after every block.
     """
     passes = _Passes(targets, bases=any(source.needs_bases for source in sources.values()), progress=progress)
-    for block in passes.blocks():
-        for source in sources.values():
-            source.fit(block)
     with tempfile.TemporaryFile() as file:
         kept = {name: _Kept(one, file) if isinstance(one, AlignmentSource) else one for name, one in sources.items()}
+        for block in passes.blocks():
+            for source in kept.values():
+                source.fit(block)
         return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
 
 
@@ -191,31 +191,26 @@ def _searched(
 
 
 class _Kept:
-    """The scores of a source, computed once a block and kept in a file: what is not 0, as alignments are few."""
+    """A source whose alignments are made once a block, where they are learned from, and kept in a file."""
 
-    def __init__(self, source: Source, file: BinaryIO):
+    def __init__(self, source: AlignmentSource, file: BinaryIO):
         self.needs_bases, self.floor = source.needs_bases, source.floor
         self._source, self._file = source, file
-        self._at: dict[int, tuple[int, int]] = {}  # first row -> where in the file, and how many
+        self._at: dict[int, tuple[int, tuple[int, ...]]] = {}  # first row -> where in the file, and the shape
 
     def fit(self, block: Block) -> None:
-        """The source has seen every block."""
+        """Align a block."""
+        found = self._source.aligned(block)
+        self._source.learn(found)
+        self._at[int(block.rows[0])] = self._file.seek(0, 2), found.shape
+        self._file.write(found.tobytes())
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Those of the source."""
-        first = int(block.rows[0])
-        if first not in self._at:
-            scores = self._source.scores(block)
-            places = np.flatnonzero(scores)
-            self._at[first] = self._file.seek(0, 2), places.size
-            self._file.write(places.astype(np.int64).tobytes() + scores.ravel()[places].tobytes())
-            return scores
-        start, count = self._at[first]
+        start, shape = self._at[int(block.rows[0])]
         self._file.seek(start)
-        places = np.frombuffer(self._file.read(8 * count), np.int64)
-        scores = np.zeros(self.floor.size * block.rows.size, np.float32)
-        scores[places] = np.frombuffer(self._file.read(4 * count), np.float32)
-        return scores.reshape(self.floor.size, block.rows.size)
+        found = np.frombuffer(self._file.read(4 * shape[0] * shape[1]), np.int32).reshape(shape)
+        return self._source.shares(found, block.rows.size).max(axis=0)
 
 
 class _Passes:

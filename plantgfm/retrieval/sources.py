@@ -6,13 +6,14 @@ A source is shown every block once to learn what it needs of the target (`fit`),
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from plantgfm.embedding.embed import Embedder
-from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
+from plantgfm.retrieval.alignment import MATCH, AlignedShares, AlignmentIndex
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.debias import Debias, Moments
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
@@ -24,6 +25,14 @@ EMBEDDING, CONTAINMENT, COMPOSITION, ALIGNMENT = "model", "weighted 11-mers", "6
 _CHANCE_KMERS = 3  # shared by chance come in runs as long as this
 _CHANCE_SCORE = 4 * MATCH
 _CELLS = 1 << 23  # cosines at a time: 32 MiB
+
+
+class Weighing(Enum):
+    """What a k-mer counts that occurs in n of the N windows of a target."""
+
+    EQUAL = "equal"
+    RARITY = "rarity"  # log((N + 1) / (n + 1))
+    VOTES = "votes"  # 1 / (n + 1) in each: it has one vote, which they share
 
 
 @runtime_checkable
@@ -198,26 +207,30 @@ class CompositionSource:
 
 
 class ContainmentSource:
-    """Share of a query's distinct canonical k-mers that occur in a window, where asked for each by its rarity."""
+    """Share of a query's distinct canonical k-mers that occur in a window, each weighed as asked for."""
 
     needs_bases = True
 
-    def __init__(self, queries: list[Query], *, k: int = 11, weighted: bool):
-        """Weighted: a k-mer of df of the N windows counts log((N + 1) / (df + 1))."""
-        self._index, self._weighted = KmerIndex([query.bases() for query in queries], k), weighted
+    def __init__(self, queries: list[Query], *, k: int = 11, weighing: Weighing):
+        """Counts what the weights need in `fit`."""
+        self._index, self._weighing = KmerIndex([query.bases() for query in queries], k), weighing
         self._windows, self._rows = np.zeros(self._index.vocabulary.size, np.int64), 0
         self.floor = _CHANCE_KMERS / np.maximum(self._index.sizes, 1)
 
     def fit(self, block: Block) -> None:
         """Count the windows that hold each k-mer."""
-        if self._weighted:
+        if self._weighing is not Weighing.EQUAL:
             self._windows += self._index.windows_with(block.bases, block.offsets)
             self._rows += block.rows.size
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Shares, from 0 to 1."""
-        weights = np.log((self._rows + 1) / (self._windows + 1)) if self._weighted else np.ones(self._windows.size)
-        return self._index.shared(block.bases, block.offsets, weights)
+        weights = {
+            Weighing.EQUAL: lambda: np.ones(self._windows.size),
+            Weighing.RARITY: lambda: np.log((self._rows + 1) / (self._windows + 1)),
+            Weighing.VOTES: lambda: 1.0 / (self._windows + 1.0),
+        }
+        return self._index.shared(block.bases, block.offsets, weights[self._weighing]())
 
 
 class AlignmentSource:
@@ -225,16 +238,36 @@ class AlignmentSource:
 
     needs_bases = True
 
-    def __init__(self, queries: list[Query]):
+    def __init__(self, queries: list[Query], *, weighed: bool = True):
+        """Aligns queries.
+
+        Args:
+            queries: what to align.
+            weighed: a base that aligns in many windows counts less in each, as `AlignedShares` has it.
+        """
         self._index = AlignmentIndex([query.bases() for query in queries])
-        self.floor = _CHANCE_SCORE / np.array([MATCH * max(query.bases().size, 1) for query in queries])
+        self._shares = AlignedShares(self._index.lengths, weighed=weighed)
+        self.floor = _CHANCE_SCORE / (MATCH * np.maximum(self._index.lengths, 1))
+
+    def aligned(self, block: Block) -> Int32[np.ndarray, "A 6"]:
+        """The alignments in a block, which is what costs time."""
+        return self._index.aligned(block.bases, block.offsets)
+
+    def learn(self, found: Int32[np.ndarray, "A 6"]) -> None:
+        """What `fit` does, of alignments that are there."""
+        self._shares.learn(found)
 
     def fit(self, block: Block) -> None:
-        """Nothing of the target is needed."""
+        """Count the windows that each base of a query aligns in."""
+        self.learn(self.aligned(block))
+
+    def shares(self, found: Int32[np.ndarray, "A 6"], n_windows: int) -> Float32[np.ndarray, "2 Q n"]:
+        """What `by_strand` gives, of alignments that are there."""
+        return self._shares.scores(found, n_windows)
 
     def by_strand(self, block: Block) -> Float32[np.ndarray, "2 Q n"]:
         """Shares of a perfect alignment, of the forward and of the backward strand."""
-        return self._index.scores(block.bases, block.offsets)
+        return self.shares(self.aligned(block), block.rows.size)
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Shares of a perfect alignment."""

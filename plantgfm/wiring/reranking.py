@@ -14,6 +14,8 @@ from plantgfm.retrieval.reranker import Reranker, Seen, binomial
 from plantgfm.retrieval.retrieve import HIT_COLUMNS
 from plantgfm.wiring.retrieval import inputs_of
 
+_NEEDED = ("ranked_by", "settings", "target", "target_sequences_bp")
+
 
 def train_reranker_files(
     folders: list[Path], species: list[str], truths: list[Path], out: Path, *, within_bp: int, seed: int
@@ -40,23 +42,26 @@ def train_reranker_files(
     if not out.parent.is_dir():
         raise ValueError(f"{out.parent} is no folder: make it first")
     parts: list[Labelled] = []
-    ranked_by: dict[str, float] | None = None
+    ranked_by: tuple[dict[str, float], bool] | None = None
     for folder, name, path in zip(folders, species, truths):
         if not (folder / "retrieval.json").is_file():
             raise ValueError(f"{folder} holds no retrieval.json: give a folder that `plantgfm retrieve` wrote")
         manifest = read_json(folder / "retrieval.json", remedy="`plantgfm retrieve` writes one")
-        if missing := [key for key in ("ranked_by", "target", "target_sequences_bp") if key not in manifest]:
+        if missing := [
+            key for key in ("ranked_by", "settings", "target", "target_sequences_bp") if key not in manifest
+        ]:
             raise ValueError(f"{folder / 'retrieval.json'} lacks {missing[0]!r}: run `plantgfm retrieve` again")
         if manifest.get("reranked_by"):
             raise ValueError(f"the hits of {folder} were reranked: run `plantgfm retrieve` without --reranker")
-        if ranked_by is not None and manifest["ranked_by"] != ranked_by:
+        by = manifest["ranked_by"], manifest["settings"].get("share_votes", False)  # False: of older code
+        if ranked_by is not None and by != ranked_by:
             raise ValueError(f"the hits of {folder} and {folders[0]} were ranked by different sources: make them equal")
-        ranked_by = manifest["ranked_by"]
+        ranked_by = by
         sequences = sorted(manifest["target_sequences_bp"])
         seen = Seen(binomial(name), sequences, inputs_of(manifest["target"]))
         rows = read_tsv(folder / "hits.tsv", required=HIT_COLUMNS)
         parts.append(labelled(rows, _labels(path, sequences), within_bp=within_bp, seen=seen))
-    model = train(parts, within_bp=within_bp, ranked_by=ranked_by, seed=seed)
+    model = train(parts, within_bp=within_bp, ranked_by=ranked_by[0], share_votes=ranked_by[1], seed=seed)
     model.write(out)
     return model
 

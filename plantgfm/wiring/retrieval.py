@@ -46,11 +46,13 @@ from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve, weigh
 from plantgfm.retrieval.search import FUSED, Ranking, search
 from plantgfm.retrieval.sources import (
     EMBEDDING,
+    AlignmentSource,
     CompositionSource,
     ContainmentSource,
     EmbeddingSource,
     GcSource,
     Source,
+    Weighing,
     embed_queries,
     gc_contents,
 )
@@ -123,7 +125,7 @@ def retrieve_files(
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
-    reranker = _reranker(inputs, targets, weights)
+    reranker = _reranker(inputs, targets, weights, config)
     opened = open_encoder(bundle)
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
@@ -163,13 +165,19 @@ def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
     tools_of(config)
 
 
-def _reranker(inputs: RetrievalInputs, targets: Targets, weights: dict[str, float]) -> Reranker | None:
+def _reranker(
+    inputs: RetrievalInputs, targets: Targets, weights: dict[str, float], config: RetrievalConfig
+) -> Reranker | None:
     """The reranker, where one is asked for that has not seen the target."""
     if inputs.reranker is None:
         return None
     model = Reranker.read(inputs.reranker)
     model.check(
-        species=inputs.target_species, sequences=targets.names, inputs=inputs_of(targets.origin), ranked_by=weights
+        species=inputs.target_species,
+        sequences=targets.names,
+        inputs=inputs_of(targets.origin),
+        ranked_by=weights,
+        share_votes=config.share_votes,
     )
     return model
 
@@ -344,7 +352,10 @@ def _rankings(
         sources["4-mer cosine"] = CompositionSource(queries, k=4)
         if "6-mer cosine" not in rankings:
             sources["6-mer cosine"] = CompositionSource(queries, k=6)
-        sources["11-mer containment"] = ContainmentSource(queries, weighted=False)
+        sources["11-mer containment"] = ContainmentSource(queries, weighing=Weighing.EQUAL)
+        if config.share_votes:
+            sources["11-mers by rarity"] = ContainmentSource(queries, weighing=Weighing.RARITY)
+            sources["alignments in full"] = AlignmentSource(queries, weighed=False)
     if config.whiten:
         own = found.embedding.queries.first(len(queries))
         sources[f"{EMBEDDING}{NOT_WHITENED}"] = EmbeddingSource(

@@ -1,10 +1,14 @@
 """Ranking by one source and by their sum: z by hand, exact whatever the blocks, merged where windows overlap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from plantgfm.retrieval import targets as module
+from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.retrieval.queries import Query
+from plantgfm.retrieval.retrieve import weights_of
 from plantgfm.retrieval.search import FUSED, Background, Top, fused_z, hit_blocks, merged_rows, search
 from plantgfm.retrieval.sources import AlignmentSource, FirstQueries
 from plantgfm.sequence import Interval
@@ -120,6 +124,14 @@ def test_every_source_is_ranked_exactly_over_blocks_and_overlaps(tmp_path, monke
     assert seen == {(q, place): expected.rows[q][place] for q in range(3) for place in range(2)}
 
 
+def test_votes_without_bases_are_refused():
+    config = RetrievalConfig(share_votes=False)
+    assert set(weights_of(config, bases=True)) == set(weights_of(RetrievalConfig(), bases=True))
+    for one, bases in ((config, False), (replace(config, rank_by=RankBy.EMBEDDING), True)):
+        with pytest.raises(ValueError, match=r"retrieval\.share_votes=false is of 11-mers and alignments"):
+            weights_of(one, bases=bases)
+
+
 def test_only_the_queries_that_count_are_on_the_track():
     found = search(apart(3), {"a": Given([[0, 1, 2], [9, 0, 0]])}, weights={"a": 1.0}, n_queries=2, n_counted=1,
                    top_k=1)  # fmt: skip
@@ -132,12 +144,15 @@ def test_alignments_are_made_once_a_window_and_rank_as_if_made_anew(tmp_path, mo
     targets = tiled(tmp_path, {"c": codes}, width=100, stride=50)
     queries = [Query(f"q{i}", 90, [codes[at : at + 90]]) for i, at in enumerate((120, 1_930, 3_600))]
     seen, own = [], AlignmentSource(queries)
-    made = own.by_strand
-    monkeypatch.setattr(own, "by_strand", lambda block: seen.extend(block.rows.tolist()) or made(block))
+    made = own.aligned
+    monkeypatch.setattr(own, "aligned", lambda block: seen.extend(block.rows.tolist()) or made(block))
     sizes = {"weights": {"a": 1.0}, "n_queries": 3, "n_counted": 3, "top_k": 5}
     kept = search(targets, {"a": own}, **sizes)
     assert sorted(seen) == list(range(len(targets)))
-    anew = search(targets, {"a": FirstQueries(AlignmentSource(queries), 3)}, **sizes)
+    again = AlignmentSource(queries)
+    for block in targets.blocks(bases=True):
+        again.fit(block)
+    anew = search(targets, {"a": FirstQueries(again, 3)}, **sizes)
     for one, other in zip(kept.rankings["a"].rows, anew.rankings["a"].rows):
         assert one.tolist() == other.tolist()
     assert (kept.best_z == anew.best_z).all() and kept.best_z.max() > 3

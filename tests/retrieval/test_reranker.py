@@ -59,7 +59,7 @@ def table(n_queries=120, hits=5, seed=0):
 def trained(seed=0, **size):
     rows, truth, _ = table(**size)
     part = labelled(rows, truth, within_bp=0, seen=SEEN)
-    return train([part], within_bp=0, ranked_by=RANKED_BY, seed=seed)
+    return train([part], within_bp=0, ranked_by=RANKED_BY, share_votes=True, seed=seed)
 
 
 def test_features_by_hand_are_the_same_of_text_and_numbers():
@@ -105,7 +105,9 @@ def test_features_that_say_nothing_give_the_mean_share():
     rows, truth, _ = table(n_queries=200)
     shuffled = [{**one, "target_start": other["target_start"], "target_end": other["target_end"]}
                 for one, other in zip(rows, [rows[i] for i in rng.permutation(len(rows))])]  # fmt: skip
-    model = train([labelled(shuffled, truth, within_bp=0, seen=SEEN)], within_bp=0, ranked_by={}, seed=0)
+    model = train(
+        [labelled(shuffled, truth, within_bp=0, seen=SEEN)], within_bp=0, ranked_by={}, share_votes=True, seed=0
+    )
     assert model.scores["brier"] == pytest.approx(model.scores["brier_of_the_share"], rel=0.03)
 
 
@@ -126,10 +128,16 @@ def test_the_same_seed_gives_the_same_file_and_it_is_read_again(tmp_path):
 
 
 def test_what_it_has_seen_is_refused():
-    model = replace(trained(), seen=[SEEN], ranked_by=RANKED_BY)
+    model = replace(trained(), seen=[SEEN], ranked_by=RANKED_BY, share_votes=True)
 
     def check(**changes):
-        asked = {"species": "Zea mays", "sequences": ["chr1"], "inputs": ["bb"], "ranked_by": RANKED_BY}
+        asked = {
+            "species": "Zea mays",
+            "sequences": ["chr1"],
+            "inputs": ["bb"],
+            "ranked_by": RANKED_BY,
+            "share_votes": True,
+        }
         model.check(**{**asked, **changes})
 
     check()
@@ -140,6 +148,8 @@ def test_what_it_has_seen_is_refused():
         check(species="Zea mays", inputs=["aa"])
     with pytest.raises(ValueError, match="ranked by alignments x 2, model x 1, these are ranked by model x 1"):
         check(ranked_by={"model": 1.0})
+    with pytest.raises(ValueError, match="with retrieval.share_votes=True, here it is False"):
+        check(share_votes=False)
     assert binomial("  arabidopsis LYRATA ssp. x") == "Arabidopsis lyrata"
 
 
@@ -149,7 +159,7 @@ def test_too_little_to_learn_from_is_told():
     rows, truth, _ = table(n_queries=30)
     far = [{**one, "target_start": "1", "target_end": "5"} for one in rows]
     with pytest.raises(ValueError, match="0 of 150 hits lie within 0 bp"):
-        train([labelled(far, truth, within_bp=0, seen=SEEN)], within_bp=0, ranked_by={}, seed=0)
+        train([labelled(far, truth, within_bp=0, seen=SEEN)], within_bp=0, ranked_by={}, share_votes=True, seed=0)
 
 
 def test_reliability_by_hand():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from plantgfm.embedding.embed import Embedder
-from plantgfm.retrieval import sources
-from plantgfm.retrieval.alignment import MATCH, AlignmentIndex
+from plantgfm.retrieval import alignment, sources
+from plantgfm.retrieval.alignment import MATCH, AlignedShares, AlignmentIndex
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
@@ -18,6 +18,7 @@ from plantgfm.retrieval.sources import (
     FirstQueries,
     GcSource,
     QueryVectors,
+    Weighing,
     embed_queries,
 )
 from plantgfm.retrieval.targets import Block, joined
@@ -52,14 +53,13 @@ def test_a_piece_is_found_on_either_strand():
     queries = [query("a", tiles[2][100:300]), query("b", reverse_complement(tiles[4][50:350]))]
     kinds = {
         "composition": CompositionSource(queries, k=6),
-        "containment": ContainmentSource(queries, weighted=False),
-        "weighted": ContainmentSource(queries, weighted=True),
+        **{kind.value: ContainmentSource(queries, weighing=kind) for kind in Weighing},
         "alignment": AlignmentSource(queries),
     }
     for name, source in kinds.items():
         assert scored(source, block_of(tiles)).argmax(axis=1).tolist() == [2, 4], name
-    assert kinds["containment"].scores(block_of(tiles))[0, 2] == pytest.approx(1.0, abs=1e-5)
-    assert kinds["weighted"].scores(block_of(tiles))[0, 2] == pytest.approx(1.0, abs=1e-5)
+    for kind in Weighing:
+        assert kinds[kind.value].scores(block_of(tiles))[0, 2] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_composition_by_hand_and_what_overlapping_windows_share_counts_once():
@@ -94,34 +94,86 @@ def test_a_kmer_of_all_windows_says_less_than_a_rare_one():
     tiles = [np.concatenate([common, random_codes(50, seed=s)]) for s in range(10, 18)]
     tiles.append(np.concatenate([rare, random_codes(50, seed=30)]))
     asked = [query("q", np.concatenate([common, rare]))]
-    plain, weighted = (scored(ContainmentSource(asked, weighted=w), block_of(tiles))[0] for w in (False, True))
-    assert abs(plain[8] - plain[0]) < 0.02 and weighted[8] > 5 * weighted[0]
+    plain, rarity, votes = (scored(ContainmentSource(asked, weighing=kind), block_of(tiles))[0] for kind in Weighing)
+    assert abs(plain[8] - plain[0]) < 0.02 and rarity[8] > 5 * rarity[0]
+    assert votes[8] / votes[0] == pytest.approx(9 / 2, rel=0.05)  # 1 / (1 + 1) for each of its k-mers, 1 / (8 + 1)
 
 
 def test_alignments_are_summed_by_strand_as_a_share_of_a_perfect_one():
     codes = random_codes(200)
-    index = AlignmentIndex([codes, random_codes(150, seed=7)])
+    queries = [codes, random_codes(150, seed=7)]
+    index, shares = AlignmentIndex(queries), AlignedShares(np.array([200, 150]), weighed=False)
+
+    def scores_of(tiles):
+        return shares.scores(index.aligned(*joined(tiles)), len(tiles))
+
     tile = np.concatenate([random_codes(60, seed=3), codes, random_codes(60, seed=4)])
-    bases, offsets = joined([tile, reverse_complement(tile), random_codes(300, seed=5)])
-    scores = index.scores(bases, offsets)
+    scores = scores_of([tile, reverse_complement(tile), random_codes(300, seed=5)])
     assert scores.shape == (2, 2, 3)
     assert (
         scores[0, 0, 0] == scores[1, 0, 1] == 1.0
         and scores[:, 1].max() == scores[0, 0, 1] == scores[:, 0, 2].max() == 0
     )
-    half = index.scores(*joined([np.concatenate([random_codes(60, seed=3), codes[:100], random_codes(60, seed=4)])]))
+    half = scores_of([np.concatenate([random_codes(60, seed=3), codes[:100], random_codes(60, seed=4)])])
     assert 0.5 <= half[0, 0, 0] < 0.53  # 100 of 200 bases; by chance a few more on either side
     apart = [codes[:70], random_codes(40, seed=8), codes[100:170]]  # two exons and another intron
-    two = index.scores(*joined([np.concatenate(apart)]))[0, 0, 0]
+    two = scores_of([np.concatenate(apart)])[0, 0, 0]
     assert 0.69 <= two < 0.75
     assert MATCH * 18 == 90
+
+
+def test_alignments_by_hand_with_votes_and_each_base_once_a_window():
+    # window, query, strand, start, end, score
+    found = np.array(
+        [[0, 0, 0, 0, 40, 200], [0, 0, 0, 20, 60, 160], [0, 0, 1, 0, 40, 200], [1, 0, 0, 0, 40, 200]], np.int32
+    )
+    full, votes = (AlignedShares(np.array([100, 30]), weighed=weighed) for weighed in (False, True))
+    for one in (full, votes):
+        one.learn(found)
+    np.testing.assert_allclose(full.scores(found, 2)[:, 0], [[(200 + 20 * 4) / 500, 0.4], [0.4, 0.0]], rtol=1e-6)
+    # bases 0 to 40 align in two windows, 40 to 60 in one, the others in none: votes of 1/3, 1/2 and 1
+    total = 40 / 3 + 20 / 2 + 40
+    first = (40 / 3 * 5 + 20 / 2 * 4) / (5 * total)
+    np.testing.assert_allclose(
+        votes.scores(found, 2)[:, 0], [[first, 40 / 3 / total]] + [[40 / 3 / total, 0]], rtol=1e-6
+    )
+    assert not full.scores(found, 2)[:, 1].any() and not votes.scores(found[:0], 1).any()
+
+
+def test_one_place_that_holds_the_rest_of_a_query_outvotes_repeats():
+    """Half of the query is a repeat of ten windows of 51, hardly changed; the true one has the other half, diverged."""
+    repeat, rest = random_codes(300, seed=1), random_codes(300, seed=2)
+    tiles = [np.concatenate([diverged(repeat, 0.05, seed=s), random_codes(200, seed=s)]) for s in range(10, 20)]
+    tiles.append(np.concatenate([diverged(rest, 0.12), random_codes(200, seed=30)]))
+    tiles += [random_codes(500, seed=s) for s in range(40, 80)]
+    asked = [query("q", np.concatenate([repeat, rest]))]
+    for kinds in (
+        [AlignmentSource(asked, weighed=weighed) for weighed in (False, True)],
+        [ContainmentSource(asked, weighing=kind) for kind in (Weighing.RARITY, Weighing.VOTES)],
+    ):
+        before, after = (scored(kind, block_of(tiles))[0] for kind in kinds)
+        assert before[10] < before[:10].max() and after[10] > after[:10].max()
+
+
+def test_alignments_beyond_the_room_are_made_again_with_more(monkeypatch):
+    codes = random_codes(300)
+    tiles = [random_codes(50, seed=1), reverse_complement(codes), codes[40:250]]
+    index = AlignmentIndex([codes, codes[100:]])
+    expected = index.aligned(*joined(tiles))
+    assert expected[:, :3].tolist() == [[1, 0, 1], [1, 1, 1], [2, 0, 0], [2, 1, 0]]
+    spans = expected[[0, 1]]
+    assert (spans[:, 3:5] == [[0, 300], [0, 200]]).all() and (spans[:, 5] == [1500, 1000]).all()
+    assert expected[2, 3] <= 40 and expected[2, 4] >= 250 and expected[3, 3] == 0 and expected[3, 4] >= 150
+    monkeypatch.setattr(alignment, "_ROOM", 1)
+    np.testing.assert_array_equal(index.aligned(*joined(tiles)), expected)
+    assert index.aligned(*joined([])).shape == (0, 6)
 
 
 def test_alignments_hear_what_shared_kmers_do_not():
     codes, tiles = random_codes(600), [random_codes(900, seed=s) for s in range(1, 60)]
     tiles[17][100:700] = diverged(codes, 0.3)
     block = block_of(tiles)
-    shared = scored(ContainmentSource([query("q", codes)], weighted=False), block)[0]
+    shared = scored(ContainmentSource([query("q", codes)], weighing=Weighing.EQUAL), block)[0]
     aligned = scored(AlignmentSource([query("q", codes)]), block)[0]
     assert aligned.argmax() == 17 and aligned[17] > 3 * np.sort(aligned)[-2]
     assert shared[17] < 0.05
@@ -133,7 +185,7 @@ def test_repeats_seed_nothing_and_unknown_bases_end_an_alignment():
     codes = random_codes(120)
     cut = codes.copy()
     cut[60] = 4
-    source = AlignmentSource([query("q", codes)])
+    source = AlignmentSource([query("q", codes)], weighed=False)
     scores = scored(source, block_of([cut, codes[:10], codes[:0]]))[0]
     assert scores[0] == pytest.approx(119 / 120) and scores[1] == scores[2] == 0  # two alignments of 60 and 59
 

@@ -87,13 +87,14 @@ def test_all_methods_stand_in_one_table_and_the_sum_is_ranked_by(evaluated):
     folder, whitened, _ = evaluated
     methods = [one.method for one in whitened.evaluation.methods]
     assert methods[:5] == ["fused", "model", "6-mer cosine", "weighted 11-mers", "alignments"]
-    assert {"GC content", "4-mer cosine", "11-mer containment", "chance", "chance, closed form"} <= set(methods)
+    assert {"11-mer containment", "11-mers by rarity", "alignments in full"} <= set(methods)
+    assert {"GC content", "4-mer cosine", "chance", "chance, closed form"} <= set(methods)
     assert ranks_of(whitened, "fused") == ([[1] * 6], 1.0)  # nine bases of ten are those of the place
     assert RetrievalEvaluation.read(folder / "whitened/evaluation.json").methods == whitened.evaluation.methods
     hits = read_tsv(folder / "whitened/hits.tsv")
     assert all(float(hit["score"]) > 3 and hit["strand"] == "+" for hit in hits if hit["rank"] == "1")
     parts = [[float(hit[name]) for hit in hits] for name in ("z", "z_6mers", "z_11mers", "z_alignments")]
-    total = np.array([0.5, 0.5, 2, 2]) @ np.array(parts) / np.sqrt(8.5)
+    total = np.array([0.2, 0.2, 2, 2]) @ np.array(parts) / np.sqrt(8.08)
     np.testing.assert_allclose(total, [float(hit["score"]) for hit in hits], atol=2e-3)
     first = [hit for hit in hits if hit["query_id"] == "q0"]
     assert float(first[0]["margin"]) == pytest.approx(float(first[0]["score"]) - float(first[1]["score"]), abs=2e-3)
@@ -379,18 +380,24 @@ def test_phases_hubs_and_motifs_are_told_in_the_tables(bundle, search, tmp_path)
     assert not (tmp_path / "no").exists()
 
 
-def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, tmp_path):
+def test_embedding_alone_is_ranked_by_where_that_is_asked_for(bundle, search, evaluated, tmp_path):
     config = RetrievalConfig(null_queries=5, resamples=20, permutations=2, rank_by=RankBy.EMBEDDING)
     outcome = retrieve_files(bundle, tmp_path / "o", replace(search, untrained=None), config)
     methods = [one.method for one in outcome.evaluation.methods]
     assert methods[0] == "model" and "fused" not in methods and "6-mer cosine" in methods
     assert all(hit.score == pytest.approx(hit.parts["model"], abs=1e-3) for hit in outcome.found.hits)
-    weighed = replace(config, rank_by=RankBy.FUSED, weight_alignment=0.0, weight_composition=0.0)
+    weighed = replace(config, rank_by=RankBy.FUSED, weight_alignment=0.0, weight_composition=0.0, share_votes=False)
     both = retrieve_files(bundle, tmp_path / "b", replace(search, truth=None, untrained=None), weighed).found
     assert (
-        both.search.weights == {"model": 0.5, "weighted 11-mers": 2.0}
+        both.search.weights == {"model": 0.2, "weighted 11-mers": 2.0}
         and both.hits[0].score != outcome.found.hits[0].score
     )
+    shared, by_rarity = (
+        {(hit.query, hit.row): hit.parts for hit in found.hits} for found in (evaluated[1].found, both)
+    )
+    firsts = [(shared[key], by_rarity[key]) for key in shared.keys() & by_rarity.keys()]
+    assert len(firsts) > 6 and all(a["model"] == pytest.approx(b["model"]) for a, b in firsts)
+    assert any(abs(a["weighted 11-mers"] - b["weighted 11-mers"]) > 0.1 for a, b in firsts)
 
 
 @pytest.fixture(scope="module")
