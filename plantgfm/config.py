@@ -241,6 +241,8 @@ def to_config(composed: Any) -> Config:
         raise ValueError(
             f"{odd[0]} is not finite: give a number, a run keeps its settings as JSON, which knows no other"
         )
+    if large := _too_large(vars(config)):
+        raise ValueError(f"{large[0]} is more than 64 bits hold: give a smaller number")
     return config
 
 
@@ -261,6 +263,17 @@ def _not_finite(settings: dict[str, Any], above: str = "") -> list[str]:
         if is_dataclass(value):
             found += _not_finite(vars(value), f"{above}{name}.")
         elif any(isinstance(one, float) and not math.isfinite(one) for one in _each(value)):
+            found.append(f"{above}{name}={value}")
+    return found
+
+
+def _too_large(settings: dict[str, Any], above: str = "") -> list[str]:
+    """Whole numbers of settings that no array holds, as name=value."""
+    found = []
+    for name, value in settings.items():
+        if is_dataclass(value):
+            found += _too_large(vars(value), f"{above}{name}.")
+        elif any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in _each(value)):
             found.append(f"{above}{name}={value}")
     return found
 

@@ -33,6 +33,8 @@ class EvaluationConfig:
         for name in ("max_windows", "tune_windows", "watch_windows", "batch_windows", "resamples", "distance_bins"):
             if getattr(self, name) < 1:
                 raise ValueError(f"evaluation.{name}={getattr(self, name)} must be at least 1")
+        if self.seed < 0:
+            raise ValueError(f"evaluation.seed={self.seed} must be 0 or more")
         if not 1 <= self.markov_order <= 12:
             raise ValueError(f"evaluation.markov_order={self.markov_order}: counts for orders 1 to 12 fit in memory")
         if not 0 < self.confidence < 1:

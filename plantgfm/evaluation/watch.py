@@ -15,13 +15,13 @@ from plantgfm.sampling.evaluation_windows import EvaluationPairs
 from plantgfm.schema import Split
 from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
 
+VALIDATION = "validation"
+VALUES = ("masked_bits_per_base", "masked_accuracy", "next_region_nats", "next_region_gain")
+"""What a `ValidationEvaluator` gives: nats are a token, the gain is over the species unigram of the training split."""
+
 
 class ValidationEvaluator:
-    """Scores parameters on fixed validation windows: `name`, `every_steps`, `run(params) -> {name: value}`.
-
-    Values: `masked_bits_per_base`, `masked_accuracy`, `next_region_nats` a token, and `next_region_gain` over the
-    species unigram of the training split.
-    """
+    """Scores parameters on fixed validation windows: `name`, `every_steps`, `run(params)` to the `VALUES` by name."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class ValidationEvaluator:
         sampler: SamplerConfig,
         objective: ObjectiveConfig,
         every_steps: int,
-        name: str = "validation",
+        name: str = VALIDATION,
     ):
         self.name = name
         self.every_steps = every_steps

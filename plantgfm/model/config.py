@@ -106,6 +106,9 @@ class ModelConfig:
             raise ValueError(
                 f"model.d_model {self.d_model} over model.n_heads {self.n_heads} needs to be an even whole number"
             )
+        for name in ("rope_theta_full", "rope_theta_local", "norm_eps", "init_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"model.{name} is {getattr(self, name)}, needs a value above 0")
         if self.local_attention < 0 or self.local_attention % 2:
             raise ValueError(f"model.local_attention is {self.local_attention}, needs 0 or a positive even number")
         if self.profiles < 0:

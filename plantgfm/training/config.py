@@ -74,6 +74,10 @@ class OptimizerConfig:
             raise ValueError(f"average_decay is {self.average_decay}, it must lie in [0, 1): 0.999 is usual, 0 is none")
         if not all(self.never_decay):
             raise ValueError("never_decay names a parameter by no letters, which would spare all: name some part of it")
+        if not self.epsilon > 0:
+            raise ValueError(
+                f"epsilon is {self.epsilon}, it must be above 0: gradients that are 0 would be divided by it"
+            )
         if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
             raise ValueError(f"b1 {self.b1} and b2 {self.b2} must lie in [0, 1)")
 

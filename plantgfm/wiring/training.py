@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus
 from plantgfm.evaluation.unigram import fit_unigram
-from plantgfm.evaluation.watch import ValidationEvaluator
+from plantgfm.evaluation.watch import VALIDATION, VALUES, ValidationEvaluator
 from plantgfm.formats.paths import user_path
 from plantgfm.identity import plain
 from plantgfm.model.build import Network, build
@@ -153,6 +153,7 @@ def run_training(
         ValueError: for input or settings that cannot work, and for a run folder that belongs to other settings.
     """
     require_tracking(config.run)
+    _require_best_metric(config.run.best_metric)
     optimizer = guarded(build_optimizer(config.optimizer, config.run.steps), config.run)
     for stage in stages_of(config):
         require_ways(stage.config.model, length=stage.tokens)
@@ -205,6 +206,13 @@ def run_training(
         write=write,
     )
     return Outcome(run_dir, corpus, prepared.curation, vocabulary, network, result)
+
+
+def _require_best_metric(name: str) -> None:
+    """Refuse a best metric that is never measured, before a run folder is bound to it."""
+    known = [f"{VALIDATION}/{value}" for value in VALUES]
+    if name and name not in known:
+        raise ValueError(f"run.best_metric={name} is measured by nobody: there are {', '.join(known)}, or '' for none")
 
 
 def plan_of(config: Config, corpus: Corpus) -> Plan | StagedPlan:

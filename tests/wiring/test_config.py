@@ -12,7 +12,7 @@ from plantgfm.curation.config import CurationConfig
 from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.identity import plain, restore
 from plantgfm.training.run_folder import differences
-from plantgfm.wiring.training import identity_of, run_dir_of
+from plantgfm.wiring.training import identity_of, run_dir_of, run_training
 from tests.conftest import ROOT, composed
 
 GROUPS = sorted((path.parent.name, path.stem) for path in (ROOT / "configs").glob("*/*.yaml"))
@@ -111,6 +111,33 @@ def test_windows_of_every_kind_that_fit_are_taken():
 def test_a_setting_that_is_not_finite_is_refused_at_once(setting):
     with pytest.raises(ValueError, match=f"{setting} is not finite"):
         composed(setting)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("run.seed=99999999999999999999", r"run\.seed=99999999999999999999 is more than 64 bits hold"),
+        ("evaluation.two_sided_orders=[3,99999999999999999999]", r"two_sided_orders=\[3, 9+\] is more than 64 bits"),
+        ("corpus.world.seed=9223372036854775808", r"corpus\.world\.seed=9223372036854775808 is more than 64 bits"),
+        ("evaluation.seed=-1", r"evaluation\.seed=-1 must be 0 or more"),
+        ("model.rope_theta_full=0", r"model\.rope_theta_full is 0\.0, needs a value above 0"),
+        ("model.norm_eps=-1", r"model\.norm_eps is -1\.0, needs a value above 0"),
+        ("model.init_std=0", r"model\.init_std is 0\.0, needs a value above 0"),
+        ("optimizer.epsilon=0", r"epsilon is 0\.0, it must be above 0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_with_are_refused_at_once(override, said):
+    with pytest.raises(ValueError, match=said):
+        composed(override)
+
+
+@pytest.mark.parametrize("name", ["validation/nope", "foo/bar"])
+def test_a_best_metric_that_nobody_measures_binds_no_folder(name, tmp_path):
+    with pytest.raises(
+        ValueError, match=f"run.best_metric={name} is measured by nobody: there are validation/masked_bits"
+    ):
+        run_training(composed(f"run.best_metric={name}", f"run.folder={tmp_path}"), write=print)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden"])
