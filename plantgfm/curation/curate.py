@@ -27,7 +27,7 @@ from plantgfm.formats.taxonomy import read_synonyms
 from plantgfm.identity import fingerprint, plain
 from plantgfm.schema import AcceptedRecord, Assembly, Decision, Outcome
 
-JOIN_VERSION = 17  # records with the repeats of another species are flagged
+JOIN_VERSION = 18  # of an assembly under two names, the records that both have are in doubt
 
 Progress = Callable[[str, int, int], None]
 

@@ -15,6 +15,7 @@ from plantgfm.curation.findings import Finding, act
 from plantgfm.curation.names import NamedRecord, NameIndex
 from plantgfm.curation.prepared import Prepared
 from plantgfm.curation.strays import find_strays
+from plantgfm.curation.stretches import MIN_MARKS, lie_in
 from plantgfm.identity import fingerprint
 from plantgfm.schema import Compartment, Outcome
 from plantgfm.sketch import distinct, ring_digest
@@ -106,7 +107,13 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
     for removal in removals:
         if removal.in_doubt:
             one, text = by_key[removal.kept.assembly], f"assembly: {removal.in_doubt}"
-            one.verdicts += [_verdict(row["name"], Outcome.FLAGGED, duplicates.IN_DOUBT, text) for row in one.left()]
+            names = [row["name"] for row in one.left() if _holds(one.hashes[row["name"]], removal.removed.hashes)]
+            one.verdicts += [_verdict(name, Outcome.FLAGGED, duplicates.IN_DOUBT, text) for name in names]
+
+
+def _holds(hashes: np.ndarray, removed: np.ndarray) -> bool:
+    """Whether a record of the assembly that is kept has some of the one that is not: it may be the longer one."""
+    return bool(lie_in(hashes, removed).sum() >= min(MIN_MARKS, hashes.size / 2))
 
 
 def _remove_records(prepared: list[Prepared], config: CurationConfig) -> None:

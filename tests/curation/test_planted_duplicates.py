@@ -136,6 +136,18 @@ def test_one_genome_under_two_names_that_nothing_decides(folder):
     assert "named Unus primus in Unus primus||one|one.fa.gz" in text and "no other Alius alter" in text
 
 
+def test_of_a_longer_assembly_the_records_that_both_names_have_are_in_doubt_and_no_others(folder):
+    one = genome(24)
+    rows = [
+        write_assembly(folder, "longer", named(one, "chr"), species="Unus primus"),
+        write_assembly(folder, "part", named([turned(one[0]), one[1][:20_000]]), species="Alius alter"),
+    ]
+    found = run(folder, rows)
+    assert {finals(found)["part", f"x{i}"][1] for i in range(2)} == {"same_sequence_two_species"}
+    doubts = {record for (where, record), reasons in flags(found).items() if "species_in_doubt" in reasons}
+    assert doubts == {"chr0", "chr1"}, "nothing is said of chr2"
+
+
 @pytest.mark.parametrize("other_strand", [False, True])
 def test_a_genome_under_the_name_of_a_species_that_is_at_hand(folder, other_strand):
     one, rows = two_species(folder, second=0.985)

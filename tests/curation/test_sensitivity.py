@@ -51,8 +51,8 @@ def world(tmp_path_factory):
         ("foreign20", np.concatenate([foreign[5_000:7_000], random_codes(8_000, 353)])),
         ("vector30", np.concatenate([random_codes(4_000, 357), vector[:3_000], random_codes(3_000, 358)])),
         ("vector20", np.concatenate([random_codes(4_000, 359), vector[5_000:7_000], random_codes(4_000, 360)])),
-        ("plastid45", np.concatenate([plastid[:4_500], random_codes(5_500, 354)])),
-        ("plastid55", np.concatenate([plastid[5_000:10_500], random_codes(4_500, 355)])),
+        ("ring45", np.concatenate([plastid[:4_500], random_codes(5_500, 354)])),
+        ("ring55", np.concatenate([plastid[5_000:10_500], random_codes(4_500, 355)])),
     ]
     write_fasta(folder / "foreign.fa", [("f", foreign)])
     write_fasta(folder / "plastid.fa", [("p", plastid)])
