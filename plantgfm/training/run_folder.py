@@ -103,10 +103,10 @@ def require_same(there: dict, here: dict, *, accept: Sequence[str] = (), where: 
     changed = differences(there, here)
     refused = {key: pair for key, pair in changed.items() if not _below(key, accept)}
     if refused:
-        lines = [f"  {key}: {old} there, {new} here" for key, (old, new) in sorted(refused.items())]
+        said = "; ".join(f"{key}: {old} there, {new} here" for key, (old, new) in sorted(refused.items()))
         raise RunMismatch(
-            f"{where} belongs to a run with other settings:\n" + "\n".join(lines) + "\n"
-            f"choose another run name, set these back, or accept the change: 'run.accept=[{','.join(sorted(refused))}]'"
+            f"{where} belongs to a run with other settings: {said}; choose another run name, set these back, or accept "
+            f"the change: 'run.accept=[{','.join(sorted(refused))}]'"
         )
     return changed
 

@@ -48,6 +48,7 @@ def test_another_identity_is_refused_key_by_key_and_changes_nothing(tmp_path):
     assert "model.width: 8 there, 16 here" in text
     assert "steps: 10 there, 12 here" in text
     assert "new: absent there, null here" in text
+    assert "\n" not in text and text.startswith(f"{tmp_path} belongs to a run with other settings: ")
     assert text.endswith("'run.accept=[model.width,new,steps]'")
     assert "corpus" not in text and "colour" not in text
     assert (tmp_path / "run.json").read_bytes() == before
