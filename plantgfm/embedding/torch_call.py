@@ -29,7 +29,7 @@ class TorchCall:
         self.model, self._torch, self._pad, self._device = model, torch, pad, device
         self._takes = inspect.signature(model.forward).parameters
         self._takes_any = any(one.kind is one.VAR_KEYWORD for one in self._takes.values())
-        self.masks_padding = True
+        self.masks_padding, self._width = True, 0
 
     def __call__(self, tokens: Int32[np.ndarray, "B L"], *, hidden: bool = False) -> Any:
         """What the model gives, as it gives it; `hidden` asks for the states of all layers, too."""
@@ -63,11 +63,13 @@ class TorchCall:
         """What a call gives for rows; without padding, those of one length together, where it would change them."""
         if self.masks_padding:
             return _array(call(tokens))
-        sizes, out = np.sum(tokens != self._pad, axis=1), np.zeros((*tokens.shape, 0), np.float32)
+        sizes, parts = np.sum(tokens != self._pad, axis=1), {}
         for size in np.unique(sizes[sizes > 0]):  # rows that only fill a batch may have no token at all
             rows = np.flatnonzero(sizes == size)
-            found = _array(call(tokens[rows, :size]))
-            out = out if out.shape[2] else np.zeros((*tokens.shape, found.shape[2]), np.float32)
+            parts[size] = rows, _array(call(tokens[rows, :size]))
+        width = next((found.shape[2] for _, found in parts.values()), self._width)
+        out = np.zeros((*tokens.shape, width), np.float32)
+        for size, (rows, found) in parts.items():
             out[rows, :size] = found
         return out
 
@@ -88,6 +90,7 @@ class TorchCall:
         beside = _array(_final(self(padded[None])))[:, : tokens.size]
         half = any(one.dtype.itemsize < 4 for one in self.model.parameters())
         same = (_SAME_HALF if half else _SAME) * np.abs(alone).max()
+        self._width = alone.shape[2]
         self.masks_padding = bool(np.abs(alone - beside).max() <= same)
         return alone.shape[2], len(more) - 1 if more else None
 

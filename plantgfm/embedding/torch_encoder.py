@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import pickle
 from functools import cached_property
 from pathlib import Path
@@ -133,7 +134,7 @@ class TorchEncoder:
         arrays = load_arrays(self.path, pickled=True)
         try:
             config = AutoConfig.from_pretrained(self.path, **self._options())
-            model = get_class_from_dynamic_module(name, self.path, local_files_only=True)(config)
+            model = _tying(get_class_from_dynamic_module(name, self.path, local_files_only=True))(config)
             own = model.state_dict(keep_vars=True)
             if not own.keys() & arrays.keys():  # saved with a head
                 prefix = f"{model.base_model_prefix}."
@@ -222,6 +223,14 @@ _FAULTS = (*_FAULTS, EOFError, pickle.UnpicklingError, SafetensorError)
 
 def _line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _tying(made: type) -> type:
+    """The class, whose `tie_weights` takes what transformers 5 gives it; those of Caduceus take nothing."""
+    tie, taken = made.tie_weights, inspect.signature(made.tie_weights).parameters
+    if "recompute_mapping" not in taken and not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        made.tie_weights = lambda self, **_: tie(self)
+    return made
 
 
 def _n_layers(config: Any) -> int:

@@ -45,6 +45,25 @@ class Stranded(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states[-1], hidden_states=states if output_hidden_states else None)
 
 
+class StrandedForMaskedLM(PreTrainedModel):
+    """Caduceus: `tie_weights` takes no argument, as in transformers 4, and its head has no parameter of its own."""
+
+    config_class, base_model_prefix = StrandedConfig, "stranded"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.stranded = Stranded(config)
+        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.post_init()
+
+    def tie_weights(self):
+        self.lm_head.weight = self.stranded.table.weight
+
+    def forward(self, input_ids=None, inputs_embeds=None, output_hidden_states=None, return_dict=None):
+        found = self.stranded(input_ids, output_hidden_states=output_hidden_states, return_dict=return_dict)
+        return MaskedLMOutput(logits=self.lm_head(found.last_hidden_state[..., : self.config.d_model]))
+
+
 class PairedConfig(BertConfig):
     """DNABERT-2: the model names transformers' own class as its `config_class`, not this one."""
 

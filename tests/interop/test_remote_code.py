@@ -51,10 +51,13 @@ def stranded(tmp_path_factory):
     from tests.interop.remote_models import Stranded, StrandedConfig
 
     torch.manual_seed(1)
-    names = {"AutoConfig": "StrandedConfig", "AutoModel": "Stranded"}
+    names = {"AutoConfig": "StrandedConfig", "AutoModel": "Stranded", "AutoModelForMaskedLM": "StrandedForMaskedLM"}
     vocabulary = {name: at for at, name in enumerate(("[MASK]", "[PAD]", "[UNK]", "a", "c", "g", "t"))}
     model, folder = Stranded(StrandedConfig()), tmp_path_factory.mktemp("remote") / "stranded"
-    return written(folder, model, StrandedConfig(), names, tokenizer=words(vocabulary)), model
+    written(folder, model, StrandedConfig(), names, tokenizer=words(vocabulary))
+    with_head = {f"stranded.{name}": value for name, value in model.state_dict().items()}  # the head's is tied
+    torch.save(with_head, folder / "pytorch_model.bin")
+    return folder, model
 
 
 def test_a_model_without_mask_gives_what_it_gives_without_padding(stranded):
@@ -74,6 +77,19 @@ def test_a_model_without_mask_gives_what_it_gives_without_padding(stranded):
     assert model.embed(TEXTS, pooling="base")[0].shape == (22, 12)
     with pytest.raises(BundleError, match="puts no special token before a sequence"):
         model.embed(TEXTS, pooling="cls")
+
+
+def test_a_head_that_ties_in_its_own_way_is_asked_for_bases(stranded):
+    folder, theirs = stranded
+    model = load(folder, remote_code=True)
+    ids = torch.tensor([["ACGT".find(letter) + 3 for letter in TEXTS[1]]])
+    hidden = ids.clone()
+    hidden[0, 4] = 0
+    with torch.no_grad():
+        states, masked = (theirs(one).last_hidden_state[0, :, :6] @ theirs.table.weight.T for one in (ids, hidden))
+    np.testing.assert_allclose(model.logits(TEXTS[1:])[0], states.numpy(), rtol=0, atol=1e-5)
+    (found,) = model.per_base_probabilities(TEXTS[1:], strand="forward")
+    np.testing.assert_allclose(found[4], torch.softmax(masked[4, 3:7], 0).numpy(), rtol=0, atol=1e-5)
 
 
 def test_its_code_runs_only_where_asked_for_and_the_message_says_how(stranded):
