@@ -24,6 +24,9 @@ from .toy import SPECIES, VOCABULARY_SIZE, assert_same_bits, batch_of, leaves
 LAYOUTS = [{"fsdp": 8}, {"data": 8}, {"data": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
 BY_WINDOW = {"data": 4, "tensor": 2}  # computes attention window by window, the others whole, as one device does
 STEPS = 4
+OBJECTIVE = ObjectiveConfig(z_loss_weight=1e-2, nucleotide_weight=0.5)  # every part that divides by a count of windows
+_NUMBERS = np.arange(VOCABULARY_SIZE, dtype=np.int32)[:, None]
+TOKEN_BASES = np.where(_NUMBERS < 6, -1, _NUMBERS // 4 ** np.arange(3, dtype=np.int32) % 4).astype(np.int32)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +47,7 @@ def parts(**layout):
     optimizer = build_optimizer(OptimizerConfig(peak_learning_rate=1e-2, warmup_steps=3), STEPS)
 
     def loss_fn(params, batch, key):
-        return joint.loss(network, params, batch, key, ObjectiveConfig(), n_species=len(SPECIES))
+        return joint.loss(network, params, batch, key, OBJECTIVE, n_species=len(SPECIES), token_bases=TOKEN_BASES)
 
     make_init = functools.partial(state_init, network.init, optimizer, seed=3)
     placed, on = None, {}
