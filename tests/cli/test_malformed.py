@@ -60,7 +60,7 @@ TABLES = {
     "empty": (b"", "is empty"),
     "no column": (b"species,cultivar\nZea mays,x\n", "'assembly' is missing"),
     "near miss": (MANIFEST.replace("assembly", "Assembly").encode(), "'assembly' is missing; found species"),
-    "semicolons": (MANIFEST.replace(",", ";").encode(), "'species' is missing"),
+    "bars": (MANIFEST.replace(",", "|").encode(), "'species' is missing"),
     "ragged": (MANIFEST.format("a.fa,b").encode(), "line 2: 6 cells where the header has 5"),
     "Latin-1": (MANIFEST.format("caf\xe9.fa").encode("latin-1"), "line 2: byte 0xe9 is no UTF-8"),
     "open quote": (MANIFEST.format('"a.fa').encode(), "line 2: broken table"),
