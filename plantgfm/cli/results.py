@@ -14,7 +14,7 @@ from plantgfm.cli.progress import progress_bars
 @click.command()
 @click.argument("bundle", type=PATH)
 @click.option("--queries", type=PATH, help="FASTA of sequences to look for.")
-@click.option("--genes", type=PATH, help="File of gene ids, one a line; without it all genes of --annotation.")
+@click.option("--genes", type=PATH, help="Gene ids, one a line, or a table with a column gene; by default all genes.")
 @click.option("--genome", type=PATH, help="Or a genome whose genes are the queries: FASTA.")
 @click.option("--annotation", type=PATH, help="GFF3 of that genome.")
 @click.option("--part", type=click.Choice(["gene", "cds", "promoter"]), default="gene", show_default=True)

@@ -30,15 +30,31 @@ class CutGenes:
 
 
 def read_gene_ids(path: Path) -> list[str]:
-    """Gene ids, one a line, in their order.
+    """Gene ids in their order: one a line, or the column `gene` of a table, as of trait, pathway and gene.
+
+    A table is what has a tab in its first line. A gene that stands in it for several traits or pathways is taken once;
+    what the other columns say is not kept.
 
     Raises:
-        FormatError: for a file that holds none.
+        FormatError: for a file that holds none, a table without that column, or a row without a gene.
     """
-    ids = [line.strip() for _, line in text_lines(path) if line.strip()]
-    if not ids:
+    lines = [(number, line.rstrip("\r\n")) for number, line in text_lines(path) if line.strip()]
+    if not lines:
         raise FormatError(path, "holds no gene id: give one a line")
-    return ids
+    header = [name.strip().lower() for name in lines[0][1].rstrip().split("\t")]
+    if len(header) == 1:
+        return [line.strip() for _, line in lines]
+    if "gene" not in header:
+        raise FormatError(path, "is a table without a column 'gene': name it so", line=lines[0][0])
+    ids, column = {}, header.index("gene")
+    for number, line in lines[1:]:
+        gene = (line.split("\t") + [""] * len(header))[column].strip()
+        if not gene:
+            raise FormatError(path, "row without a gene: remove it", line=number)
+        ids[gene] = None
+    if not ids:
+        raise FormatError(path, "holds no gene below its header: give one a row")
+    return list(ids)
 
 
 def cut_genes(

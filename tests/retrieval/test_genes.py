@@ -89,3 +89,18 @@ def test_unknown_ids_and_sequences_and_empty_lists_are_told_in_one_line(folder, 
         read_gene_ids(tmp_path / "none.txt")
     (tmp_path / "two.txt").write_text("one\n\n two\n")
     assert read_gene_ids(tmp_path / "two.txt") == ["one", "two"]
+
+
+def test_a_table_of_traits_pathways_and_genes_gives_each_gene_once(tmp_path):
+    path = tmp_path / "traits.tsv"
+    rows = ["Trait\tPathway\tGene", "root\tauxin\tAT5G20730", "height\tauxin\tAT1G19220", "branch\tauxin\tAT5G20730"]
+    path.write_text("\r\n".join(rows) + "\r\n")
+    assert read_gene_ids(path) == ["AT5G20730", "AT1G19220"]
+    for text, said in (
+        ("trait\tpathway\nroot\tauxin\n", "line 1: is a table without a column 'gene'"),
+        ("trait\tgene\nroot\tone\n\nheight\n", "line 4: row without a gene"),
+        ("trait\tgene\n", "holds no gene below its header"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FormatError, match=said):
+            read_gene_ids(path)
