@@ -94,7 +94,7 @@ def test_what_is_named_keeps_its_value_where_there_is_no_gradient():
 
 
 def one_update(gradient, **settings):
-    plain = {"peak_learning_rate": 0.1, "warmup_steps": 0, "schedule": Schedule.CONSTANT, "epsilon": 0.0}
+    plain = {"peak_learning_rate": 0.1, "warmup_steps": 0, "schedule": Schedule.CONSTANT, "epsilon": 1e-30}
     config = OptimizerConfig(**plain | settings)
     transformation = build_optimizer(config, 10).transformation
     updates, _ = transformation.update(gradient, transformation.init(PARAMS), PARAMS)

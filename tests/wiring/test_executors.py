@@ -180,7 +180,9 @@ def test_the_sbatch_template_calls_options_that_exist(tmp_path, environment, exp
     assert done.returncode == 0, done.stderr
     assert called[0] == "curate"
     context = commands.commands["curate"].make_context("curate", called[1:])  # refuses an option that is none
-    assert context.params["manifest"] == Path("my genomes.csv") and context.params["overrides"] == ("label.margin=0.1",)
+    assert context.params["manifests"] == (Path("my genomes.csv"),) and context.params["overrides"] == (
+        "label.margin=0.1",
+    )
     assert {name: context.params[name] for name in expected} == expected
 
 
