@@ -36,10 +36,8 @@ demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at mos
 	  --truth runs/world/truth/orthologs.tsv --target runs/world/genomes/duplaria_sera.fa.gz --untrained runs/demo/untrained
 	$(BIN)/plantgfm report runs/demo
 
-# Most of its time is compiling for a few calls. Without the costly passes of LLVM, which change no result beyond rounding,
-# that takes two thirds; `pytest` by itself, and test-interop, test what users run.
 test: $(VENV)/.installed  ## the whole suite, at most 10 minutes on 2 cores
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-interop: $(VENV)/.interop  ## live parity with transformers in PyTorch
 	$(BIN)/python -m pytest -m interop tests/interop
