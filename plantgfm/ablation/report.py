@@ -171,15 +171,20 @@ def write_index(folder: Path) -> Path:
     for path in sorted(folder.glob(f"*/{RESULT_FILE}")):
         result = read_json(path, remedy="`plantgfm ablate QUESTION --report` writes it again")
         if result.get("format") == RESULT_FORMAT:
-            where = f"{path.parent.name}/{REPORT_STEM}.html"
             sure = f"{result['confidence']:.0%} over all arms"
-            rows.append((path.parent.name, result["question"], result["answer"], sure, result["hours"], where))
-    columns = ("name", "question", "answer", "confidence", "hours", "report")
-    table = Table("Questions", columns, rows, formats={"hours": ".2f"})
-    page = Page("Ablations", "", [Section("Answers", tables=[table])])
-    page.write_markdown(folder / f"{INDEX_STEM}.md")
-    page.write_html(folder / f"{INDEX_STEM}.html")
+            rows.append((path.parent.name, result["question"], result["answer"], sure, result["hours"]))
+    _index_page(rows, "md").write_markdown(folder / f"{INDEX_STEM}.md")
+    _index_page(rows, "html").write_html(folder / f"{INDEX_STEM}.html")
     return folder / f"{INDEX_STEM}.html"
+
+
+def _index_page(rows: list[tuple], kind: str) -> Page:
+    """The index whose reports are of the same kind as itself."""
+    columns = ("name", "question", "answer", "confidence", "hours", "report")
+    named = [(*row, f"{row[0]}/{REPORT_STEM}.{kind}") for row in rows]
+    return Page(
+        "Ablations", "", [Section("Answers", tables=[Table("Questions", columns, named, formats={"hours": ".2f"})])]
+    )
 
 
 def _summary(definition: Definition, answers: list[Answer]) -> str:

@@ -86,7 +86,9 @@ def test_an_arm_made_worse_is_told_from_one_that_is_the_same(tmp_path, experimen
     result = json.loads((tmp_path / "planted" / "result.json").read_text())
     assert result["winner"] == "usual" and result["hours"] == pytest.approx(9 * 36 / 3600)
     assert result["views"]["bases"]["worse"]["verdict"] == "worse"
-    assert "usual stays" in (tmp_path / "index.html").read_text() and "95%" in (tmp_path / "index.md").read_text()
+    html, markdown = (tmp_path / "index.html").read_text(), (tmp_path / "index.md").read_text()
+    assert "usual stays" in html and "planted/report.html" in html
+    assert "95%" in markdown and "planted/report.md" in markdown and "report.html" not in markdown
 
 
 def test_a_better_arm_takes_the_place_of_the_base(tmp_path):
