@@ -47,9 +47,7 @@ def train_reranker_files(
         if not (folder / "retrieval.json").is_file():
             raise ValueError(f"{folder} holds no retrieval.json: give a folder that `plantgfm retrieve` wrote")
         manifest = read_json(folder / "retrieval.json", remedy="`plantgfm retrieve` writes one")
-        if missing := [
-            key for key in ("ranked_by", "settings", "target", "target_sequences_bp") if key not in manifest
-        ]:
+        if missing := [key for key in _NEEDED if key not in manifest]:
             raise ValueError(f"{folder / 'retrieval.json'} lacks {missing[0]!r}: run `plantgfm retrieve` again")
         if manifest.get("reranked_by"):
             raise ValueError(f"the hits of {folder} were reranked: run `plantgfm retrieve` without --reranker")
