@@ -52,10 +52,7 @@ def evaluation_pairs(
         clean[clean] = ~windows.reshape(-1, 2).any(axis=1)
     kept = rows[clean]
     if not kept.size:
-        raise ValueError(
-            f"split {split.name.lower()} holds no window pair of sampler.window_tokens={config.window_tokens} "
-            f"({len(rows)} before near-duplicates of training were dropped): shorten the windows or hold out more"
-        )
+        raise ValueError(_nothing_held_out(split, config, before=len(rows)))
     species = corpus.regions.species[kept[:, 0]]
     chosen = _take_turns(species, seed=config.seed)[:max_windows]
     chosen = chosen[np.argsort(kept[chosen, 1], kind="stable")]
@@ -69,6 +66,25 @@ def evaluation_pairs(
         distance_bp=(np.abs(following - start) - config.window_bp).astype(np.int32),
         candidates=len(rows),
         near_duplicates=int((~clean).sum()),
+    )
+
+
+def require_pairs(corpus: Corpus, split: Split, config: SamplerConfig) -> None:
+    """Refuse a split without a pair before hours are spent on a run that ends by scoring it; takes next to no time.
+
+    Raises:
+        ValueError: when no region of the split has room for a pair.
+    """
+    unknown = unknown_index(corpus)
+    regions = np.flatnonzero(corpus.regions.split == int(split))
+    if not any(_pack_region(corpus, int(region), config, unknown).size for region in regions):
+        raise ValueError(_nothing_held_out(split, config, before=0))
+
+
+def _nothing_held_out(split: Split, config: SamplerConfig, *, before: int) -> str:
+    return (
+        f"split {split.name.lower()} holds no window pair of sampler.window_tokens={config.window_tokens} "
+        f"({before} before near-duplicates of training were dropped): shorten the windows or hold out more"
     )
 
 

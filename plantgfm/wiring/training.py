@@ -28,8 +28,9 @@ from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import AXES, rows_of_process, state_shardings
 from plantgfm.partition import batch_sharding as sharding_of_batches
 from plantgfm.sampling.batches import Batches
+from plantgfm.sampling.evaluation_windows import require_pairs
 from plantgfm.sampling.plan import Plan, StagedPlan, build_plan
-from plantgfm.schema import Batch
+from plantgfm.schema import Batch, Split
 from plantgfm.tokenization.features import N_FEATURES, kmer_features
 from plantgfm.tokenization.vocabulary import Vocabulary
 from plantgfm.training.bad_steps import guarded
@@ -162,6 +163,7 @@ def run_training(
     config = with_profiles(config, corpus)
     network = build_network(config, vocabulary)
     plan = plan_of(config, corpus)
+    require_pairs(corpus, Split.TEST, config.sampler)  # which the main job ends by scoring
     n_species = len(corpus.species)
     # Counted on the corpus, not on this host's windows: the same on every host.
     init = partial(network.init, **starting_point(config, corpus, vocabulary))

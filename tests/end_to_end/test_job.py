@@ -111,6 +111,14 @@ def test_other_settings_under_the_same_name_are_refused_by_name(trained):
         run_training(composed(*SMALL, *where, "run.steps=241"), write=print)
 
 
+def test_nothing_to_score_at_the_end_is_said_before_training(trained):
+    folder, _, _ = trained
+    where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}")
+    with pytest.raises(ValueError, match="split test holds no window pair"):
+        run_training(composed(*SMALL, *where, "run.name=unscored", "corpus.layout.test_fraction=0"), write=print)
+    assert not (folder / "unscored").exists()
+
+
 def test_the_evaluation_stands_beside_its_baselines(trained, evaluated):
     _, outcome, _ = trained
     summary = evaluated.summary

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from plantgfm.sampling.evaluation_windows import evaluation_pairs, select_pairs
+from plantgfm.sampling.evaluation_windows import evaluation_pairs, require_pairs, select_pairs
 from plantgfm.schema import Split
 from plantgfm.sequence import UNKNOWN
 from tests.corpus.worlds import accepted, random_bases, species_name
@@ -85,8 +85,16 @@ def training_regions(corpus):
 
 def test_an_empty_split_says_what_to_do(make_corpus, make_config, tmp_path):
     record = accepted(tmp_path, species_name(0), "chr1", random_bases(np.random.default_rng(0), 9_000))
+    corpus, config = make_corpus([record]), make_config()
+    for look in (evaluation_pairs, require_pairs):
+        with pytest.raises(ValueError, match="split test holds no window pair"):
+            look(corpus, Split.TEST, config)
+
+
+def test_a_split_with_a_pair_passes(gapped, make_config):
+    require_pairs(gapped, Split.TEST, make_config())
     with pytest.raises(ValueError, match="split test holds no window pair"):
-        evaluation_pairs(make_corpus([record]), Split.TEST, make_config())
+        require_pairs(gapped, Split.TEST, make_config(window_tokens=40_000, width_bp=80_000))
 
 
 def test_some_rows_can_be_picked(gapped, make_config):
