@@ -23,6 +23,13 @@ class RankBy(Enum):
     EMBEDDING = "embedding"
 
 
+class FitOn(Enum):
+    """Whose mean and components are removed: those of the target's windows, or of the queries' windows with them."""
+
+    TARGETS = "targets"
+    BOTH = "both"
+
+
 @dataclass
 class RetrievalConfig:
     """How queries are searched in a target."""
@@ -41,6 +48,7 @@ class RetrievalConfig:
     components: int = 1  # leading components removed from all vectors (all-but-the-top); 0: only the mean
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
+    fit_on: FitOn = FitOn.TARGETS  # both: each window of either set counts once, in however many strands and phases
     query_part: QueryPart = QueryPart.GENE  # of genes that are cut out as queries
     flank_bp: int = 0  # added on both sides of a whole gene
     upstream_bp: int = 2000  # of a promoter, before the start of transcription, on the strand of the gene

@@ -41,20 +41,20 @@ class Moments:
     """Mean and covariance of vectors that come block by block; sums are taken about the first block's mean."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows: float = 0
         self._shift = np.zeros(0)
         self._sum = np.zeros(0)
         self._products = np.zeros((0, 0))
 
-    def add(self, vectors: Float32[np.ndarray, "B D"]) -> None:
-        """Take in a block of rows."""
+    def add(self, vectors: Float32[np.ndarray, "B D"], *, weight: float = 1) -> None:
+        """Take in a block of rows, each of which counts as so many."""
         if not self.rows:
             self._shift = vectors.mean(axis=0, dtype=np.float64)
             self._sum, self._products = np.zeros(vectors.shape[1]), np.zeros((vectors.shape[1],) * 2)
         moved = vectors.astype(np.float64) - self._shift
-        self._sum += moved.sum(axis=0)
-        self._products += moved.T @ moved
-        self.rows += vectors.shape[0]
+        self._sum += weight * moved.sum(axis=0)
+        self._products += weight * (moved.T @ moved)
+        self.rows += weight * vectors.shape[0]
 
     def fit(self, *, components: int, whiten: bool, ridge: float) -> Debias:
         """The correction for all that was taken in.
@@ -72,8 +72,8 @@ class Moments:
         if components >= min(self.rows - 1, width):
             raise ValueError(
                 f"retrieval.components={components} needs at least {components + 2} target windows and "
-                f"{components + 1} dimensions, there are {self.rows} and {width}: lower it, or embed with a smaller "
-                "stride"
+                f"{components + 1} dimensions, there are {round(self.rows)} and {width}: lower it, or embed with a "
+                "smaller stride"
             )
         offset = self._sum / self.rows
         covariance = self._products / self.rows - np.outer(offset, offset)

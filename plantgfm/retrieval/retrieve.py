@@ -24,7 +24,7 @@ from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
 from plantgfm.retrieval.aligned import Confirmed
-from plantgfm.retrieval.config import RankBy, RetrievalConfig
+from plantgfm.retrieval.config import FitOn, RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
 from plantgfm.retrieval.motifs import MOTIFS, MotifSource, motifs_of
@@ -235,7 +235,13 @@ class Retrieval:
             "genes_without_cds": self.without,
             "target_sequences_bp": self.targets.lengths_bp(),
             "hubs": self.hubs(),
+            "debias_fitted_on": self._fitted_on(),
         }
+
+    def _fitted_on(self) -> dict[str, int]:
+        both = self.config.fit_on is FitOn.BOTH
+        asked = sum(len(query.windows) for query in self.queries) if both else 0
+        return {"target_windows": len(self.targets), "query_windows": asked}
 
     def write(self, out: Path) -> None:
         """Write the hits into a folder as tables and tracks, and what made them; each file whole or not at all."""
@@ -390,7 +396,9 @@ def retrieve(
     weights = weights_of(config, bases=bool(targets.fasta))
     motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
-    sources: dict[str, Source] = {EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config)}
+    sources: dict[str, Source] = {
+        EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config, n_real=len(queries))
+    }
     sources |= sequence_sources(asked, weights, motifs, votes=config.share_votes)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
     found = search(targets, sources, weights=weights, progress=progress, **sizes)

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval.alignment import MATCH, AlignedShares, AlignmentIndex
-from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.config import FitOn, RetrievalConfig
 from plantgfm.retrieval.debias import Debias, Moments
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
 from plantgfm.retrieval.queries import Query
@@ -98,19 +98,25 @@ class EmbeddingSource:
         *,
         debias: Debias | None = None,
         moments: Moments | None = None,
+        n_real: int | None = None,
     ):
-        """Fits its correction on the target.
+        """Fits its correction on the target, and on the queries where that is asked for.
 
         Args:
             queries: from `embed_queries`.
             config: of the correction.
             debias: the correction, where it is known.
             moments: of the target, where another source takes them in.
+            n_real: the first queries, which the correction may be fitted on; the others are a null. None: all are real.
         """
         self.queries, self._config = queries, config
         self.floor = np.zeros(queries.starts.size)
         self.moments, self._own = moments or Moments(), moments is None
         self._debias = debias
+        if self._own and debias is None and config.fit_on is FitOn.BOTH:
+            real = queries if n_real is None else queries.first(n_real)
+            for side in real.sides:
+                self.moments.add(side, weight=1 / (2 * queries.phases))
         self._sides: list[np.ndarray] = []
 
     def fit(self, block: Block) -> None:

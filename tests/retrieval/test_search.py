@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,7 +15,7 @@ from plantgfm.formats.bed import read_bed
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
-from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.config import FitOn, RetrievalConfig
 from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import ALL_COLUMNS, retrieve
 from plantgfm.sequence import Interval, reverse_complement
@@ -89,6 +90,20 @@ def test_pieces_of_the_target_are_found_on_their_strand(searched, tmp_path):
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     check_tables(tmp_path / "one")
+
+
+def test_components_of_both_sets_are_those_of_the_real_queries_and_the_manifest_says_so(searched):
+    folder, embedder = searched
+    queries, targets = fasta_queries(folder / "q.fa", window_bp=300), read_vectors(folder / "v.parquet")
+    alone, beside, default = (
+        retrieve(embedder, queries, targets, config=RetrievalConfig(top_k=1, null_queries=n, fit_on=fit_on))
+        for n, fit_on in ((0, FitOn.BOTH), (4, FitOn.BOTH), (4, FitOn.TARGETS))
+    )
+    np.testing.assert_allclose(alone.embedding.debias.mean, beside.embedding.debias.mean, atol=1e-6)
+    assert np.abs(alone.embedding.debias.mean - default.embedding.debias.mean).max() > 1e-4
+    assert beside.manifest()["debias_fitted_on"] == {"target_windows": 59, "query_windows": 2}
+    assert default.manifest()["debias_fitted_on"] == {"target_windows": 59, "query_windows": 0}
+    assert beside.manifest()["settings"]["fit_on"] == "both"
 
 
 def check_tables(out):

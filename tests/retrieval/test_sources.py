@@ -6,7 +6,7 @@ import pytest
 from plantgfm.embedding.embed import Embedder
 from plantgfm.retrieval import alignment, sources
 from plantgfm.retrieval.alignment import MATCH, AlignedShares, AlignmentIndex
-from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.config import FitOn, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
 from plantgfm.retrieval.queries import Query, query_of
@@ -211,6 +211,23 @@ def test_cosines_are_the_best_over_windows_and_strands():
     again.fit(block)  # the moments are the other's to take in
     np.testing.assert_allclose(again.scores(block), found[:1], atol=1e-6)
     assert again.moments.rows == 4
+
+
+def test_components_of_both_sets_by_hand():
+    """A window counts once, in two strands and two phases; the second query is a null and does not count."""
+    forward, backward = (np.float32([[x, 8], [x, 8], [99, 9], [9, 99]]) for x in (3, -1))
+    queries = QueryVectors(np.array([0, 0, 1, 1]), forward, backward, phases=2)
+    block = block_of([encode("A")] * 3, np.float32([[0, 0], [1, 0], [2, 0]]))
+    of_both, of_targets = (RetrievalConfig(fit_on=fit_on, whiten=False) for fit_on in (FitOn.BOTH, FitOn.TARGETS))
+    both, targets = (EmbeddingSource(queries, config, n_real=1) for config in (of_both, of_targets))
+    for source in (both, targets):
+        source.fit(block)
+    assert both.moments.rows == 4 and targets.moments.rows == 3
+    np.testing.assert_allclose(both.debias.mean, [1, 2], atol=1e-9)
+    np.testing.assert_allclose(both.debias.matrix, np.diag([1, 0]), atol=1e-9)  # variances 1.5 and 12
+    np.testing.assert_allclose(targets.debias.mean, [1, 0], atol=1e-9)
+    np.testing.assert_allclose(targets.debias.matrix, np.diag([0, 1]), atol=1e-9)
+    np.testing.assert_allclose(EmbeddingSource(queries, of_both, moments=both.moments).debias.mean, [1, 2], atol=1e-9)
 
 
 class Phased(Embedder):
