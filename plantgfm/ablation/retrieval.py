@@ -95,7 +95,10 @@ def _arm(path: Path, name: str, given: list[str], changes: list[str]) -> Arm:
         if room not in rooms or not rest:
             raise ValueError(f"{path}, arm {name}: {text!r} is no embedding.KEY=value or retrieval.KEY=value")
         rooms[room].append(rest)
-    made = {"embedding": EmbeddingConfig(), "retrieval": RetrievalConfig(null_queries=0, tools="none")}
+    made = {
+        "embedding": EmbeddingConfig(),
+        "retrieval": RetrievalConfig(null_queries=0, tools="none", short_tiles=False),
+    }
     try:
         parts = {room: settings(made[room], texts) for room, texts in rooms.items()}
     except ValueError as error:

@@ -51,15 +51,22 @@ class WindowIndex:
         return rows[shared > 0], shared[shared > 0]
 
 
-def ranking_of(found: Iterable[Aligned], targets: Targets, *, n_queries: int, top_k: int) -> Ranking:
+def ranking_of(found: Iterable[Aligned], targets: Targets, *, pools: Sequence[range], top_k: int) -> Ranking:
     """Windows by the scores of the alignments in them, each in proportion to how much of it lies there.
 
     Exons that a tool aligns one by one add up. A window without an alignment has no rank.
+
+    Args:
+        found: alignments.
+        targets: the windows.
+        pools: the rows that each query is ranked among.
+        top_k: windows a query.
     """
-    index, scores = WindowIndex(targets), [defaultdict(float) for _ in range(n_queries)]
+    index, scores = WindowIndex(targets), [defaultdict(float) for _ in pools]
     for one in found:
         for row, shared in zip(*index.over(one.where)):
-            scores[one.query][int(row)] += one.score * int(shared) / one.where.length_bp
+            if int(row) in pools[one.query]:
+                scores[one.query][int(row)] += one.score * int(shared) / one.where.length_bp
     rows, values = [], []
     for own in scores:
         numbers, sums = np.array(list(own), np.int64), np.array(list(own.values()), np.float64)

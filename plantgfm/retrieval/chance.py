@@ -6,7 +6,7 @@ that they stay together as they were; and the hits of another query. Labels ente
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -67,6 +67,7 @@ def null_gaps(
     *,
     strata: Int64[np.ndarray, "N"],
     config: RetrievalConfig,
+    pools: Sequence[range] | None = None,
 ) -> Iterator[tuple[str, Float64[np.ndarray, "Q R"]]]:
     """For each null the nearest gap of every query in every draw.
 
@@ -75,10 +76,13 @@ def null_gaps(
         ranking: the hits; queries that are not asked about take no part.
         asked: rows of the queries that have labels.
         labels: of these.
-        strata: from `strata_of`.
+        strata: from `strata_of`, of each pool by itself: no group holds windows of two.
         config: top_k, permutations and seed.
+        pools: the rows that each of the queries that have labels was ranked among; None: all of them.
     """
-    draws, n = config.permutations, len(targets)
+    draws = config.permutations
+    pools = [range(len(targets))] * len(asked) if pools is None else list(pools)
+    peers = {pool: [number for number, own in enumerate(pools) if own == pool] for pool in pools}
     by_group, first = np.argsort(strata, kind="stable"), np.searchsorted(np.sort(strata), np.arange(strata.max() + 2))
     longest = int(targets.ends.max())
     hits = [ranking.rows[row][: config.top_k] for row in asked]
@@ -86,15 +90,16 @@ def null_gaps(
     def drawn(kind: str, number: int, rng: np.random.Generator) -> float:
         own, here = hits[number], labels[number]
         if kind == UNIFORM:
-            return nearest_gap(targets, rng.integers(0, n, own.size), here)
+            return nearest_gap(targets, rng.integers(pools[number].start, pools[number].stop, own.size), here)
         if kind == MATCHED:
             group = strata[own]
             like = first[group] + (rng.random(own.size) * (first[group + 1] - first[group])).astype(np.int64)
             return nearest_gap(targets, by_group[like], here)
         if kind == SHIFTED:
             return nearest_gap(targets, own, here, shift_bp=int(rng.integers(1, max(longest, 2))))
-        other = (number + int(rng.integers(1, len(hits)))) % len(hits)
-        return nearest_gap(targets, hits[other], here)
+        others = peers[pools[number]] if len(peers[pools[number]]) > 1 else list(range(len(hits)))
+        other = (others.index(number) + int(rng.integers(1, len(others)))) % len(others)
+        return nearest_gap(targets, hits[others[other]], here)
 
     for stream, kind in enumerate((UNIFORM, MATCHED, SHIFTED, OTHERS)):
         rng = np.random.default_rng((config.seed, stream))
@@ -127,7 +132,11 @@ def null_rows(
 
 
 def closed_row(
-    observed: Float64[np.ndarray, "Q"], hits: list[int], labels: list[list[Ortholog]], targets: Targets
+    observed: Float64[np.ndarray, "Q"],
+    hits: list[int],
+    labels: list[list[Ortholog]],
+    targets: Targets,
+    pools: Sequence[range] | None = None,
 ) -> dict[str, object]:
     """The line of `null_rows` that needs no draw: uniform windows, by `within_by_chance`, sequences put end to end.
 
@@ -136,21 +145,26 @@ def closed_row(
         hits: of each query.
         labels: likewise.
         targets: the windows.
+        pools: the rows that each query was ranked among; None: all of them.
     """
-    window_bp, target_bp = float(np.mean(targets.end - targets.start)), int(targets.ends.sum())
+    widths, target_bp = targets.end - targets.start, int(targets.ends.sum())
+    pools = [range(len(targets))] * len(labels) if pools is None else list(pools)
+    window_bp = {pool: float(np.mean(widths[pool.start : pool.stop])) for pool in pools}
     sizes = [
         {
             "windows": k,
-            "window_bp": window_bp,
+            "window_bp": window_bp[pool],
             "label_bp": sum(one.where.length_bp for one in own),
             "target_bp": target_bp,
             "labels": len(own),
         }
-        for k, own in zip(hits, labels)
+        for k, own, pool in zip(hits, labels, pools)
     ]
     p = np.array([within_by_chance(gap, **own) for gap, own in zip(observed, sizes)])
     half = [target_bp * (1 - 0.5 ** (1 / own["windows"])) for own in sizes]  # bases in reach that half of draws hit
-    medians = [max((reach - own["label_bp"]) / own["labels"] - window_bp, 0.0) / 2 for reach, own in zip(half, sizes)]
+    medians = [
+        max((reach - own["label_bp"]) / own["labels"] - own["window_bp"], 0.0) / 2 for reach, own in zip(half, sizes)
+    ]
     mean, median = nearest_by_chance(windows=max(hits), target_bp=target_bp)
     return {
         "null": CLOSED_FORM,

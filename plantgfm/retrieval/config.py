@@ -56,6 +56,8 @@ class RetrievalConfig:
     max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
     both_strands: bool = True  # of the queries, as they are embedded; false: as they are given, for ablations
     query_phases: int = 1  # each window of a query also without its first 1, 2, ... bases: 6 for all of a 6-mer's
+    short_tiles: bool = True  # queries no longer than a quarter of a window are ranked among windows of their own size,
+    # which are made where the target's bases are at hand, and kept; false: among the windows that are given
     null_queries: int = 100  # shuffled queries that are searched too, for p and q; 0: neither
     localize_hits: int = 0  # hits of each query that are scanned with narrow windows; 0: none
     scan_window_bp: int = 0  # width of these windows; 0: a third of the target's (2,048 of 6,144)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -181,8 +182,8 @@ def rows_with_truth(names: list[str], truth: Truth) -> list[int]:
     return rows
 
 
-def true_windows(targets: Targets, labels: list[Ortholog]) -> Int64[np.ndarray, "true"]:
-    """The windows that overlap a label."""
+def true_windows(targets: Targets, labels: list[Ortholog], pool: range | None = None) -> Int64[np.ndarray, "true"]:
+    """The windows, of some rows alone where a pool is given, that overlap a label."""
     found = [
         np.flatnonzero(
             (targets.sequence == targets.number_of[one.where.sequence])
@@ -191,7 +192,8 @@ def true_windows(targets: Targets, labels: list[Ortholog]) -> Int64[np.ndarray, 
         )
         for one in labels
     ]
-    return np.unique(np.concatenate(found))
+    rows = np.unique(np.concatenate(found))
+    return rows if pool is None else rows[(rows >= pool.start) & (rows < pool.stop)]
 
 
 def first_true_rank(rows: Int64[np.ndarray, "K"], true: Int64[np.ndarray, "true"], *, top_k: int) -> int:
@@ -208,6 +210,7 @@ def evaluate_retrieval(
     truth: Truth,
     config: RetrievalConfig,
     model: str = "model",
+    pools: Sequence[range] | None = None,
 ) -> RetrievalEvaluation:
     """Score methods on the same queries; chance is added, by random rankings, merged alike, and in closed form.
 
@@ -218,6 +221,7 @@ def evaluate_retrieval(
         truth: labels; queries without one are left out and counted.
         config: top_k, bootstrap resamples, permutations, seed.
         model: which method is the embedding alone: it is compared with all others, too.
+        pools: the rows that each query was ranked among; None: all of them, for all queries.
 
     Raises:
         ValueError: when fewer than 5 queries have a truth: no interval is worth printing.
@@ -225,19 +229,23 @@ def evaluate_retrieval(
     rows = rows_with_truth(names, truth)
     rng = np.random.default_rng(config.seed)
     top_k = config.deepest_rank
-    true = [true_windows(targets, truth.by_query[names[row]]) for row in rows]
+    pool = [range(len(targets)) if pools is None else pools[row] for row in rows]
+    true = [true_windows(targets, truth.by_query[names[row]], own) for row, own in zip(rows, pool)]
     ranks = {
         name: np.array([[first_true_rank(r.rows[row], t, top_k=top_k) for row, t in zip(rows, true)]], np.int64)
         for name, r in rankings.items()
     }
     shuffled = [
-        [first_true_rank(_random_ranking(targets, rng, top_k=top_k), one, top_k=top_k) for one in true]
+        [
+            first_true_rank(_random_ranking(targets, rng, own, top_k=top_k), one, top_k=top_k)
+            for one, own in zip(true, pool)
+        ]
         for _ in range(config.permutations)
     ]
     ranks[CHANCE] = np.array(shuffled, np.int64)
     resample = rng.integers(0, len(rows), (config.resamples, len(rows)))
     scored = [_method_score(name, values, resample) for name, values in ranks.items()]
-    scored.append(_closed_form([one.size for one in true], len(targets), resample, top_k=top_k))
+    scored.append(_closed_form([one.size for one in true], [len(own) for own in pool], resample, top_k=top_k))
     first = next(iter(rankings))
     return RetrievalEvaluation(
         scored,
@@ -259,9 +267,10 @@ def few_queries(count: int) -> list[str]:
     return [said] if count < FEW_QUERIES else []
 
 
-def _random_ranking(targets: Targets, rng: np.random.Generator, *, top_k: int) -> Int64[np.ndarray, "K"]:
+def _random_ranking(targets: Targets, rng: np.random.Generator, pool: range, *, top_k: int) -> Int64[np.ndarray, "K"]:
     drawn = top_k * _DRAWS_A_HIT  # one that is drawn twice is merged into itself
-    rows = rng.permutation(len(targets)) if len(targets) <= drawn else rng.integers(0, len(targets), drawn)
+    rows = rng.permutation(len(pool)) if len(pool) <= drawn else rng.integers(0, len(pool), drawn)
+    rows += pool.start
     return rows[merged_rows(rows, targets, top_k=top_k)]
 
 
@@ -301,9 +310,9 @@ def chance_of_none(true: int, windows: int, drawn: int) -> float:
     return float(np.exp(logs[0] + logs[1] - logs[2] - logs[3]))
 
 
-def _closed_form(true: list[int], windows: int, resample: np.ndarray, *, top_k: int) -> MethodScore:
+def _closed_form(true: list[int], windows: list[int], resample: np.ndarray, *, top_k: int) -> MethodScore:
     """Recall and reciprocal rank of random windows, without merging: hypergeometric."""
-    none = np.array([[chance_of_none(m, windows, k) for k in range(top_k + 1)] for m in true])
+    none = np.array([[chance_of_none(m, n, k) for k in range(top_k + 1)] for m, n in zip(true, windows)])
     reciprocal = ((none[:, :-1] - none[:, 1:]) / np.arange(1, top_k + 1)).sum(axis=1)
     found = {k: interval(1 - none[:, min(k, top_k)], resample) for k in RECALL_AT}
     recalls = [{k: values[part] for k, values in found.items()} for part in range(3)]

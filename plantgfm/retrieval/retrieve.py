@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from plantgfm.embedding.config import StrandUse
 from plantgfm.embedding.embed import Embedder
@@ -89,6 +89,8 @@ ALL_COLUMNS = (*HIT_COLUMNS, *_LATER_COLUMNS)
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
+TRACK_FILES = ("best_z.bedgraph", "best_z_short.bedgraph")
+"""The best score along the target: over the windows that were given, and over those of short queries beside them."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,19 @@ class Retrieval:
     bundle: str  # fingerprint
     without: list[str] = field(default_factory=list)  # genes that have no such part, and so are no query
     reranker: Reranker | None = None  # that the hits were put in order by, after the search
+    levels: tuple[Retrieval, ...] = ()  # that this was put together from: then sources and backgrounds are theirs
+    remarks: tuple[str, ...] = ()  # on the windows that were searched
+
+    @property
+    def by_level(self) -> tuple[Retrieval, ...]:
+        """The searches behind it, each over windows of one width."""
+        return self.levels or (self,)
+
+    def pools(self) -> list[range]:
+        """The rows of the target that each query was ranked among."""
+        part_of = {query.name: part for part, level in enumerate(self.by_level) for query in level.queries}
+        rows = [self.targets.rows_of(part) for part in range(len(self.by_level))]
+        return [rows[part_of[query.name]] for query in self.queries]
 
     @property
     def embedding(self) -> EmbeddingSource:
@@ -113,6 +128,7 @@ class Retrieval:
     def notes(self) -> list[str]:
         """What a reader of the hits has to know of the queries, a line each."""
         said = []
+        said += self.remarks
         if len(self.search.weights) == 1:
             said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
         if self.without:
@@ -184,29 +200,30 @@ class Retrieval:
 
     def cosine_rows(self) -> list[dict[str, object]]:
         """The distribution of all cosines before and after the correction, a line a bin."""
-        queries = self.embedding.queries
-        raw = EmbeddingSource(queries, self.config, debias=no_debias(queries.sides[0].shape[1]))
-        n = len(self.queries)
-        before, after = (
-            cosine_histogram(source, self.targets.blocks(), n_queries=n) for source in (raw, self.embedding)
-        )
+        before, after = (sum(counts) for counts in zip(*(level._cosine_counts() for level in self.by_level)))
         edges = np.linspace(-1, 1, before.size + 1)
         return [
             dict(zip(COSINE_COLUMNS, (round(float(low), 2), round(float(high), 2), int(b), int(a))))
             for low, high, b, a in zip(edges[:-1], edges[1:], before, after)
         ]
 
+    def _cosine_counts(self) -> list[Int64[np.ndarray, "bins"]]:
+        queries = self.embedding.queries
+        raw = EmbeddingSource(queries, self.config, debias=no_debias(queries.sides[0].shape[1]))
+        n = len(self.queries)
+        return [cosine_histogram(source, self.targets.blocks(), n_queries=n) for source in (raw, self.embedding)]
+
     def hubs(self) -> dict[str, object]:
         """How often one window is among the first hits of queries: 1 where each query finds its own.
 
         Of every source, too, with the skewness of these counts over all windows (Radovanovic et al. 2010, JMLR).
         """
-        counts: dict[tuple[str, int], int] = {}
+        counts: dict[tuple[str, int, int], int] = {}
         for hit in self.hits:
             if hit.rank <= HUB_AT:
-                place = hit.target.sequence, hit.target.start
+                place = hit.target.sequence, hit.target.start, hit.target.end
                 counts[place] = counts.get(place, 0) + 1
-        (sequence, start), most = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
+        (sequence, start, _), most = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
         first = {"among_first": HUB_AT, "queries_of_largest": most, "largest": f"{sequence}:{start}"}
         return first | {"by_source": {name: self._hubs_of(name) for name in self.search.rankings}}
 
@@ -227,6 +244,14 @@ class Retrieval:
         return {
             "bundle": self.bundle,
             "target": self.targets.origin,
+            "levels": [
+                {
+                    "target": level.targets.origin,
+                    "queries": [query.name for query in level.queries],
+                    "debias_fitted_on": level._fitted_on(),
+                }
+                for level in self.by_level
+            ],
             "settings": plain(self.config),
             "ranked_by": self.search.weights,
             "reranked_by": None if self.reranker is None else fingerprint(self.reranker),
@@ -253,7 +278,8 @@ class Retrieval:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
         write_bed(out / "hits.bed", bed_rows(self.hits))
         write_gff3(out / "hits.gff3", gff3_rows(self.hits))
-        write_bedgraph(out / "best_z.bedgraph", best_z_track(self.search.best_z, self.targets))
+        for level, name in zip(self.by_level, TRACK_FILES):
+            write_bedgraph(out / name, best_z_track(level.search.best_z, level.targets))
         write_tsv(out / "cosines.tsv", self.cosine_rows(), columns=COSINE_COLUMNS)
         with atomic_text(out / "retrieval.json") as stream:
             stream.write(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n")
@@ -415,8 +441,13 @@ def with_significance(hits: list[Hit], null: Float64[np.ndarray, "M"]) -> list[H
     The null is one for all queries, as scores are in standard deviations of each query's own. Lower ranks are compared
     with best hits too, and so err on the safe side.
     """
-    rated = [replace(hit, p=empirical_p(hit.score, null)) for hit in hits]
-    for rank in {hit.rank for hit in hits}:
+    return with_false_discovery([replace(hit, p=empirical_p(hit.score, null)) for hit in hits])
+
+
+def with_false_discovery(hits: list[Hit]) -> list[Hit]:
+    """Hits with q, over all queries at the same rank; as they are where they have no p."""
+    rated = list(hits)
+    for rank in {hit.rank for hit in hits if hit.p is not None}:
         at = [index for index, hit in enumerate(rated) if hit.rank == rank]
         for index, q in zip(at, benjamini_hochberg(rated[index].p for index in at)):
             rated[index] = replace(rated[index], q=float(q))

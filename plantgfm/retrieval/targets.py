@@ -6,8 +6,8 @@ Memory does not grow with the target, but for some 30 bytes a window and, where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,9 @@ class Targets:
     end: Int64[np.ndarray, "N"]
     repeat_fraction: Float32[np.ndarray, "N"]
     origin: dict[str, Any]  # what made the vectors
-    source: Path | Float32[np.ndarray, "N D"]  # the file (or Zarr group) of vectors, or the vectors
+    source: Path | Float32[np.ndarray, "N D"] | None  # the file (or Zarr group) of vectors, or the vectors
     fasta: tuple[Path, ...] = ()  # of the bases; none: the windows are known by their vectors alone
+    parts: tuple[Targets, ...] = ()  # whose windows these are, one part's behind the other's; then there is no source
 
     @staticmethod
     def open(path: Path, *, fasta: tuple[Path, ...] = ()) -> Targets:
@@ -88,6 +89,23 @@ class Targets:
         sequence = places[:, 0].astype(np.int32)
         return Targets(list(numbers), sequence, places[:, 1], places[:, 2], repeats, table.origin, table.vectors, fasta)
 
+    @staticmethod
+    def joined(parts: Sequence[Targets]) -> Targets:
+        """The windows of several targets over the same sequences, those of each behind those of the one before."""
+        names = list(dict.fromkeys(name for part in parts for name in part.names))
+        number_of = {name: number for number, name in enumerate(names)}
+        sequence = [np.array([number_of[name] for name in one.names], np.int32)[one.sequence] for one in parts]
+        columns = [[getattr(one, name) for one in parts] for name in ("start", "end", "repeat_fraction")]
+        arrays = (np.concatenate(column) for column in (sequence, *columns))
+        return Targets(names, *arrays, parts[0].origin, None, parts[0].fasta, tuple(parts))
+
+    def rows_of(self, part: int) -> range:
+        """The rows of one of the parts; of a target without parts, all."""
+        if not self.parts:
+            return range(len(self))
+        first = sum(len(one) for one in self.parts[:part])
+        return range(first, first + len(self.parts[part]))
+
     def __len__(self) -> int:
         return self.start.size
 
@@ -111,6 +129,20 @@ class Targets:
         """`ends` by name."""
         return dict(zip(self.names, self.ends.tolist()))
 
+    def covered(self) -> list[Interval]:
+        """The stretches that the windows cover, by sequence and place; those that touch are one."""
+        order = np.lexsort((self.start, self.sequence))
+        apart = self.sequence[order].astype(np.int64) * (int(self.end.max()) + 2)  # sequences do not touch
+        starts, ends = apart + self.start[order], np.maximum.accumulate(apart + self.end[order])
+        first = np.flatnonzero(np.append(True, starts[1:] > ends[:-1]))
+        last = np.append(first[1:], starts.size) - 1
+        return [
+            Interval(self.names[number], int(start), int(end))
+            for number, start, end in zip(
+                self.sequence[order][first], self.start[order][first], ends[last] - apart[last]
+            )
+        ]
+
     def crowding(self) -> int:
         """How many other windows one overlaps at most."""
         apart = self.sequence.astype(np.int64) * (int(self.end.max()) + 1)  # sequences one behind the other
@@ -125,6 +157,11 @@ class Targets:
         Args:
             bases: read them, too, from `fasta`.
         """
+        for number, part in enumerate(self.parts):
+            before = self.rows_of(number).start
+            yield from (replace(block, rows=block.rows + before) for block in part.blocks(bases=bases))
+        if self.parts:
+            return
         reader = _Bases(self.fasta) if bases else None
         for first, vectors in self._vectors():
             rows = np.arange(first, first + vectors.shape[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from plantgfm.embedding.config import EmbeddingConfig, Pooling
+from plantgfm.embedding.config import EmbeddingConfig, Pooling, Storage
 from plantgfm.embedding.embed import Embedder, resolve
 from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.embedding.store import write_vectors
@@ -28,6 +28,7 @@ from plantgfm.retrieval.evaluate import (
     rows_with_truth,
 )
 from plantgfm.retrieval.genes import cut_genes, read_gene_ids
+from plantgfm.retrieval.levels import joined, joined_rankings, joined_spans
 from plantgfm.retrieval.localize import SPAN_FILES, Span, localize, scan_widths, write_spans
 from plantgfm.retrieval.places import (
     SPANS,
@@ -42,7 +43,7 @@ from plantgfm.retrieval.places import (
 )
 from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
 from plantgfm.retrieval.reranker import Reranker
-from plantgfm.retrieval.retrieve import Retrieval, check_origin, retrieve, weights_of
+from plantgfm.retrieval.retrieve import TRACK_FILES, Retrieval, check_origin, retrieve, weights_of
 from plantgfm.retrieval.search import FUSED, Ranking, search
 from plantgfm.retrieval.sources import (
     EMBEDDING,
@@ -58,6 +59,7 @@ from plantgfm.retrieval.sources import (
 )
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
+from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
 
 Progress = Callable[[str, int, int], None]
@@ -129,33 +131,54 @@ def retrieve_files(
     opened = open_encoder(bundle)
     check_origin(targets, opened)
     embedder = Embedder(opened, _settings_of(targets))
-    queries, without = _queries(inputs, config, encoder=opened, window_bp=embedder.config.window_bp)
+    window_bp = embedder.config.window_bp
+    queries, without = _queries(inputs, config, encoder=opened, window_bp=window_bp)
+    short = short_queries(queries, targets, config, window_bp=window_bp)
+    _check_bases(inputs, config, short)
     _check_evaluation(inputs, queries, targets, config, settings=embedder.config)
     if config.localize_hits:
-        scan_widths(config, target_window_bp=embedder.config.window_bp)
-    found = retrieve(embedder, queries, targets, config=config, progress=progress)
-    found = replace(found if reranker is None else found.reranked(reranker), without=without)
-    spans = localize(found, embedder, _records(inputs.target)) if config.localize_hits else []
-    if config.confirm_hits:
-        coding, window_bp = _proteins(inputs, found), embedder.config.window_bp
-        found, spans = confirmed(found, spans, coding, _records(inputs.target), window_bp=window_bp)
-    for name in (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES):  # of an earlier search
+        scan_widths(config, target_window_bp=window_bp)
+    levels = levels_of(embedder, queries, targets, short, vectors=inputs.vectors, progress=progress)
+    searched = [_searched(level, inputs, config, reranker, progress=progress) for level in levels]
+    found = joined([one for one, _ in searched], queries)
+    found = replace(found, without=without, remarks=(short.remark,) if short.remark else ())
+    spans = joined_spans([own for _, own in searched], queries)
+    earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)
+    for name in earlier:  # of another search
         (out / name).unlink(missing_ok=True)
     found.write(out)
     if config.localize_hits:
         write_spans(out, spans)
     if inputs.truth is None:
         return Outcome(found, spans)
-    return _evaluated(out, inputs, found, spans, embedder=embedder, progress=progress)
+    return _evaluated(out, inputs, found, spans, levels=levels, progress=progress)
+
+
+def _searched(
+    level: Level,
+    inputs: RetrievalInputs,
+    config: RetrievalConfig,
+    reranker: Reranker | None,
+    *,
+    progress: Progress | None,
+) -> tuple[Retrieval, list[Span]]:
+    """Hits and spans of one level: searched, then reranked, scanned finely and confirmed where that is asked for."""
+    window_bp = level.embedder.config.window_bp
+    if config.localize_hits:  # windows for short queries may be narrower than what was asked for
+        scan_bp = min(config.scan_window_bp, window_bp)
+        stride_bp = min(config.scan_stride_bp, scan_bp or window_bp // 3)
+        config = replace(config, scan_window_bp=scan_bp, scan_stride_bp=stride_bp)
+    found = retrieve(level.embedder, level.queries, level.targets, config=config, progress=progress)
+    found = found if reranker is None else found.reranked(reranker)
+    spans = localize(found, level.embedder, _records(inputs.target)) if config.localize_hits else []
+    if config.confirm_hits:
+        coding = _proteins(inputs, found)
+        found, spans = confirmed(found, spans, coding, _records(inputs.target), window_bp=window_bp)
+    return found, spans
 
 
 def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
-    """Refuse options that would do nothing, or that lack what they need."""
-    scans = config.localize_hits or config.confirm_hits
-    if inputs.target and config.rank_by is RankBy.EMBEDDING and inputs.truth is None and not scans:
-        raise ValueError(
-            "--target serves sequence evidence, --truth, --localize and --confirm: rank_by=embedding asks for none"
-        )
+    """Refuse options that lack what they need."""
     if config.localize_hits and not inputs.target:
         raise ValueError("--localize needs --target: the fine scan reads its bases")
     if config.confirm_hits and not inputs.target:
@@ -163,6 +186,15 @@ def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
     if config.shortlist_recall and inputs.reranker is None:
         raise ValueError(f"retrieval.shortlist_recall={config.shortlist_recall} needs --reranker: it rates the hits")
     tools_of(config)
+
+
+def _check_bases(inputs: RetrievalInputs, config: RetrievalConfig, short: ShortQueries) -> None:
+    """Refuse bases of the target that nothing reads."""
+    read = config.localize_hits or config.confirm_hits or inputs.truth is not None or short.own
+    if inputs.target and config.rank_by is RankBy.EMBEDDING and not read:
+        raise ValueError(
+            "--target serves sequence evidence, --truth, --localize and --confirm: rank_by=embedding asks for none"
+        )
 
 
 def _reranker(
@@ -193,36 +225,44 @@ def _evaluated(
     found: Retrieval,
     spans: list[Span],
     *,
-    embedder: Embedder,
+    levels: list[Level],
     progress: Progress | None,
 ) -> Outcome:
     truth = _truth(inputs, found.targets, found.config)
     names = [query.name for query in found.queries]
-    rankings, absent, said = _rankings(inputs, found, embedder=embedder, progress=progress), {}, []
+    rankings, absent, said = _rankings(inputs, found, levels=levels, progress=progress), {}, []
     if inputs.target:
         coding, records = _proteins(inputs, found), _records(inputs.target)
         beside, absent, said = tool_rankings(found, coding, records, progress=progress)
         rankings |= beside
     first = next(iter(rankings))
     evaluation = evaluate_retrieval(
-        rankings, names, targets=found.targets, truth=truth, config=found.config, model=EMBEDDING
+        rankings,
+        names,
+        targets=found.targets,
+        truth=truth,
+        config=found.config,
+        model=EMBEDDING,
+        pools=found.pools(),
     )
     evaluation = replace(evaluation, absent=absent, warnings=[*evaluation.warnings, *said])
-    levels = {WINDOWS: _placed_hits(found, truth), SPANS: _placed_spans(spans, truth)}
-    levels = {level: placed for level, placed in levels.items() if placed}
+    rows = {WINDOWS: _placed_hits(found, truth), SPANS: _placed_spans(spans, truth)}
+    rows = {level: placed for level, placed in rows.items() if placed}
     asked = rows_with_truth(names, truth)
     labels = [truth.by_query[names[row]] for row in asked]
-    drawn = null_gaps(found.targets, rankings[first], asked, labels, strata=_strata(found.targets), config=found.config)
-    observed = nearest_of(levels[WINDOWS], [names[row] for row in asked])
+    pools = [found.pools()[row] for row in asked]
+    given = {"strata": _strata(found.targets), "config": found.config, "pools": pools}
+    drawn = null_gaps(found.targets, rankings[first], asked, labels, **given)
+    observed = nearest_of(rows[WINDOWS], [names[row] for row in asked])
     counts = [min(rankings[first].rows[row].size, found.config.top_k) for row in asked]
-    nulls = [closed_row(observed, counts, labels, found.targets), *null_rows(observed, dict(drawn))]
-    places = evaluate_places(levels, config=found.config, nulls=nulls)
+    nulls = [closed_row(observed, counts, labels, found.targets, pools), *null_rows(observed, dict(drawn))]
+    places = evaluate_places(rows, config=found.config, nulls=nulls)
     by_identity = divergence_rows(evaluation, identities_of(labels), config=found.config)
     if by_identity:
         write_divergence(out / DIVERGENCE_FILE, by_identity)
     evaluation.write(out / EVALUATION_FILE)
     places.write(out / PLACES_FILE)
-    write_rows(out / ROWS_FILE, levels)
+    write_rows(out / ROWS_FILE, rows)
     return Outcome(found, spans, evaluation, places)
 
 
@@ -248,12 +288,16 @@ def _placed_spans(spans: list[Span], truth: Truth) -> list[Placed]:
 
 
 def _strata(targets: Targets) -> np.ndarray:
-    """Windows that are alike in GC and repeats; in repeats alone where no bases are at hand."""
-    gc = np.zeros(len(targets))
+    """Windows that are alike in width, GC and repeats; without GC where no bases are at hand."""
+    gc, strata, groups = np.zeros(len(targets)), np.zeros(len(targets), np.int64), 0
     if targets.fasta:
         for block in targets.blocks(bases=True):
             gc[block.rows] = gc_contents(block.bases, block.offsets)
-    return strata_of(gc, targets.repeat_fraction.astype(np.float64))
+    for part in range(max(len(targets.parts), 1)):
+        own = slice(targets.rows_of(part).start, targets.rows_of(part).stop)
+        strata[own] = groups + strata_of(gc[own], targets.repeat_fraction[own].astype(np.float64))
+        groups = int(strata[own].max()) + 1
+    return strata
 
 
 def _truth(inputs: RetrievalInputs, targets: Targets, config: RetrievalConfig) -> Truth:
@@ -300,6 +344,8 @@ def _settings_of(targets: Targets) -> EmbeddingConfig:
         stride_bp=stored["stride_bp"],
         pooling=Pooling(stored["pooling"]),
         layer=stored["layer"],
+        storage=Storage(stored["storage"]) if "storage" in stored else Storage.FLOAT32,  # older files do not tell
+        max_unknown_fraction=stored["max_unknown_fraction"],
     )
 
 
@@ -335,17 +381,25 @@ def _queries(
 
 
 def _rankings(
-    inputs: RetrievalInputs, found: Retrieval, *, embedder: Embedder, progress: Progress | None
+    inputs: RetrievalInputs, found: Retrieval, *, levels: list[Level], progress: Progress | None
 ) -> dict[str, Ranking]:
     """What the windows were ranked by, then each source of it alone, then what a user could do without any of them."""
+    parts = found.by_level
+    ranked = [_level_rankings(inputs, one, level.embedder, progress=progress) for one, level in zip(parts, levels)]
+    rankings = joined_rankings(ranked, parts, found.queries, found.targets) if len(parts) > 1 else ranked[0]
+    return rankings if found.reranker is None else {RERANKED: _reranked(found), **rankings}
+
+
+def _level_rankings(
+    inputs: RetrievalInputs, found: Retrieval, embedder: Embedder, *, progress: Progress | None
+) -> dict[str, Ranking]:
+    """Those of one level."""
     queries, config = found.queries, found.config
     rankings = dict(found.search.rankings)
     if list(found.search.weights) == [EMBEDDING]:
         rankings.pop(FUSED)  # is the embedding itself
     else:
         rankings = {FUSED: rankings.pop(FUSED), **rankings}
-    if found.reranker is not None:
-        rankings = {RERANKED: _reranked(found), **rankings}
     sources: dict[str, Source] = {}
     if inputs.target:
         sources["GC content"] = GcSource(queries)

@@ -69,8 +69,8 @@ def tool_rankings(
     with plain_target(whole) as target:
         for number, tool in enumerate(tools):
             hits = align(tool, queries, proteins, target)
-            sizes = {"n_queries": len(queries), "top_k": found.config.deepest_rank}
-            rankings[tool] = ranking_of(hits, found.targets, **sizes)
+            top_k = found.config.deepest_rank
+            rankings[tool] = ranking_of(hits, found.targets, pools=found.pools(), top_k=top_k)
             if progress is not None:
                 progress("align", number + 1, len(tools))
     asked = [tool for tool in tools if tool in OF_PROTEINS]

@@ -23,6 +23,8 @@ from plantgfm.retrieval.evaluate import (
     read_truth,
     true_windows,
 )
+from plantgfm.retrieval.search import Ranking
+from plantgfm.retrieval.targets import Targets
 from plantgfm.sequence import Interval
 from tests.retrieval.worlds import ranking_of, windows
 
@@ -81,6 +83,23 @@ def test_a_perfect_model_beats_chance_and_differs_from_it():
     assert 0 < low <= mean <= high
     assert result.best_single().method == "model"
     assert result.model_differences["fused"][0] == -result.differences["model"][0] < 0
+
+
+def test_queries_of_two_levels_are_judged_among_the_windows_of_their_own():
+    """Half the queries among 40 windows, half among 4; windows of the other level are neither true nor drawn."""
+    wide = windows([Interval("c", 100 * i, 100 * i + 100) for i in range(4)])
+    both = Targets.joined([TILES, wide])
+    pools = [both.rows_of(number % 2) for number in range(12)]
+    rows = [np.array([3 * n if n % 2 == 0 else 40 + 30 * n // 100]) for n in range(12)]
+    rankings = {"model": Ranking(rows, [np.ones(1)] * 12)}
+    found = evaluate_retrieval(
+        rankings, NAMES, targets=both, truth=TRUTH, config=RetrievalConfig(permutations=150), pools=pools
+    )
+    assert found.ranks["model"].tolist() == [[1] * 12]
+    by_name = {method.method: method for method in found.methods}
+    for chance in ("chance", CLOSED_FORM):
+        assert by_name[chance].recall[1] == pytest.approx((1 / 40 + 1 / 4) / 2, abs=0.03)
+    assert true_windows(both, LABELS["q1"], pools[1]).tolist() == [40]
 
 
 def test_chance_of_none_counts_the_draws():

@@ -20,6 +20,8 @@ from plantgfm.retrieval.places import (
     place,
     write_rows,
 )
+from plantgfm.retrieval.search import Ranking
+from plantgfm.retrieval.targets import Targets
 from plantgfm.sequence import Interval
 from tests.retrieval.worlds import ranking_of, windows
 
@@ -192,6 +194,26 @@ def test_matched_windows_are_of_the_stratum_of_the_hit():
     truth = [[label(19_950, 19_960)]] * 6
     nulls = dict(chance.null_gaps(TILES, ranking, list(range(6)), truth, strata=strata, config=config))
     assert nulls[chance.MATCHED].min() >= 9_950 > nulls[chance.UNIFORM].min()
+
+
+def test_nulls_of_two_levels_are_drawn_from_the_windows_of_their_own():
+    """Wide windows end with the sequence, the narrow ones of query 0 at half of it: what is drawn tells which."""
+    narrow = windows([Interval("c", 10 * i, 10 * i + 10) for i in range(1_000)])
+    both = Targets.joined([narrow, windows([Interval("c", 10_000 + 500 * i, 10_500 + 500 * i) for i in range(20)])])
+    pools = [both.rows_of(0), both.rows_of(1), both.rows_of(1)]
+    ranking = Ranking([np.array([5]), np.array([1_003]), np.array([1_007])], [np.ones(1)] * 3)
+    config, truth = RetrievalConfig(top_k=1, permutations=60), [[label(9_990, 10_010)]] * 3
+    strata = np.repeat([0, 1], [1_000, 20])
+    given = {"strata": strata, "config": config, "pools": pools}
+    nulls = dict(chance.null_gaps(both, ranking, [0, 1, 2], truth, **given))
+    for kind in (chance.UNIFORM, chance.MATCHED):
+        assert (nulls[kind][0] % 10 == 0).all() and nulls[kind][0].max() < 9_990, kind
+        assert (nulls[kind][1:] % 500 == 490).sum() > 100 and nulls[kind][1:].max() > 8_000, kind
+    assert set(nulls[chance.OTHERS][1]) == {10_000 + 500 * 7 - 10_010} and len(set(nulls[chance.OTHERS][0])) == 2
+    closed = chance.closed_row(np.full(3, 100.0), [1] * 3, truth, both, pools)
+    widths = [10, 500, 500]
+    expected = [chance.within_by_chance(0, windows=1, window_bp=w, label_bp=20, target_bp=20_000) for w in widths]
+    assert closed["within"]["0"] == pytest.approx(np.mean(expected))
 
 
 def test_the_tss_of_a_promoter_is_where_its_gene_starts():

@@ -46,6 +46,24 @@ def test_a_file_is_read_in_blocks_of_one_size_whatever_its_parts_and_equals_memo
     assert opened.lengths_bp() == {"a": 100, "b": 90} and opened.origin == {"bundle": "x"}
 
 
+def test_targets_one_behind_the_other_keep_their_windows_vectors_and_bases(tmp_path):
+    sequences = {"a": random_codes(60), "b": random_codes(40, seed=1)}
+    wide = tiled(tmp_path, sequences, width=20, stride=10)
+    narrow = tiled(tmp_path, dict(reversed(sequences.items())), width=6, stride=3, seed=1)  # other numbers for names
+    both = Targets.joined([wide, narrow])
+    assert [both.rows_of(part) for part in (0, 1)] == [range(8), range(8, 39)] and len(both) == 39
+    places = [both.interval(row) for row in range(39)]
+    assert places == [part.interval(row) for part in (wide, narrow) for row in range(len(part))]
+    rows = np.concatenate([block.rows for block in both.blocks()])
+    vectors = np.concatenate([block.vectors for block in both.blocks()])
+    assert rows.tolist() == list(range(39)) and (vectors == np.concatenate([wide.source, narrow.source])).all()
+    bases = np.concatenate([block.bases for block in both.blocks(bases=True)])
+    assert (bases == np.concatenate([sequences[one.sequence][one.start : one.end] for one in places])).all()
+    assert wide.rows_of(0) == range(8) and both.lengths_bp() == {"a": 60, "b": 40}
+    apart = windows([Interval("a", 0, 9), Interval("b", 9, 12), Interval("a", 20, 25), Interval("a", 5, 20)])
+    assert apart.covered() == [Interval("a", 0, 25), Interval("b", 9, 12)]
+
+
 def test_bases_are_those_of_each_window_in_whatever_order_they_stand(tmp_path):
     sequences = {"a": random_codes(40), "b": random_codes(40, seed=1)}
     write_fasta(tmp_path / "t.fa", [record(name, codes) for name, codes in sequences.items()])

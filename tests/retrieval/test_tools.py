@@ -145,7 +145,7 @@ def test_windows_rank_by_how_much_of_the_alignments_they_hold():
         Aligned(0, Interval("a", 60, 90), (30, 60), 0.9, 30.0),
         Aligned(0, Interval("a", 150, 250), (0, 60), 0.9, 50.0),
     ]
-    ranking = ranking_of(hits, targets, n_queries=2, top_k=50)
+    ranking = ranking_of(hits, targets, pools=[range(len(targets))] * 2, top_k=50)
     assert ranking.rows[0].tolist() == [0, 1, 2] and ranking.scores[0].tolist() == [60.0, 25.0, 25.0]
     assert ranking.rows[1].size == 0
 
