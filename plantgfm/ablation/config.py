@@ -56,6 +56,7 @@ class Definition:
     in_turn: bool = False  # also score hidden tokens one after the other, which vocabularies of short tokens need
     resamples: int = 2000
     longer: str = ""  # the question that asks a winner again over more steps; until then it is a candidate
+    left_out: list[str] = field(default_factory=list)  # arms that this call leaves out; error rates stay those of all
     not_yet: dict[str, str] = field(default_factory=dict)  # arms that the code can't express: name -> why
 
     def __post_init__(self):

@@ -6,7 +6,7 @@ Hydra is imported where it is used: a packed experiment is run where it is not i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,18 +94,36 @@ def read_stated(path: Path, kind: type[Stated]) -> Stated:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
-def open_experiment(folder: Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment and compose all its arms.
+def open_experiment(folder: Path, overrides: Sequence[str] = (), *, without: Sequence[str] = ()) -> Experiment:
+    """Read an experiment and compose its arms.
 
     Args:
         folder: `experiments/<question>`.
         overrides: Hydra's, over those of the definition, for every arm.
+        without: arms to leave out: neither run nor compared, and named in the report.
 
     Raises:
-        ValueError: for a wrong definition, an arm that can't be composed, or one that differs from the base otherwise
-            than its file says.
+        ValueError: for a wrong definition, an arm that can't be composed, one that differs from the base otherwise
+            than its file says, and where no arm is left beside the base.
     """
-    return compose_experiment(folder, read_definition(folder), overrides)
+    experiment = compose_experiment(folder, read_definition(folder), overrides)
+    return _without(experiment, list(dict.fromkeys(without))) if without else experiment
+
+
+def _without(experiment: Experiment, left_out: list[str]) -> Experiment:
+    definition = experiment.definition
+    others = [arm for arm in definition.arms if arm != definition.base]
+    if unlike := [arm for arm in left_out if arm not in others]:
+        raise ValueError(f"--without {unlike[0]}: arms of {experiment.name} beside its base are {', '.join(others)}")
+    if set(left_out) == set(others):
+        raise ValueError(f"--without {' '.join(left_out)} leaves no arm of {experiment.name} beside its base")
+    kept = [arm for arm in definition.arms if arm not in left_out]
+    return replace(
+        experiment,
+        definition=replace(definition, arms=kept, left_out=left_out),
+        arms={arm: experiment.arms[arm] for arm in kept},
+        changes={arm: experiment.changes[arm] for arm in kept},
+    )
 
 
 def compose_experiment(

@@ -66,7 +66,8 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
     wanted = [(arm, seed) for arm in definition.arms for seed in definition.seeds]
     if missing := [f"{arm} seed {seed}" for arm, seed in wanted if (arm, seed) not in mine]:
         raise ValueError(
-            f"{len(missing)} of {len(wanted)} runs are missing, {', '.join(missing[:4])}: run the sweep on"
+            f"{len(missing)} of {len(wanted)} runs are missing, {', '.join(missing[:4])}: run the sweep on, or leave "
+            "arms out with --without"
         )
     lost = [arm for arm in definition.arms if any("diverged" in mine[arm, seed] for seed in definition.seeds)]
     if definition.base in lost:
@@ -80,6 +81,7 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
         margin=definition.margin,
         lower_is_better=definition.metric.lower_is_better,
         resamples=definition.resamples,
+        stated=len(definition.arms) - 1 + len(definition.left_out),
     )
     first = windows[definition.base][0]
     names, at = np.unique(first["region"], return_index=True)
@@ -87,6 +89,8 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
     comparisons = compare_arms(scores[definition.base], others, stratum=np.asarray(first["species"])[at], rule=rule)
     chosen = winner(comparisons, base=definition.base, margin=definition.margin)
     line = answer_line(comparisons, base=definition.base, chosen=chosen, lost=lost)
+    if definition.left_out:
+        line += f"; {', '.join(definition.left_out)}: left out"
     return Answer(view, definition.base, scores, comparisons, lost, chosen, line)
 
 
@@ -155,6 +159,7 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
         "format": RESULT_FORMAT,
         "question": definition.question,
         "answer": answers[0].line,
+        "left_out": definition.left_out,
         "winner": answers[0].winner,
         "confidence": 1 - definition.alpha,
         "hours": sum(run["seconds"] for run in runs) / 3600,
@@ -355,6 +360,9 @@ def _arms_tables(experiment: Experiment) -> list[Table]:
         (arm, name, was, now) for arm, changes in experiment.changes.items() for name, (was, now) in changes.items()
     ]
     tables = [Table(f"What each arm changes of {base}", ("arm", "setting", base, "arm's value"), rows)]
+    if left_out := experiment.definition.left_out:
+        note = "Whatever was run of them stands among the other measures; error rates are those of all stated arms."
+        tables.append(Table("Arms left out of the comparison", ("arm",), [(arm,) for arm in left_out], note=note))
     if experiment.definition.not_yet:
         missing = list(experiment.definition.not_yet.items())
         tables.append(Table("Arms that can't be expressed yet", ("arm", "why"), missing))

@@ -91,6 +91,9 @@ class Rule:
     margin: float
     lower_is_better: bool
     resamples: int
+    stated: int = (
+        0  # comparisons of the question, where more were stated than are made; none of them may be chosen away
+    )
 
 
 def compare_arms(
@@ -139,17 +142,21 @@ def compare_measured(
         rule: error rate, power, margin, direction.
     """
     parts = {name: _parts(base, arm, groups=groups, free=free) for name, arm in arms.items()}
-    adjusted = dict(zip(parts, holm([part[4] for part in parts.values()])))
-    return {
-        name: _judged(*part, p_adjusted=adjusted[name], n_arms=len(arms), rule=rule) for name, part in parts.items()
-    }
+    n_arms = max(rule.stated, len(arms))
+    adjusted = dict(zip(parts, holm([part[4] for part in parts.values()], of=n_arms)))
+    return {name: _judged(*part, p_adjusted=adjusted[name], n_arms=n_arms, rule=rule) for name, part in parts.items()}
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values that keep the chance of any false finding (Holm 1979, https://www.jstor.org/stable/4615733)."""
-    adjusted, reached = [0.0] * len(p), 0.0
+def holm(p: Sequence[float], *, of: int = 0) -> list[float]:
+    """Adjusted p-values that keep the chance of any false finding (Holm 1979, https://www.jstor.org/stable/4615733).
+
+    Args:
+        p: of the comparisons that were made.
+        of: how many were to be made, where that is more: those that were not count as p-values of 1.
+    """
+    adjusted, reached, every = [0.0] * len(p), 0.0, max(of, len(p))
     for rank, index in enumerate(np.argsort(p, kind="stable").tolist()):
-        reached = max(reached, min(1.0, (len(p) - rank) * p[index]))
+        reached = max(reached, min(1.0, (every - rank) * p[index]))
         adjusted[index] = reached
     return adjusted
 

@@ -24,6 +24,7 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
     "--folder", type=PATH, default=Path("runs/ablations"), show_default=True, help="Folder of runs, metrics, reports."
 )
 @click.option("--experiments", type=PATH, help="Folder of questions.  [default: experiments/ of the code]")
+@click.option("--without", multiple=True, metavar="ARM", help="Leave an arm out; the report says so.")
 @click.option("--dry-run", is_flag=True, help="Compose and check the arms, show the jobs, run nothing.")
 @click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
 @click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")
@@ -36,6 +37,7 @@ def ablate(
     overrides: tuple[str, ...],
     folder: Path,
     experiments: Path | None,
+    without: tuple[str, ...],
     dry_run: bool,
     only_report: bool,
     keep: Path | None,
@@ -63,6 +65,7 @@ def ablate(
     \b
     Example: plantgfm ablate tokenizer --dry-run
              plantgfm ablate stratification --folder runs/real corpus=manifest corpus.path=genomes/manifest.csv
+             plantgfm ablate tokenizer --without single_base
              plantgfm ablate masking --folder runs/real --report --keep experiments/results/real
              plantgfm ablate masking --launcher slurm --sbatch "--partition=gpu --gpus=1" --dry-run
              plantgfm ablate masking --pack masking.tar.xz   then, where little is installed:
@@ -82,10 +85,11 @@ def ablate(
         )
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
-    experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides)
+    experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides, without=without)
     if place.slurm:
         where = ["--folder", str(folder.resolve())]
         where += ["--experiments", str(experiments.resolve())] if experiments else []
+        where += [word for arm in without for word in ("--without", arm)]
         words = [question, *overrides, *where]
         submit_sweep(experiment, folder.resolve(), words=words, options=place.sbatch, dry_run=dry_run)
     elif not only_report:

@@ -11,6 +11,12 @@ USUAL = "# @package _global_\n# as it is\n{}\n"
 TINY = "# @package _global_\n# a rate that learns nothing\noptimizer:\n  peak_learning_rate: 1.0e-9\n"
 
 
+def three_arms(root: Path) -> Path:
+    """As `write_experiment`, with a third arm `low`."""
+    arms = {"usual": USUAL, "tiny": TINY, "low": TINY.replace("1.0e-9", "1.0e-8")}
+    return write_experiment(root, definition=DEFINITION.replace("tiny]", "tiny, low]"), **arms)
+
+
 def write_experiment(root: Path, *, definition: str = DEFINITION, readme: bool = True, **arms: str) -> Path:
     """`root/experiments/rate` with arms `usual` and `tiny`, or those given as texts."""
     folder = root / "experiments" / "rate"

@@ -14,7 +14,7 @@ from plantgfm.ablation.definition import (
     read_arm,
     read_definition,
 )
-from tests.ablation.folders import DEFINITION, TINY, USUAL, write_experiment
+from tests.ablation.folders import DEFINITION, TINY, USUAL, three_arms, write_experiment
 
 
 def test_the_four_primary_questions_those_after_them_and_the_planted_one_are_there():
@@ -128,3 +128,14 @@ def test_no_experiment_no_readme(tmp_path):
 def test_a_longer_question_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="longer = 'rate_longer' is no experiment beside it"):
         open_experiment(write_experiment(tmp_path, definition=DEFINITION + "longer: rate_longer\n"))
+
+
+def test_arms_can_be_left_out_but_not_the_base_nor_all(tmp_path):
+    folder = three_arms(tmp_path)
+    experiment = open_experiment(folder, without=["low", "low"])
+    assert list(experiment.arms) == list(experiment.changes) == experiment.definition.arms == ["usual", "tiny"]
+    assert experiment.definition.left_out == ["low"]
+    with pytest.raises(ValueError, match="--without usual: arms of rate beside its base are tiny, low"):
+        open_experiment(folder, without=["usual"])
+    with pytest.raises(ValueError, match="--without tiny low leaves no arm of rate beside its base"):
+        open_experiment(folder, without=["tiny", "low"])

@@ -12,7 +12,7 @@ from plantgfm.ablation.definition import open_experiment
 from plantgfm.ablation.launch import SBATCH_FILE, pairs_of, shell_lines, submissions, submit
 from plantgfm.ablation.sweep import jobs_of, share
 from plantgfm.cli import commands
-from tests.ablation.folders import DEFINITION, write_experiment
+from tests.ablation.folders import DEFINITION, three_arms, write_experiment
 
 SBATCH = """#!/bin/sh
 printf '%s\\n' "$@" "--" >> "$CALLED"
@@ -53,6 +53,13 @@ def test_three_calls_prepare_run_and_report(tmp_path, slurm):
     assert array == [*shared, *numbered, file, "rate", "run.steps=7", *words]
     assert report == [*shared, "--dependency=afterany:102", file, "rate", *words, "--report"]
     assert not runs.exists()
+
+
+def test_an_arm_left_out_is_left_out_of_every_call(tmp_path, slurm):
+    where = ("--experiments", three_arms(tmp_path).parent, "--folder", tmp_path / "runs")
+    said = invoke("rate", *where, "--without", "low", "--launcher", "slurm")
+    assert said.exit_code == 0, said.output
+    assert all(call[call.index("--without") + 1] == "low" for call in slurm()) and "--array=1-4" in slurm()[1]
 
 
 def test_a_dry_run_submits_nothing_and_shows_lines_that_a_shell_runs(tmp_path, slurm):

@@ -91,6 +91,20 @@ def test_an_arm_made_worse_is_told_from_one_that_is_the_same(tmp_path, experimen
     assert "95%" in markdown and "planted/report.md" in markdown and "report.html" not in markdown
 
 
+def test_an_arm_left_out_is_named_and_spares_the_others_no_correction(tmp_path, experiment):
+    write_runs(tmp_path, {"usual": 0.0, "worse": 0.05})
+    with pytest.raises(ValueError, match="same seed 0.*run the sweep on, or leave arms out with --without"):
+        write_reports(experiment, tmp_path)
+    shorter = replace(DEFINITION, arms=["usual", "worse"])
+    alone = answer_view(shorter, load_runs(tmp_path, "planted"), View.BASES).comparisons["worse"]
+    left_out = replace(experiment, definition=replace(shorter, left_out=["same"]))
+    answer, paths = write_reports(left_out, tmp_path)
+    assert answer.line == "usual stays; worse: worse than usual; same: left out"
+    assert answer.comparisons["worse"].low < alone.low
+    assert "Arms left out of the comparison" in paths[1].read_text()
+    assert json.loads((tmp_path / "planted" / "result.json").read_text())["left_out"] == ["same"]
+
+
 def test_a_better_arm_takes_the_place_of_the_base(tmp_path):
     write_runs(tmp_path, {"usual": 0.0, "worse": -0.03, "same": 0.01})
     answer = answer_view(DEFINITION, load_runs(tmp_path, "planted"), View.BASES)

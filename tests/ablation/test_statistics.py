@@ -106,6 +106,16 @@ def test_a_better_arm_below_the_margin_does_not_win():
 def test_holm_against_its_definition():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+    assert holm([0.01, 0.02], of=4) == holm([0.01, 0.02, 1.0, 1.0])[:2] == pytest.approx([0.04, 0.06])
+
+
+def test_a_comparison_left_out_does_not_make_the_others_easier():
+    base, arms = sweep(np.random.default_rng(5), [0.01, 0.0])
+    made, stated = (compare_arms(base, arms, stratum=STRATUM, rule=replace(RULE, stated=number)) for number in (0, 6))
+    for arm in arms:
+        assert stated[arm].p_adjusted >= made[arm].p_adjusted
+        assert stated[arm].low < made[arm].low < made[arm].high < stated[arm].high
+        assert stated[arm].smallest_shown > made[arm].smallest_shown
 
 
 def test_too_few_seeds_regions_or_unlike_arms_are_refused():
