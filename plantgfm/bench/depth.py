@@ -61,7 +61,7 @@ def _planned(size: Size, windows: int, tokens: int) -> list[dict[str, object]]:
     rows = []
     for remat in Remat:
         chosen = replace(config, remat=remat)
-        shapes = jax.eval_shape(build(chosen, _VOCABULARY).init, jax.random.key(0))
+        shapes = build(chosen, _VOCABULARY).shapes
         compiled, seconds = _compiled(chosen, shapes, jax.eval_shape(lambda: _columns(windows, tokens)))
         memory = compiled.memory_analysis().temp_size_in_bytes / _MIB
         rows.append(row(f"{name}: remat {remat.value}, temporary memory", memory, "MiB"))

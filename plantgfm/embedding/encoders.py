@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +24,7 @@ from plantgfm.export.esm import EsmModel, load_esm
 from plantgfm.export.exchange import is_exchange, open_exchange
 from plantgfm.identity import read_json
 from plantgfm.model import esm
+from plantgfm.model.build import Network
 from plantgfm.sequence import reverse_complement
 from plantgfm.tokenization.encode import windows
 from plantgfm.tokenization.vocabulary import CLS, PAD
@@ -74,8 +77,7 @@ class BundleEncoder:
         # Only vocabularies without k-mers tell: their windows are not 6 bp a slot.
         self.window_bp = int(bundle.lineage.get("window_bp", 6 * (config.max_tokens - 1)))
         self.params = jax.tree.map(jnp.asarray, bundle.params)
-        self.compiled = jax.jit(self._forward, static_argnames=("layer", "pooling"))
-        self._logits = jax.jit(self._head)
+        self.compiled, self._logits = programs(bundle.network)
 
     def with_params(self, params: dict[str, Any]) -> BundleEncoder:
         """The same network with other parameters (folded); what was compiled serves both."""
@@ -108,13 +110,19 @@ class BundleEncoder:
         """Logits of the masked (or causal) head."""
         return np.asarray(self._logits(self.params, tokens), np.float32)
 
-    def _head(self, params: dict[str, Any], tokens: Int32[Array, "B L"]) -> Array:
-        network = self.bundle.network
-        return network.masked_logits(params, network.hidden(params, tokens))[..., : self.bundle.vocabulary.size]
 
-    def _forward(self, params: dict[str, Any], tokens: Int32[Array, "B L"], *, layer: int, pooling: Pooling) -> Array:
-        states = self.bundle.network.states(params, tokens)[layer]
+@lru_cache(maxsize=8)
+def programs(network: Network) -> tuple[Callable[..., Array], Callable[..., Array]]:
+    """Vectors, and logits, of parameters and tokens: compiled once for all bundles of a network."""
+
+    def vectors(params: dict[str, Any], tokens: Int32[Array, "B L"], *, layer: int, pooling: Pooling) -> Array:
+        states = network.states(params, tokens)[layer]
         return pool_counted(states.astype(jnp.float32), (tokens != PAD) & (tokens != CLS), pooling=pooling)
+
+    def logits(params: dict[str, Any], tokens: Int32[Array, "B L"]) -> Array:
+        return network.masked_logits(params, network.hidden(params, tokens))[..., : network.vocabulary_size]
+
+    return jax.jit(vectors, static_argnames=("layer", "pooling")), jax.jit(logits)
 
 
 class EsmEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -17,9 +18,10 @@ from plantgfm.embedding.pool import pool_counted
 from plantgfm.embedding.torch_encoder import TorchEncoder
 from plantgfm.export.bundle import BundleError
 from plantgfm.model import esm
+from plantgfm.model.build import Network
 from plantgfm.objectives.nucleotides import per_base_log_probabilities
 from plantgfm.tokenization.config import VocabularyKind
-from plantgfm.tokenization.vocabulary import PAD
+from plantgfm.tokenization.vocabulary import PAD, Vocabulary
 
 Answer = tuple[Array, Array, Array]
 """ln P of A, C, G, T at each offset of the token asked about [B, 8, 4]; ln P of every token [B, V]; vectors [B, D]."""
@@ -53,9 +55,9 @@ def masked_model(encoder: Encoder) -> MaskedModel:
     raise BundleError(f"{type(encoder).__name__} gives vectors only")
 
 
-def _told(logits: Float[Array, "B V"], length: Array, cutting: Cutting) -> tuple[Array, Array]:
-    log_bases = per_base_log_probabilities(logits, length, cutting.vocabulary.token_bases)
-    return log_bases, jax.nn.log_softmax(logits[:, : cutting.vocabulary.size], axis=-1)
+def _told(logits: Float[Array, "B V"], length: Array, vocabulary: Vocabulary) -> tuple[Array, Array]:
+    log_bases = per_base_log_probabilities(logits, length, vocabulary.token_bases)
+    return log_bases, jax.nn.log_softmax(logits[:, : vocabulary.size], axis=-1)
 
 
 class JaxMasked:
@@ -64,26 +66,27 @@ class JaxMasked:
     batch_rows = 32
 
     def __init__(
-        self,
-        params: Any,
-        forward: Callable[[Any, Array, Array], tuple[Array, Array]],
-        *,
-        cutting: Cutting,
-        width: int,
-        max_tokens: int | None,
+        self, params: Any, compiled: Callable[..., Answer], *, cutting: Cutting, width: int, max_tokens: int | None
     ):
-        """`forward` gives logits in the ids of the cutting at the slots, and vectors."""
+        """`compiled` is of `_answering`."""
         self.cutting, self.width, self.max_tokens, self._params = cutting, width, max_tokens, params
-
-        def answer(params: Any, tokens: Array, slots: Array, length: Array) -> Answer:
-            logits, vectors = forward(params, tokens, slots)
-            return (*_told(logits.astype(jnp.float32), length, cutting), vectors)
-
-        self.compiled = jax.jit(answer)
+        self.compiled = compiled
 
     def ask(self, tokens: Int32[np.ndarray, "B L"], slots: Int32[np.ndarray, "B 1"], length: np.ndarray) -> Answer:
         """What it says at one slot of each row."""
         return self.compiled(self._params, tokens, slots, length)
+
+
+Forward = Callable[[Any, Array, Array], tuple[Array, Array]]
+"""Logits in the ids of a vocabulary of ours at the slots, and vectors."""
+
+
+def _answering(forward: Forward, vocabulary: Vocabulary) -> Callable[..., Answer]:
+    def answer(params: Any, tokens: Array, slots: Array, length: Array) -> Answer:
+        logits, vectors = forward(params, tokens, slots)
+        return (*_told(logits.astype(jnp.float32), length, vocabulary), vectors)
+
+    return jax.jit(answer)
 
 
 def bundle_model(encoder: BundleEncoder) -> JaxMasked:
@@ -92,21 +95,28 @@ def bundle_model(encoder: BundleEncoder) -> JaxMasked:
     Raises:
         BundleError: for a causal one, which knows no [MASK], and for one of byte pairs.
     """
-    bundle, network = encoder.bundle, encoder.bundle.network
+    bundle = encoder.bundle
     if bundle.model_config.causal:
         raise BundleError("this model is causal: it has no [MASK], so it can't tell hidden bases from both sides")
     if bundle.vocabulary.kind is VocabularyKind.BPE:
         raise BundleError(
             "this model reads byte pairs (tokenizer.kind=BPE): which of them hides a base depends on the base"
         )
+    cutting = Cutting(bundle.vocabulary, 6 if bundle.vocabulary.is_hybrid else 1)
+    compiled = _of_network(bundle.network, bundle.vocabulary)
+    return JaxMasked(encoder.params, compiled, cutting=cutting, width=encoder.width, max_tokens=None)
+
+
+@lru_cache(maxsize=8)
+def _of_network(network: Network, vocabulary: Vocabulary) -> Callable[..., Answer]:
+    """Compiled once for all bundles of a network."""
 
     def forward(params: Any, tokens: Int32[Array, "B L"], slots: Int32[Array, "B 1"]) -> tuple[Array, Array]:
         hidden = network.hidden(params, tokens).astype(jnp.float32)  # bfloat16 would lose what one base changes
         asked = jnp.take_along_axis(hidden, slots[..., None], axis=1)
         return network.masked_logits(params, asked)[:, 0], network.pool(hidden, tokens)
 
-    cutting = Cutting(bundle.vocabulary, 6 if bundle.vocabulary.is_hybrid else 1)
-    return JaxMasked(encoder.params, forward, cutting=cutting, width=encoder.width, max_tokens=None)
+    return _answering(forward, vocabulary)
 
 
 def esm_model(encoder: EsmEncoder) -> JaxMasked:
@@ -121,8 +131,8 @@ def esm_model(encoder: EsmEncoder) -> JaxMasked:
         counted = (theirs != encoder.pad) & (theirs != encoder.first)
         return _in_our_ids(logits, table), pool_counted(hidden, counted, pooling=Pooling.MEAN)
 
-    limit = config.max_tokens
-    return JaxMasked(encoder.params, forward, cutting=table.cutting, width=encoder.width, max_tokens=limit)
+    compiled, limit = _answering(forward, table.cutting.vocabulary), config.max_tokens
+    return JaxMasked(encoder.params, compiled, cutting=table.cutting, width=encoder.width, max_tokens=limit)
 
 
 def _in_our_ids(logits: Float[Array, "B W"], table: TokenTable) -> Float[Array, "B V"]:
@@ -159,7 +169,7 @@ class TorchMasked:
             logits[hidden] = np.asarray(_in_our_ids(jnp.asarray(found), table))
         if not hidden.all():
             vectors[~hidden] = self._encoder.vectors(theirs[~hidden], layer=-1, pooling=Pooling.MEAN)
-        return (*_told(jnp.asarray(logits), jnp.asarray(length), self.cutting), jnp.asarray(vectors))
+        return (*_told(jnp.asarray(logits), jnp.asarray(length), self.cutting.vocabulary), jnp.asarray(vectors))
 
     def _rows(self, tokens: Int32[np.ndarray, "B L"]) -> Int32[np.ndarray, "B M"]:
         """Rows in the model's own ids, with its special tokens."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from plantgfm.export.arrays import load_safetensors, save_safetensors
@@ -137,7 +136,7 @@ def load_bundle(path: Path) -> Bundle:
     network = build(config, vocabulary.size)
     stored = load_safetensors(path / "model.safetensors")
     flat = upgraded(stored, version=seal["format_version"], to=FORMAT_VERSION)
-    params = unflatten(flat, jax.eval_shape(network.init, jax.random.key(0)))
+    params = unflatten(flat, network.shapes)
     return Bundle(network, params, config, vocabulary, lineage, seal["fingerprint"])
 
 

@@ -142,7 +142,7 @@ def read_exchange(path: Path, *, base: Bundle | None = None) -> Imported:
     if base is not None:
         rest = {**padding(base.params, vocabulary_size=vocabulary.size), **rest}
     network = build(config, vocabulary.size)
-    like = jax.eval_shape(network.init, jax.random.key(0))
+    like = network.shapes
     found = gather(arrays, config, rest=rest, needed={name: shape[0] for name, shape in _shapes(like).items()})
     lacking = [name for name in found.absent if not name.startswith("next_region.")]
     if lacking and base is None:

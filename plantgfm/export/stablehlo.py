@@ -110,7 +110,7 @@ def functions(bundle: Bundle) -> dict[str, Function]:
     # The other ways of attention choose by the length, which is a symbol here.
     config = replace(bundle.model_config, attention=AttentionKind.XLA)
     network, size = build(config, bundle.vocabulary.size), bundle.vocabulary.size
-    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    shapes = dict(network.shapes)
     head = shapes.pop("next_region")
 
     def nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Int32
 
+from plantgfm.identity import fingerprint, plain
 from plantgfm.model import embedding
 from plantgfm.model.config import CLS, FIRST_KNOWN, PAD, SEP, ModelConfig
 from plantgfm.model.encoder import NEVER, Encoder
@@ -41,6 +45,11 @@ class Network:
     def rows(self) -> int:
         """Vocabulary size padded to a multiple of 64."""
         return -(-self.vocabulary_size // ROW_MULTIPLE) * ROW_MULTIPLE
+
+    @cached_property
+    def shapes(self) -> Params:
+        """Shapes and types of the parameters that `init` gives, in their places."""
+        return jax.eval_shape(self.init, jax.random.key(0))
 
     def init(
         self,
@@ -158,7 +167,7 @@ class Network:
 def build(
     config: ModelConfig, vocabulary_size: int, *, features: Float32[np.ndarray, "vocabulary F"] | None = None
 ) -> Network:
-    """Build the network of a configuration.
+    """Build the network of a configuration; equal ones are one object while it is in use, and share what is compiled.
 
     Args:
         config: the shape.
@@ -169,10 +178,18 @@ def build(
         ValueError: when the features are not one row a token.
     """
     rows = -(-vocabulary_size // ROW_MULTIPLE) * ROW_MULTIPLE
-    module = nnx.eval_shape(lambda: Encoder(config, rows, rngs=nnx.Rngs(params=0)))
-    padded = None
+    padded, digest = None, ""
     if features is not None and config.kmer_features:
         if features.shape[0] != vocabulary_size:
             raise ValueError(f"features have {features.shape[0]} rows, the vocabulary has {vocabulary_size} tokens")
         padded = np.pad(np.asarray(features, np.float32), ((0, rows - vocabulary_size), (0, 0)))
-    return Network(config, vocabulary_size, padded, nnx.graphdef(module))
+        digest = hashlib.sha256(padded).hexdigest()
+    settings = (fingerprint(plain(config)), vocabulary_size, digest)
+    if (known := _IN_USE.get(settings)) is not None:
+        return known
+    module = nnx.eval_shape(lambda: Encoder(config, rows, rngs=nnx.Rngs(params=0)))
+    network = Network(replace(config), vocabulary_size, padded, nnx.graphdef(module))
+    return _IN_USE.setdefault(settings, network)
+
+
+_IN_USE: WeakValueDictionary[tuple[str, int, str], Network] = WeakValueDictionary()

@@ -6,12 +6,13 @@ import pytest
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.embed import Embedder
-from plantgfm.embedding.encoders import BundleEncoder, pool_counted
+from plantgfm.embedding.encoders import BundleEncoder, pool_counted, programs
 from plantgfm.embedding.tiles import tile_record
+from plantgfm.model.build import build
 from plantgfm.sequence import encode, reverse_complement
 from plantgfm.tokenization.encode import encode as encode_tokens
 from plantgfm.tokenization.vocabulary import CLS
-from tests.fixtures import random_codes, record, small_bundle, states_and_logits
+from tests.fixtures import random_codes, record, small_bundle, small_model, states_and_logits
 
 TOLERANCE = 1e-4
 
@@ -89,7 +90,16 @@ def test_unset_window_and_stride_follow_the_model(bundle):
     assert (embedder.config.window_bp, embedder.config.stride_bp) == (378, 189)
 
 
+def test_bundles_of_one_network_share_what_is_compiled_and_others_do_not(bundle, tmp_path):
+    one, other = BundleEncoder(bundle), BundleEncoder(small_bundle(tmp_path / "other", seed=1))
+    assert one.compiled is other.compiled is programs(build(small_model(), bundle.vocabulary.size))[0]
+    assert one.compiled is not programs(build(small_model(d_ff=40), bundle.vocabulary.size))[0]
+    tokens, asked = np.array([[1, 9, 10, 11, 0, 0]], np.int32), {"layer": -1, "pooling": Pooling.MEAN}
+    assert np.abs(one.vectors(tokens, **asked) - other.vectors(tokens, **asked)).max() > 1e-3  # of its parameters
+
+
 def test_nothing_is_compiled_again_after_each_length_was_met(bundle):
+    programs.cache_clear()  # of other tests
     embedder = Embedder(bundle, EmbeddingConfig(batch_windows=4))
     embedder.embed([random_codes(n, seed=n) for n in (300, 60)])  # one of 64 tokens, as both fit
     warm = embedder.encoder.compiled._cache_size()

@@ -1,3 +1,6 @@
+from functools import cache, partial
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,14 +11,20 @@ from plantgfm.model.build import build
 from plantgfm.model.config import CLS, FIRST_KNOWN, PAD, SEP, ComputeType, ModelConfig
 from plantgfm.model.encoder import Encoder
 from plantgfm.tokenization import vocabulary
+from tests.fixtures import QUICK
 
 V = 70
 
 
+@cache
 def network(features=True, **settings):
-    config = ModelConfig(**{"d_model": 32, "n_layers": 3, "n_heads": 2, "d_ff": 24, **settings})
+    """A network's functions, each compiled as one: called by themselves, each of their operations would be."""
+    config = ModelConfig(**{"d_model": 32, "n_layers": 2, "n_heads": 2, "d_ff": 24, **settings})
     table = np.random.default_rng(1).normal(size=(V, 12)).astype(np.float32)
-    return build(config, V, features=table if features else None)
+    net, quick = build(config, V, features=table if features else None), partial(jax.jit, compiler_options=QUICK)
+    names = ("init", "fold", "states", "masked_logits", "next_region_logits", "pool")
+    functions = {name: quick(getattr(net, name)) for name in names}
+    return SimpleNamespace(whole=net, hidden=quick(net.hidden, static_argnames="layers"), **functions)
 
 
 def some_tokens(batch=3, length=20, pad=5):
@@ -31,7 +40,7 @@ def test_shapes_and_padded_vocabulary():
     states = net.states(params, some_tokens())
     hidden = net.hidden(params, some_tokens())
     assert hidden.shape == (3, 20, 32)
-    assert net.hidden(params, some_tokens(), layers=True).shape == (4, 3, 20, 32)
+    assert net.hidden(params, some_tokens(), layers=True).shape == (3, 3, 20, 32)
     logits = net.masked_logits(params, hidden[:, :7])
     assert logits.shape == (3, 7, 128)
     assert np.all(jax.nn.softmax(logits)[..., V:] == 0)
@@ -67,9 +76,8 @@ def test_fresh_logits_lie_near_the_log_unigram():
 
 
 def test_what_lies_behind_padding_or_ahead_of_a_causal_model_changes_nothing():
-    tokens = some_tokens()
+    tokens, params = some_tokens(), network().init(jax.random.key(1))
     for net, place in ((network(), 15), (network(causal=True), 8)):
-        params = net.init(jax.random.key(1))
         states = net.hidden(params, tokens)
         other = tokens.at[1:, place:].set(0 if place == 15 else 9)
         kept = net.hidden(params, jnp.concatenate([other, jnp.zeros((3, 4), jnp.int32)], axis=1))
@@ -84,8 +92,7 @@ def test_pooling_is_the_mean_over_sequence_and_zero_without_any():
 
 
 def test_distance_reaches_the_next_region_and_bfloat16_gives_float32_logits():
-    net = network(compute_type=ComputeType.BFLOAT16)
-    params = net.init(jax.random.key(0))
+    net, params = network(compute_type=ComputeType.BFLOAT16), network().init(jax.random.key(0))
     tokens = some_tokens()
     states = net.states(params, tokens)
     near, far = (net.next_region_logits(params, states, tokens, jnp.full(3, d, jnp.int32)) for d in (10, 10_000))
@@ -107,7 +114,7 @@ def test_the_next_region_is_a_mixture_of_the_decoder_and_the_histogram_of_the_wi
 
     decoded, mixed, copied = probabilities(-40.0), probabilities(0.0), probabilities(40.0)
     for row in (0, 2):
-        counts = np.bincount(tokens[row][tokens[row] >= 5], minlength=net.rows)
+        counts = np.bincount(tokens[row][tokens[row] >= 5], minlength=net.whole.rows)
         np.testing.assert_allclose(copied[row], counts / counts.sum(), atol=1e-6)
         np.testing.assert_allclose(mixed[row], (decoded[row] + copied[row]) / 2, atol=1e-6)
     np.testing.assert_allclose(copied[1], decoded[1], atol=1e-7)
@@ -121,7 +128,7 @@ def test_the_profile_that_fits_the_window_says_what_comes_next():
     frequencies[1, 5:15] = 1.0
     frequencies /= frequencies.sum(axis=1, keepdims=True)
     params = net.init(jax.random.key(0), log_profiles=np.log(frequencies).astype(np.float32))
-    still = {"copy_bias": jnp.array([-40.0]), "norm": {"scale": jnp.zeros(net.config.d_model)}}
+    still = {"copy_bias": jnp.array([-40.0]), "norm": {"scale": jnp.zeros(net.whole.config.d_model)}}
     params["next_region"] |= still  # nothing is copied, and the state says nothing
 
     def predicted(**head) -> np.ndarray:
@@ -158,9 +165,9 @@ def test_gradients_of_the_next_region_are_finite_and_reach_both_summaries():
     states = net.states(params, tokens)
 
     def loss(params, states):
-        return -net.next_region_logits(params, states, tokens, jnp.array([0, 10, 10_000]))[:, 9].sum()
+        return -net.whole.next_region_logits(params, states, tokens, jnp.array([0, 10, 10_000]))[:, 9].sum()
 
-    of_params, of_states = jax.grad(loss, argnums=(0, 1))(params, states)
+    of_params, of_states = jax.jit(jax.grad(loss, argnums=(0, 1)), compiler_options=QUICK)(params, states)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((of_params, of_states)))
     assert np.any(of_params["next_region"]["copy_scale"] != 0)
     assert np.any(of_params["next_region"]["profile_scale"] != 0) and np.any(of_params["next_region"]["trust_scale"])
@@ -190,6 +197,18 @@ def test_shapes_that_cannot_be_built_name_their_value():
         ModelConfig(local_attention=3)
     with pytest.raises(ValueError, match="7 rows"):
         build(ModelConfig(), V, features=np.zeros((7, 3), np.float32))
+
+
+def test_equal_networks_are_one_and_differ_in_any_setting_or_feature():
+    features = np.ones((V, 3), np.float32)
+    net = build(ModelConfig(), V, features=features)
+    assert net is build(ModelConfig(), V, features=features.copy())
+    for other in (build(ModelConfig(), V), build(ModelConfig(), V + 1), build(ModelConfig(), V, features=2 * features)):
+        assert other is not net
+    config = ModelConfig(norm_eps=1e-4)
+    assert build(config, V, features=features) is not net
+    config.norm_eps = 1e-5  # of whoever gave it, which is no longer what was built
+    assert build(config, V, features=features) is net
 
 
 def test_special_tokens_are_those_of_the_vocabulary():

@@ -1,7 +1,6 @@
 """A VCF file in, scores out, from the command line: standards kept, wrong input told, nothing half-written."""
 
 import gzip
-from functools import cache
 
 import numpy as np
 import pysam
@@ -40,27 +39,18 @@ def folder(tmp_path_factory):
     return found
 
 
-@pytest.fixture
-def opened_once(monkeypatch):
-    """Commands that share one opened, and compiled, model."""
-    monkeypatch.setattr("plantgfm.wiring.variants.load", OPENED)
-
-
-OPENED = cache(load)
-
-
 def score(folder, out, *options, vcf="v.vcf"):
     places = {"vcf": folder / vcf, "fasta": folder / "g.fa.gz", "out": out}
     named = [str(part) for name, path in places.items() for part in (f"--{name}", path)]
     return CliRunner().invoke(commands, ["score-variants", str(folder / "bundle"), *named, *options])
 
 
-def test_a_scored_vcf_keeps_its_lines_and_a_tsv_tells_the_same(folder, tmp_path, opened_once):
+def test_a_scored_vcf_keeps_its_lines_and_a_tsv_tells_the_same(folder, tmp_path):
     told = score(folder, tmp_path / "o.vcf.gz", vcf="v.vcf.gz")
     assert told.exit_code == 0, told.output
     assert "o.vcf.gz: {'scored': 3, 'no_single_base_substitution': 3}\n" in told.output
     assert score(folder, tmp_path / "o.tsv").exit_code == 0
-    scores = OPENED(folder / "bundle").score_variants(folder / "v.vcf", folder / "g.fa.gz")
+    scores = load(folder / "bundle").score_variants(folder / "v.vcf", folder / "g.fa.gz")
     rows = read_tsv(tmp_path / "o.tsv")
     assert [row["position"] for row in rows] == ["31", "31", "31", "601", "600", "9"]
     assert [row["reason"] for row in rows] == scores.reason
@@ -78,7 +68,7 @@ def test_a_scored_vcf_keeps_its_lines_and_a_tsv_tells_the_same(folder, tmp_path,
     assert last.pos == 9 and last.info["PGFM_DIST"] == (None,)
 
 
-def test_the_window_and_mismatches_are_settings(folder, tmp_path, opened_once):
+def test_the_window_and_mismatches_are_settings(folder, tmp_path):
     told = score(folder, tmp_path / "o.tsv", vcf="mismatch.vcf")
     assert isinstance(told.exception, FormatError) and "--ref-mismatch skip" in str(told.exception)
     assert "mismatch.vcf, record chr1, line 5: REF" in str(told.exception) and not list(tmp_path.iterdir())
