@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 
 from plantgfm.corpus.config import CorpusConfig
@@ -215,6 +216,7 @@ class Config:
                 )
 
 
+@cache  # Hydra reads the types anew each time, which is a quarter of a composition
 def register() -> None:
     """Hand the types to Hydra, so that a misspelt or mistyped override is refused by name."""
     from hydra.core.config_store import ConfigStore

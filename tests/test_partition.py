@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from plantgfm.model.config import ModelConfig
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.joint import loss
 from plantgfm.schema import Batch
+from tests.fixtures import QUICK, fresh
 
 V = 90
 
@@ -37,14 +40,14 @@ def gradients(network):
 
 @pytest.mark.parametrize("shape", [{"data": 2, "fsdp": 2, "tensor": 2}])
 def test_a_loss_and_its_gradient_on_eight_devices_equal_those_on_one(shape):
-    network = tiny_network()
-    params = network.init(jax.random.key(0))
-    (expected, _), expected_gradient = jax.jit(gradients(network))(params, *arrays())
+    network, quick = tiny_network(), partial(jax.jit, compiler_options=QUICK)
+    params = fresh(network)
+    (expected, _), expected_gradient = quick(gradients(network))(params, *arrays())
     mesh = partition.make_mesh(**shape)
     shardings = partition.param_shardings(mesh, partition.model_rules(params), params)
     split_params = jax.device_put(params, shardings)
     split_batch = jax.device_put(arrays(), partition.batch_sharding(mesh))
-    (value, _), gradient = jax.jit(gradients(network))(split_params, *split_batch)
+    (value, _), gradient = quick(gradients(network))(split_params, *split_batch)
     assert len(gradient["layers"]["0"]["mlp"]["Wi"]["kernel"].sharding.device_set) == 8
     np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), gradient, expected_gradient)
@@ -80,7 +83,7 @@ def test_only_copies_on_processors_with_equal_windows_go_by_device():
 
 def test_parameters_are_split_by_the_first_rule_that_matches():
     mesh = partition.make_mesh(fsdp=2, tensor=2)
-    params = tiny_network().init(jax.random.key(0))
+    params = fresh(tiny_network())
     shardings = partition.param_shardings(mesh, partition.model_rules(params), params)
     assert shardings["embeddings"]["table"].spec == P(("tensor", "fsdp"))
     assert shardings["layers"]["1"]["attn"]["Wo"]["kernel"].spec == P("tensor", "fsdp")
@@ -101,7 +104,7 @@ def test_an_idle_rule_and_a_parameter_without_a_rule_are_errors():
 
 def test_folded_parameters_need_no_rule_for_features():
     network = tiny_network()
-    params = network.fold(network.init(jax.random.key(0)))
+    params = network.fold(fresh(network))
     assert partition.match_rules(partition.model_rules(params), params)
 
 

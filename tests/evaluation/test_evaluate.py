@@ -22,6 +22,7 @@ from plantgfm.objectives.masking import slot_count
 from plantgfm.partition import make_mesh, model_rules, param_shardings
 from plantgfm.schema import Split
 from plantgfm.tokenization.vocabulary import CLS, FIRST_BASE, FIRST_SIX, MASK
+from tests.fixtures import fresh
 
 TOLERANCE = 1e-5
 
@@ -92,7 +93,7 @@ def small(vocabulary, sampler):
     """A real network and its parameters; what is compiled for it is shared by the tests."""
     shape = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=sampler.window_tokens)
     network = build(shape, vocabulary.size)
-    return network, jax.jit(network.init)(jax.random.key(0))
+    return network, fresh(network)
 
 
 def test_every_chosen_position_is_hidden_and_nothing_else_changes(held_out, sampler):
@@ -207,8 +208,8 @@ def test_a_second_evaluation_is_the_same_with_and_without_the_cache(uniform, par
     assert len(list(cache.glob("markov-*.npz"))) == 1
     assert evaluate(network, params, cache=cache, **parts) == uniform
     seen = []
-    fresh = evaluate(network, params, **parts, progress=lambda *step: seen.append(step))
-    assert fresh == uniform
+    again = evaluate(network, params, **parts, progress=lambda *step: seen.append(step))
+    assert again == uniform
     assert ("fit Markov baselines", 4, 4) in seen and ("score held-out windows", 30, 30) in seen
 
 

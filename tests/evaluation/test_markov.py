@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -135,12 +136,17 @@ def test_backward_and_two_sided_probabilities_sum_to_one(around):
         assert total == pytest.approx(1.0, abs=TOLERANCE)
 
 
+@cache
+def given(chain, seen):
+    """Probabilities of A, C, G and T behind some bases."""
+    return chain.probabilities(len(seen))[code_of(seen)].tolist()
+
+
 def spell(chain, order, context, text):
     """Probability of a text after a context, base by base."""
     p = 1.0
     for base in text:
-        seen = context[len(context) - min(order, len(context)) :]
-        p *= chain.probabilities(len(seen))[code_of(seen), "ACGT".index(base)]
+        p *= given(chain, context[len(context) - min(order, len(context)) :])["ACGT".index(base)]
         context += base
     return p
 

@@ -15,7 +15,7 @@ from plantgfm.model.build import build
 from plantgfm.model.config import AttentionKind, Layers, Remat
 from plantgfm.tokenization.features import kmer_features
 from plantgfm.tokenization.vocabulary import Vocabulary, kmer_code, reverse_complement_codes
-from tests.fixtures import small_bundle, small_model, small_vocabulary, write_small_bundle
+from tests.fixtures import fresh, small_bundle, small_model, small_vocabulary, write_small_bundle
 
 
 def test_flatten_and_unflatten_are_inverse():
@@ -37,7 +37,7 @@ def test_a_missing_or_misshapen_parameter_is_named():
 def test_a_bundle_gives_the_states_of_the_network_that_was_exported(tmp_path):
     vocabulary, config = small_vocabulary(), small_model()
     network = build(config, vocabulary.size, features=kmer_features(vocabulary))
-    params = network.init(jax.random.key(3))
+    params = fresh(network, 3)
     trained = replace(config, attention=AttentionKind.BY_WINDOW, layers=Layers.SCANNED, remat=Remat.FULL)
     out = write_bundle(
         tmp_path / "b", network=network, params=params, model_config=trained, vocabulary=vocabulary, lineage={}

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -17,7 +16,7 @@ from plantgfm.model.config import ComputeType, ModelConfig
 from plantgfm.sequence import CODE_OF_BYTE, INVALID, UNKNOWN
 from plantgfm.tokenization.encode import encode
 from plantgfm.tokenization.huggingface import tokenizer_json, vocabulary_of
-from tests.fixtures import small_bundle, small_model, small_vocabulary
+from tests.fixtures import fresh, small_bundle, small_model, small_vocabulary
 
 LAYOUTS = [{"local_attention": 8, "n_layers": 4}, {"causal": True, "compute_type": ComputeType.BFLOAT16}]
 
@@ -46,7 +45,7 @@ def edit(path, **changes):
 def bundle_of(path, **layout):
     config, vocabulary = small_model(**layout), small_vocabulary()
     network = build(config, vocabulary.size)
-    params = jax.jit(network.init)(jax.random.key(5))
+    params = fresh(network, 5)
     parts = {"network": network, "params": params, "model_config": config, "vocabulary": vocabulary}
     return load_bundle(write_bundle(path, lineage={"step": 3}, **parts))
 
@@ -225,7 +224,7 @@ def test_a_base_with_another_vocabulary_is_refused(there, tmp_path):
     other = small_vocabulary()
     other = type(other)(other.eight_mers[:0])
     network = build(config, other.size)
-    params = jax.jit(network.init)(jax.random.key(0))
+    params = fresh(network)
     path = write_bundle(
         tmp_path / "b", network=network, params=params, model_config=config, vocabulary=other, lineage={}
     )

@@ -1,4 +1,3 @@
-import jax
 import numpy as np
 import pytest
 
@@ -6,6 +5,7 @@ from plantgfm.export.huggingface import hf_config, state_dict
 from plantgfm.model.build import build
 from plantgfm.model.config import ModelConfig
 from plantgfm.tokenization.vocabulary import Vocabulary
+from tests.fixtures import fresh
 
 V = 70
 SHAPE = {"d_model": 16, "n_layers": 4, "n_heads": 2, "d_ff": 12}
@@ -13,7 +13,7 @@ SHAPE = {"d_model": 16, "n_layers": 4, "n_heads": 2, "d_ff": 12}
 
 def exported(**settings):
     network = build(ModelConfig(**SHAPE, **settings), V)
-    params = network.init(jax.random.key(0))
+    params = fresh(network)
     return params, state_dict(params, network.config, vocabulary_size=V)
 
 
@@ -57,7 +57,7 @@ def test_matrices_are_turned_and_the_causal_model_has_its_projections_apart():
 def test_parameters_that_are_not_folded_are_refused():
     features = np.random.default_rng(0).normal(size=(V, 5)).astype(np.float32)
     network = build(ModelConfig(**SHAPE), V, features=features)
-    params = network.init(jax.random.key(0))
+    params = fresh(network)
     with pytest.raises(ValueError, match="fold"):
         state_dict(params, network.config, vocabulary_size=V)
     table = state_dict(network.fold(params), network.config, vocabulary_size=V)[

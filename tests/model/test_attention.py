@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from plantgfm.model.config import AttentionKind, ComputeType, ModelConfig
 from plantgfm.model.fused import attend_fused
 from plantgfm.model.local import attend_locally
 from plantgfm.model.ways import Device
+from tests.fixtures import QUICK
 
 PATTERNS = [
     Pattern(n_heads=2, theta=1e4),
@@ -31,29 +34,38 @@ def case(batch=3, length=12, width=16):
     )
 
 
+@cache
+def with_gradient(way, pattern):
+    """Gives what a way of attention gives, and the gradient of its sum by weight: of qkv, visible and weight."""
+
+    def both(qkv, visible, weight):
+        found, back = jax.vjp(lambda x: way(x, visible, pattern), qkv)
+        return found, back(weight)[0]
+
+    return jax.jit(both, compiler_options=QUICK)
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_by_window_equals_whole_with_its_gradient(pattern):
-    qkv, visible, weight = case()
-    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
-    parts, back_parts = jax.vjp(lambda x: attend_by_window(x, visible, pattern), qkv)
+    whole, back = with_gradient(attend, pattern)(*case())
+    parts, back_parts = with_gradient(attend_by_window, pattern)(*case())
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(back_parts(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back_parts, back, rtol=0, atol=1e-5)
 
 
 def test_hidden_keys_change_nothing_and_get_no_gradient():
     qkv, visible, weight = case()
-    for function in (attend, attend_by_window):
-        changed = qkv.at[0, 9:, 16:].add(5.0)
-        np.testing.assert_array_equal(
-            function(qkv, visible, PATTERNS[0])[0, :9], function(changed, visible, PATTERNS[0])[0, :9]
-        )
-        gradient = jax.grad(lambda x: jnp.sum(function(x, visible, PATTERNS[0]) * weight))(qkv)  # noqa: B023
+    for way in (attend, attend_by_window):
+        function = with_gradient(way, PATTERNS[0])
+        found, gradient = function(qkv, visible, weight)
+        changed, _ = function(qkv.at[0, 9:, 16:].add(5.0), visible, weight)
+        np.testing.assert_array_equal(found[0, :9], changed[0, :9])
         assert not np.any(gradient[0, 9:, 16:])
 
 
 def test_a_window_without_any_token_gives_finite_gradients():
     qkv, visible, weight = case()
-    gradient = jax.grad(lambda x: jnp.sum(attend_by_window(x, visible & False, PATTERNS[1]) * weight))(qkv)
+    _, gradient = with_gradient(attend_by_window, PATTERNS[1])(qkv, visible & False, weight)
     assert np.all(np.isfinite(gradient))
 
 
@@ -81,10 +93,10 @@ def test_rotation_preserves_length_depends_on_distance_only_and_inverts():
 def test_local_equals_whole_with_its_gradient(reach, length, causal):
     qkv, visible, weight = case(length=length)
     pattern = Pattern(n_heads=2, theta=1e4, reach=reach, causal=causal)
-    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
-    parts, back_parts = jax.vjp(lambda x: attend_locally(x, visible, pattern), qkv)
+    whole, back = with_gradient(attend, pattern)(qkv, visible, weight)
+    parts, back_parts = with_gradient(attend_locally, pattern)(qkv, visible, weight)
     np.testing.assert_allclose(parts[visible], whole[visible], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(back_parts(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back_parts, back, rtol=0, atol=1e-5)
 
 
 def test_local_scores_grow_with_the_length_alone():
@@ -113,12 +125,12 @@ def test_the_fused_kernel_is_asked_for_what_whole_attention_computes(monkeypatch
     monkeypatch.setattr(jax.nn, "dot_product_attention", plain)
     qkv, visible, weight = case()
     pattern = Pattern(n_heads=2, theta=1e4, causal=causal)
-    whole, back = jax.vjp(lambda x: attend(x, visible, pattern), qkv)
-    fused, back_fused = jax.vjp(lambda x: attend_fused(x, visible, pattern), qkv)
+    whole, back = with_gradient(attend, pattern)(qkv, visible, weight)
+    fused, back_fused = with_gradient(attend_fused, pattern)(qkv, visible, weight)
     assert set(asked) == {"cudnn"}
     np.testing.assert_allclose(fused[visible], whole[visible], rtol=0, atol=1e-5)
     assert not np.any(fused[~visible])  # whatever the kernel leaves there
-    np.testing.assert_allclose(back_fused(weight)[0], back(weight)[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(back_fused, back, rtol=0, atol=1e-5)
 
 
 def test_lowered_for_cuda_a_layer_calls_cudnn_forward_and_backward_and_holds_no_scores(monkeypatch):
@@ -129,7 +141,7 @@ def test_lowered_for_cuda_a_layer_calls_cudnn_forward_and_backward_and_holds_no_
     monkeypatch.setattr(encoder, "device_at_hand", lambda: Device("cuda", "9.0"))
     settings = {"compute_type": ComputeType.BFLOAT16, "attention": AttentionKind.CUDNN}
     network = build(ModelConfig(d_model=128, n_layers=2, n_heads=2, d_ff=64, **settings), 90)
-    params = jax.eval_shape(network.init, jax.random.key(0))
+    params = network.shapes
 
     def loss(params, tokens):
         return jnp.sum(network.states(params, tokens, ends=True)[-1].astype(jnp.float32))

@@ -9,10 +9,9 @@ from plantgfm.model.build import build
 from plantgfm.model.config import ComputeType, Layers, ModelConfig, Remat, Size, model_size
 from plantgfm.model.depth import group_of
 from tests.conftest import composed
+from tests.fixtures import QUICK, fresh
 
 V = 90
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Options of the compiler: machine code is not worth much time where it runs once."""
 
 
 def network(**settings):
@@ -43,9 +42,7 @@ def test_scanned_layers_equal_unrolled_ones_in_states_loss_and_gradients(width, 
     shape = {"local_attention": width, "n_layers": n_layers}
     net, other = network(**shape), network(**shape, layers=Layers.SCANNED, remat=remat)
     # Far enough from their start that every layer does something.
-    params = jax.tree.map(
-        lambda leaf: leaf * 5 if leaf.ndim == 2 else leaf, jax.jit(net.init, compiler_options=QUICK)(jax.random.key(0))
-    )
+    params = jax.tree.map(lambda leaf: leaf * 5 if leaf.ndim == 2 else leaf, fresh(net))
     (loss, states), gradient = jax.jit(
         jax.value_and_grad(loss_of(net, ends=False), has_aux=True), compiler_options=QUICK
     )(params)
@@ -59,7 +56,7 @@ def test_scanned_layers_equal_unrolled_ones_in_states_loss_and_gradients(width, 
 
 def program(**settings):
     net = network(**{"n_layers": 7, **settings})
-    shapes = jax.eval_shape(net.init, jax.random.key(0))
+    shapes = net.shapes
     return jax.jit(jax.grad(loss_of(net, ends=True), has_aux=True)).lower(shapes)
 
 
@@ -84,7 +81,7 @@ def test_what_is_computed_again_costs_arithmetic_and_spares_memory():
 
 def test_products_in_bfloat16_are_stacked_in_bfloat16_and_norms_are_not():
     net = network(layers=Layers.SCANNED, compute_type=ComputeType.BFLOAT16)
-    text = jax.jit(net.states).lower(jax.eval_shape(net.init, jax.random.key(0)), tokens()).as_text()
+    text = jax.jit(net.states).lower(net.shapes, tokens()).as_text()
     assert "tensor<5x16x48xbf16>" in text and "tensor<5x16x48xf32>" not in text
     assert "tensor<5x16xf32>" in text
 

@@ -1,11 +1,13 @@
 """ESM-format models: shapes of the published ones, and what padding, masks and layers do."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from plantgfm.model import esm
 from plantgfm.model.esm import EsmConfig
+from tests.fixtures import QUICK
 
 AGRO_NT = EsmConfig(1500, 40, 20, 5120, 4105, 1026)
 SMALL = {
@@ -16,6 +18,9 @@ SMALL = {
     "vocab_size": 4105,
     "max_position_embeddings": 34,
 }
+
+
+states = jax.jit(esm.states, static_argnames=("config", "layers"), compiler_options=QUICK)
 
 
 def random_params(config: EsmConfig, seed: int = 0) -> dict:
@@ -43,12 +48,12 @@ def test_padding_changes_nothing_and_layers_are_the_residual_stream():
     config = EsmConfig(**SMALL)
     params = random_params(config)
     both = random_tokens((20, 9))
-    found = esm.states(params, jnp.asarray(both), config=config)
-    alone = esm.states(params, jnp.asarray(both[1:, :9]), config=config)
+    found = states(params, jnp.asarray(both), config=config)
+    alone = states(params, jnp.asarray(both[1:, :9]), config=config)
     assert len(found) == 3
     for whole, single in zip(found, alone):
         np.testing.assert_allclose(whole[1:, :9], single, rtol=0, atol=1e-4)
-    part = esm.states(params, jnp.asarray(both), config=config, layers=1)
+    part = states(params, jnp.asarray(both), config=config, layers=1)
     assert len(part) == 2
     np.testing.assert_array_equal(part[1], found[1])
     assert not np.allclose(found[2][0].mean(-1), found[1][0].mean(-1), atol=1e-2)
@@ -60,7 +65,7 @@ def test_token_dropout_hides_what_is_masked_and_scales_the_rest():
     params["esm.embeddings.position_embeddings.weight"] *= 0
     tokens = random_tokens((10,))
     tokens[0, 4:6] = config.mask_token_id
-    found = np.asarray(esm.states(params, jnp.asarray(tokens), config=config, layers=0)[0][0])
+    found = np.asarray(states(params, jnp.asarray(tokens), config=config, layers=0)[0][0])
     assert np.all(found[4:6] == 0)
     plain = params["esm.embeddings.word_embeddings.weight"][tokens[0]]
     np.testing.assert_allclose(found[1], plain[1] * 0.88 / 0.8, rtol=0, atol=1e-5)

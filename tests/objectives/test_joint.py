@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.joint import loss, summarise
 from plantgfm.objectives.masking import draw_masks
 from plantgfm.schema import Batch
+from tests.fixtures import QUICK, fresh
 
 V = 90
 KEY = jax.random.key(5)
@@ -22,7 +25,7 @@ def network():
 @pytest.fixture(scope="module")
 def params(network):
     profiles = np.log(np.random.default_rng(0).dirichlet(np.ones(V), 2)).astype(np.float32)
-    return network.init(jax.random.key(0), log_profiles=profiles)
+    return fresh(network, log_profiles=profiles)
 
 
 def batch(**changes):
@@ -39,11 +42,17 @@ def batch(**changes):
     return Batch(**{name: jnp.asarray(value) for name, value in (columns | changes).items()})
 
 
+def total(network, params, batch, **settings):
+    return loss(network, params, batch, KEY, ObjectiveConfig(**settings), n_species=3)
+
+
+@functools.cache
+def compiled(network, **settings):
+    return jax.jit(lambda p, columns: total(network, p, Batch(*columns), **settings), compiler_options=QUICK)
+
+
 def run(network, params, batch, **settings):
-    columns = (batch.tokens, batch.repeat_fraction, batch.next_tokens, batch.distance_bp, batch.species)
-    return jax.jit(lambda p, *c: loss(network, p, Batch(*c), KEY, ObjectiveConfig(**settings), n_species=3))(
-        params, *columns
-    )
+    return compiled(network, **settings)(params, tuple(vars(batch).values()))
 
 
 def test_the_joint_loss_is_the_weighted_sum_of_both(network, params):
@@ -77,7 +86,7 @@ def test_a_hidden_token_changes_no_input_and_so_no_logit():
 
 
 def test_gradient_reaches_every_parameter_and_a_few_steps_bring_the_loss_down(network, params):
-    value_and_grad = jax.jit(jax.value_and_grad(lambda p: run(network, p, batch())[0]))
+    value_and_grad = jax.jit(jax.value_and_grad(lambda p: total(network, p, batch())[0]), compiler_options=QUICK)
     first, gradient = value_and_grad(params)
     assert not np.any(gradient["next_region"].pop("profiles"))  # counted once, and never moved
     assert all(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient))
@@ -89,7 +98,8 @@ def test_gradient_reaches_every_parameter_and_a_few_steps_bring_the_loss_down(ne
 
 
 def test_without_weight_the_next_region_head_learns_nothing(network, params):
-    gradient = jax.jit(jax.grad(lambda p: run(network, p, batch(), next_region_weight=0.0)[0]))(params)
+    learn = jax.grad(lambda p: total(network, p, batch(), next_region_weight=0.0)[0])
+    gradient = jax.jit(learn, compiler_options=QUICK)(params)
     assert not any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(gradient["next_region"]))
 
 
@@ -121,9 +131,8 @@ def test_the_nucleotide_loss_enters_the_sum_by_its_weight_and_needs_the_bases(ne
     bases = np.full((V, 8), -1, np.int32)
     bases[5:9, 0], bases[9:, :6] = np.arange(4), np.random.default_rng(0).integers(0, 4, (V - 9, 6))
     config = ObjectiveConfig(nucleotide_weight=0.5)
-    value, sums = jax.jit(lambda p, b: loss(network, p, Batch(*b), KEY, config, token_bases=bases))(
-        params, tuple(vars(batch()).values())
-    )
+    weighed = jax.jit(lambda p, b: loss(network, p, Batch(*b), KEY, config, token_bases=bases), compiler_options=QUICK)
+    value, sums = weighed(params, tuple(vars(batch()).values()))
     means = summarise(sums)
     others = means["masked_nats_per_token"] + 0.1 * means["next_nats_per_token"]
     np.testing.assert_allclose(value, others + 0.5 * means["nucleotide_nats_per_base"], rtol=1e-5)

@@ -61,7 +61,7 @@ def train_point(
     run_dir, *, steps=12, on_bad_step=TrainingConfig.on_bad_step, spike=0.0, window=100, optimizer=None, **overrides
 ):
     """Train the point; the settings of the loop by name, the rest as `source` and `train` take it."""
-    own = {name: overrides.pop(name) for name in ("write", "evaluators", "batches") if name in overrides}
+    own = {name: overrides.pop(name) for name in ("write", "evaluators", "batches", "work") if name in overrides}
     given = {name: overrides.pop(name) for name in ("poison", "stop_at", "seen") if name in overrides}
     settings = {"log_every_steps": 1, "checkpoint_every_steps": 3, "tensorboard": False, **overrides}
     init, step = parts(steps, on_bad_step=on_bad_step, spike=spike, window=window, **(optimizer or {}))

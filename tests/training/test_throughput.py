@@ -19,7 +19,7 @@ from plantgfm.training.throughput import (
     peak_of,
 )
 
-from .toy import train_toy
+from .quadratic import train_point
 
 WORK = Work(flops=4e12, tokens=1000, bp=5990)
 SECONDS = {"start": 5.0, "input": 1.0, "compute": 19.0, "evaluation": 10.0, "checkpoint": 5.0}
@@ -142,7 +142,8 @@ def test_a_run_tells_its_throughput_at_the_start_and_at_the_end_and_keeps_it(tmp
     monkeypatch.setattr(throughput, "_FIRST_STEPS", 5)
     run, said = tmp_path / "run", []
     work = Work(flops=1e6, tokens=128, bp=90 * 8)
-    train_toy(run, steps=8, work=work, power_watts=10.0, write=said.append)
+    evaluator = SimpleNamespace(name="point", every_steps=4, run=lambda params: {"size": float(params["kernel"].size)})
+    train_point(run, steps=8, work=work, power_watts=10.0, write=said.append, evaluators=[evaluator])
     told = [line for text in said for line in text.splitlines()]
     assert told[0].startswith("a step: 128 tokens, 720 bp, 1 MFLOP of the model (attention included, ")
     assert f"{jax.device_count()} x cpu: its peak is not known, so no MFU; 1,024 tokens in all" in told[0]

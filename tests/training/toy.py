@@ -54,16 +54,20 @@ def batches(start: int, *, pause: float = 0.0):
         step += 1
 
 
-@functools.cache
-def parts(*, steps: int, micro_batches: int = 1, peak: float = 1e-2, kind: OptimizerKind = OptimizerKind.MUON):
+def parts(*, steps: int, kind: OptimizerKind = OptimizerKind.MUON):
     """Initialiser and jitted step, built once for each setting."""
+    return _parts(steps, kind)
+
+
+@functools.cache
+def _parts(steps: int, kind: OptimizerKind):
     network = build(ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=24, max_tokens=16), VOCABULARY_SIZE)
-    optimizer = build_optimizer(OptimizerConfig(kind, peak_learning_rate=peak, warmup_steps=3), steps)
+    optimizer = build_optimizer(OptimizerConfig(kind, peak_learning_rate=1e-2, warmup_steps=3), steps)
 
     def loss_fn(params, batch, key):
         return joint.loss(network, params, batch, key, ObjectiveConfig(), n_species=len(SPECIES))
 
-    step = make_step(loss_fn, optimizer, seed=3, micro_batches=micro_batches)
+    step = make_step(loss_fn, optimizer, seed=3)
     return state_init(network.init, optimizer, seed=3), step
 
 
