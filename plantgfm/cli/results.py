@@ -55,6 +55,7 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
 @click.option("--reranker", type=PATH, help="From `plantgfm train-reranker`: orders the hits by their probability.")
 @click.option("--target-species", help="With --reranker, which must not have seen it.")
+@click.option("--bigwig", is_flag=True, help="Tracks as bigWig, too: best_z.bw and hits.bw (extra bigwig).")
 @SET
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
     """Find where sequences of one plant lie in another, by embedding and sequence, and say how that compares.

@@ -18,6 +18,7 @@ from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import Encoder
 from plantgfm.embedding.store import VectorTable
 from plantgfm.formats.bed import write_bed, write_bedgraph
+from plantgfm.formats.bigwig import write_bigwig
 from plantgfm.formats.gff3 import write_gff3
 from plantgfm.formats.meme import Motif
 from plantgfm.formats.streams import atomic_binary, atomic_text
@@ -47,7 +48,7 @@ from plantgfm.retrieval.sources import (
     embed_queries,
 )
 from plantgfm.retrieval.targets import Targets
-from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows
+from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows, hit_track
 
 ALIGNED_COLUMNS = {
     "aligned_by": pa.string(),
@@ -89,8 +90,10 @@ ALL_COLUMNS = (*HIT_COLUMNS, *_LATER_COLUMNS)
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
-TRACK_FILES = ("best_z.bedgraph", "best_z_short.bedgraph")
+_TRACKS = ("best_z", "best_z_short")
 """The best score along the target: over the windows that were given, and over those of short queries beside them."""
+HITS_BIGWIG = "hits.bw"
+TRACK_FILES = (HITS_BIGWIG, *(f"{name}{kind}" for name in _TRACKS for kind in (".bedgraph", ".bw")))
 
 
 @dataclass(frozen=True)
@@ -268,8 +271,13 @@ class Retrieval:
         asked = sum(len(query.windows) for query in self.queries) if both else 0
         return {"target_windows": len(self.targets), "query_windows": asked}
 
-    def write(self, out: Path) -> None:
-        """Write the hits into a folder as tables and tracks, and what made them; each file whole or not at all."""
+    def write(self, out: Path, *, bigwig: Mapping[str, int] | None = None) -> None:
+        """Write the hits into a folder as tables and tracks, and what made them; each file whole or not at all.
+
+        Args:
+            out: folder.
+            bigwig: lengths of the target's sequences, bp, for tracks as bigWig, too.
+        """
         out.mkdir(parents=True, exist_ok=True)
         rows = self.rows()
         schema = pa.schema(list((_COLUMNS | _LATER_COLUMNS).items()))
@@ -278,8 +286,13 @@ class Retrieval:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
         write_bed(out / "hits.bed", bed_rows(self.hits))
         write_gff3(out / "hits.gff3", gff3_rows(self.hits))
-        for level, name in zip(self.by_level, TRACK_FILES):
-            write_bedgraph(out / name, best_z_track(level.search.best_z, level.targets))
+        for level, name in zip(self.by_level, _TRACKS):
+            write_bedgraph(out / f"{name}.bedgraph", best_z_track(level.search.best_z, level.targets))
+            if bigwig is not None:
+                rows = best_z_track(level.search.best_z, level.targets)
+                write_bigwig(out / f"{name}.bw", rows, lengths=bigwig)
+        if bigwig is not None:
+            write_bigwig(out / HITS_BIGWIG, hit_track(self.hits), lengths=bigwig)
         write_tsv(out / "cosines.tsv", self.cosine_rows(), columns=COSINE_COLUMNS)
         with atomic_text(out / "retrieval.json") as stream:
             stream.write(json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n")

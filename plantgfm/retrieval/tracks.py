@@ -1,9 +1,9 @@
-"""Hits for a genome browser: BED, GFF3, and the best score along the target."""
+"""Hits for a genome browser: BED, GFF3, and the best score along the target and under the hits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from jaxtyping import Float32
@@ -43,6 +43,22 @@ def gff3_rows(hits: Iterable[Hit]) -> list[Feature]:
         attributes["query_span"] = ("{}-{}".format(*hit.query_span),)
         rows.append(Feature(_stranded(hit), "match", "plantgfm", round(hit.cosine, 6), None, attributes))
     return rows
+
+
+def hit_track(hits: Iterable[Hit]) -> Iterator[tuple[Interval, float]]:
+    """The best score of the hits over each base that has one, as spans that do not overlap; sequences by name."""
+    for sequence, group in groupby(_along_the_target(hits), key=lambda hit: hit.target.sequence):
+        own = list(group)
+        edges = np.unique([edge for hit in own for edge in (hit.target.start, hit.target.end)])
+        best = np.full(edges.size, -np.inf)  # from each edge to the next
+        for hit in own:
+            under = slice(*np.searchsorted(edges, (hit.target.start, hit.target.end)))
+            best[under] = np.maximum(best[under], hit.score)
+        last = np.append(np.flatnonzero(best[1:] != best[:-1]), edges.size - 1)  # of each run of one value
+        first = np.append(0, last[:-1] + 1)
+        for start, end in zip(first, last):
+            if np.isfinite(best[start]):
+                yield Interval(sequence, int(edges[start]), int(edges[end + 1])), float(best[start])
 
 
 def best_z_track(best: Float32[np.ndarray, "N"], targets: Targets) -> Iterator[tuple[Interval, float]]:

@@ -15,6 +15,7 @@ from plantgfm.embedding.embed import Embedder, resolve
 from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.embedding.store import write_vectors
 from plantgfm.embedding.tiles import Tile
+from plantgfm.formats.bigwig import need_bigwig
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.retrieval.chance import closed_row, null_gaps, null_rows, strata_of
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
@@ -86,6 +87,7 @@ class RetrievalInputs:
     untrained: Path | None = None
     reranker: Path | None = None
     target_species: str | None = None
+    bigwig: bool = False  # tracks as bigWig, too
 
     def __post_init__(self):
         genome = (self.genome, self.annotation)
@@ -146,12 +148,18 @@ def retrieve_files(
     earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)
     for name in earlier:  # of another search
         (out / name).unlink(missing_ok=True)
-    found.write(out)
+    found.write(out, bigwig=_lengths_bp(inputs, targets) if inputs.bigwig else None)
     if config.localize_hits:
         write_spans(out, spans)
     if inputs.truth is None:
         return Outcome(found, spans)
     return _evaluated(out, inputs, found, spans, levels=levels, progress=progress)
+
+
+def _lengths_bp(inputs: RetrievalInputs, targets: Targets) -> dict[str, int]:
+    """Of the target's sequences; where no bases are at hand they end with their last window."""
+    of_records = {record.name: record.length_bp for record in _records(inputs.target)}
+    return {name: of_records.get(name, end) for name, end in targets.lengths_bp().items()}
 
 
 def _searched(
@@ -186,6 +194,8 @@ def _check_asked(inputs: RetrievalInputs, config: RetrievalConfig) -> None:
     if config.shortlist_recall and inputs.reranker is None:
         raise ValueError(f"retrieval.shortlist_recall={config.shortlist_recall} needs --reranker: it rates the hits")
     tools_of(config)
+    if inputs.bigwig:
+        need_bigwig()
 
 
 def _check_bases(inputs: RetrievalInputs, config: RetrievalConfig, short: ShortQueries) -> None:

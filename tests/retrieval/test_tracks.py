@@ -8,7 +8,7 @@ from plantgfm.formats.errors import FormatError
 from plantgfm.formats.gff3 import read_gff3, write_gff3
 from plantgfm.retrieval.hits import Hit
 from plantgfm.retrieval.retrieve import with_significance
-from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows
+from plantgfm.retrieval.tracks import bed_rows, best_z_track, gff3_rows, hit_track
 from plantgfm.sequence import Interval
 from tests.retrieval.worlds import windows
 
@@ -39,6 +39,18 @@ def test_p_is_against_the_best_of_the_null_and_q_over_the_queries_of_one_rank():
     rated = with_significance(hits, np.array([1.0, 2.0, 3.0]))
     assert [one.p for one in rated] == [0.25, 1.0, 0.5, 1.0]
     assert [one.q for one in rated] == [0.5, 1.0, 0.5, 1.0]
+
+
+def test_the_best_score_of_the_hits_over_each_base_by_hand():
+    hits = [
+        hit("a", 1, 0, score=1.0),
+        hit("b", 1, 5, score=3.0),
+        hit("c", 1, 15, score=3.0),
+        hit("a", 2, 40, score=2.0),
+    ]
+    hits += [hit("d", 1, 2, score=0.5), Hit("a", (0, 10), 3, Interval("b", 7, 9), "+", -4.0, 0.1)]
+    spans = [(where.sequence, where.start, where.end, score) for where, score in hit_track(hits)]
+    assert spans == [("b", 7, 9, -4.0), ("c", 0, 5, 1.0), ("c", 5, 25, 3.0), ("c", 40, 50, 2.0)]
 
 
 def test_the_best_z_parts_windows_in_the_middle_of_what_they_share(tmp_path):

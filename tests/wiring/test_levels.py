@@ -7,6 +7,7 @@ import pytest
 from plantgfm.embedding.config import EmbeddingConfig
 from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import open_encoder
+from plantgfm.formats import bigwig
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.tables import read_tsv
 from plantgfm.identity import read_json
@@ -95,6 +96,30 @@ def test_windows_of_their_own_are_those_of_a_search_by_itself_and_are_made_once(
         assert [hit[name] for hit in both] == [hit[name] for hit in read_tsv(tmp_path / "alone/hits.tsv")], name
     first = [float(hit["q"]) for hit in read_tsv(folder / "hits/hits.tsv") if hit["rank"] == "1"]
     assert len(first) == 9 and len(set(first)) == 1  # over the queries of both levels
+
+
+def test_tracks_are_written_as_bigwig_too(mixed, tmp_path):
+    pybigtools = pytest.importorskip("pybigtools", reason="bigWig is an extra")
+    _, _, folder, outcome, _ = mixed
+    outcome.found.write(tmp_path, bigwig={"chr1": 5_000})
+    for name in ("best_z", "best_z_short"):
+        rows = [line.split("\t") for line in (folder / "hits" / f"{name}.bedgraph").read_text().splitlines()[1:]]
+        with pybigtools.open(str(tmp_path / f"{name}.bw")) as found:
+            values = list(found.records("chr1"))
+        assert [(int(row[1]), int(row[2])) for row in rows] == [(start, end) for start, end, _ in values]
+        assert [float(row[3]) for row in rows] == pytest.approx([value for *_, value in values], rel=1e-4)
+    with pybigtools.open(str(tmp_path / "hits.bw")) as found:
+        assert max(value for *_, value in found.records("chr1")) == pytest.approx(
+            max(h.score for h in outcome.found.hits)
+        )
+
+
+def test_without_its_package_bigwig_is_refused_before_the_search(mixed, tmp_path, monkeypatch):
+    bundle, inputs, _, _, _ = mixed
+    monkeypatch.setattr(bigwig.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'plantgfm\[bigwig\]', or leave --bigwig out"):
+        retrieve_files(bundle, tmp_path / "hits", replace(inputs, bigwig=True), CONFIG)
+    assert not (tmp_path / "hits").exists()
 
 
 def made(inputs, bundle, vectors):
