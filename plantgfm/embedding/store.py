@@ -11,7 +11,9 @@ same job goes on after it was stopped.
 from __future__ import annotations
 
 import glob
+import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from plantgfm.embedding.config import Storage
 from plantgfm.embedding.embed import Embedded
 from plantgfm.embedding.rows import ORIGIN, Block, as_float32, check_columns, origin_of, rows_of, schema_of
 from plantgfm.embedding.zarr_store import ZarrVectors, is_zarr, read_zarr_origin, zarr_writer
+from plantgfm.formats.staging import hold
 from plantgfm.formats.streams import atomic_binary
 from plantgfm.sequence import Interval
 
@@ -97,12 +100,19 @@ class Parts:
     """The blocks of a job that runs, or was stopped, in a folder beside the file that it will write."""
 
     def __init__(self, path: Path, *, width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32):
-        """Open the folder of `path`; what another job (another origin) left there is removed."""
+        """Open the folder of `path`, until `write` is done; what another job (another origin) left there is removed.
+
+        Raises:
+            ValueError: where another process is at work on that file.
+        """
         self.path, self.folder = path, path.with_name(f".{path.name}.parts")
+        if (held := hold(self.folder, wait=False)) is None:
+            raise ValueError(f"another process writes {path}: wait until it is done, or name another file")
+        self._let_go = weakref.finalize(self, os.close, held)
         self._schema, self._width = schema_of(width, origin, storage), width
-        if self.folder.exists() and not self._is_of(origin):
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_of(origin):
+            for part in self.folder.iterdir():
+                part.unlink()
         self.n_done = next(index for index in count() if not self._name(index).is_file())
 
     def _is_of(self, origin: dict[str, Any]) -> bool:
@@ -129,10 +139,12 @@ class Parts:
             for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):  # of a job that was killed
                 left.unlink()
             counts = _write(self.path, self._batches(), self._schema)
+            shutil.rmtree(self.folder)
         except ValueError:
             shutil.rmtree(self.folder)
             raise
-        shutil.rmtree(self.folder)
+        finally:
+            self._let_go()
         return counts
 
     def _batches(self) -> Iterator[tuple[pa.RecordBatch, int]]:

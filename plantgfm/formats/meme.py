@@ -75,7 +75,7 @@ def _row(path: Path, line: int, words: list[str]) -> list[float]:
         values = [float(word) for word in words]
     except ValueError:
         values = []
-    if len(values) != 4 or min(values) < 0 or abs(sum(values) - 1) > 0.05:
+    if len(values) != 4 or not (min(values) >= 0 and abs(sum(values) - 1) <= 0.05):  # nan is neither
         raise FormatError(path, f"{' '.join(words)!r} is no row of four probabilities", line=line)
     return values
 
@@ -86,7 +86,7 @@ def _background(path: Path, line: int, words: list[str]) -> Float64[np.ndarray, 
         values = np.array([float(told[letter]) for letter in "ACGT"])
     except (KeyError, ValueError):
         raise FormatError(path, "tells no background of A, C, G and T", line=line) from None
-    if values.min() <= 0:
+    if not (values.min() > 0 and np.isfinite(values.sum())):
         raise FormatError(path, "has a background of 0: every letter needs a frequency", line=line)
     return values / values.sum()
 

@@ -100,8 +100,13 @@ def write_tsv(path: str | Path, rows: Iterable[Mapping[str, Any]], *, columns: S
             stream.write("\t".join(_cell(path, row[name], number) for name in columns) + "\n")
 
 
+def fits_a_cell(text: str) -> bool:
+    """Whether a table can hold it: no tab, no line break, no quote at its start."""
+    return not ("\t" in text or "\n" in text or "\r" in text or text.startswith('"'))
+
+
 def _cell(path: Path, value: Any, line: int) -> str:
     text = "" if value is None else str(value)
-    if "\t" in text or "\n" in text or "\r" in text or text.startswith('"'):
+    if not fits_a_cell(text):
         raise FormatError(path, f"value {text!r} cannot stand in a TSV cell", line=line)
     return text

@@ -17,6 +17,7 @@ from plantgfm.embedding.store import write_vectors
 from plantgfm.embedding.tiles import Tile
 from plantgfm.formats.bigwig import need_bigwig
 from plantgfm.formats.fasta import read_fasta
+from plantgfm.formats.staging import check_folder, staging
 from plantgfm.retrieval.chance import closed_row, null_gaps, null_rows, strata_of
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
 from plantgfm.retrieval.divergence import divergence_rows, identities_of, write_divergence
@@ -61,6 +62,7 @@ from plantgfm.retrieval.sources import (
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
 from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
+from plantgfm.wiring.retrieval_checks import check_names, check_tiles
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
 
 Progress = Callable[[str, int, int], None]
@@ -123,9 +125,12 @@ def retrieve_files(
     What serves the evaluation is checked first, so that nothing is written beside a wrong file, and then let go: the
     search has no truth at hand, which is read again after the hits are written.
 
+    Files take their places in `out` together, and one run's at a time. Nothing is left there by an error.
+
     Raises:
         ValueError: for wrong or malformed input.
     """
+    check_folder(out)
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
@@ -137,6 +142,7 @@ def retrieve_files(
     queries, without = _queries(inputs, config, encoder=opened, window_bp=window_bp)
     short = short_queries(queries, targets, config, window_bp=window_bp)
     _check_bases(inputs, config, short)
+    check_names([query.name for query in queries], targets.names)
     _check_evaluation(inputs, queries, targets, config, settings=embedder.config)
     if config.localize_hits:
         scan_widths(config, target_window_bp=window_bp)
@@ -145,15 +151,17 @@ def retrieve_files(
     found = joined([one for one, _ in searched], queries)
     found = replace(found, without=without, remarks=(short.remark,) if short.remark else ())
     spans = joined_spans([own for _, own in searched], queries)
-    earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)
-    for name in earlier:  # of another search
-        (out / name).unlink(missing_ok=True)
-    found.write(out, bigwig=_lengths_bp(inputs, targets) if inputs.bigwig else None)
-    if config.localize_hits:
-        write_spans(out, spans)
-    if inputs.truth is None:
-        return Outcome(found, spans)
-    return _evaluated(out, inputs, found, spans, levels=levels, progress=progress)
+    earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)  # of another search
+    with staging(out) as stage:
+        found.write(stage.work, bigwig=_lengths_bp(inputs, targets) if inputs.bigwig else None)
+        if config.localize_hits:
+            write_spans(stage.work, spans)
+        stage.publish(stale=earlier)
+        if inputs.truth is None:
+            return Outcome(found, spans)
+        outcome = _evaluated(stage.work, inputs, found, spans, levels=levels, progress=progress)
+        stage.publish()
+    return outcome
 
 
 def _lengths_bp(inputs: RetrievalInputs, targets: Targets) -> dict[str, int]:
@@ -331,20 +339,9 @@ def _check_evaluation(
     if inputs.truth is not None:
         rows_with_truth([query.name for query in queries], _truth(inputs, targets, config))
     if inputs.target:
-        _check_tiles({record.name: record.length_bp for record in _records(inputs.target)}, targets)
+        check_tiles(_records(inputs.target), targets)
     if inputs.untrained is not None:
         resolve(settings, open_encoder(inputs.untrained))
-
-
-def _check_tiles(lengths_bp: dict[str, int], targets: Targets) -> None:
-    for name, end in targets.lengths_bp().items():
-        if name not in lengths_bp:
-            raise ValueError(f"--target lacks sequence {name!r} of the vectors: give the FASTA that was embedded")
-        if end > lengths_bp[name]:
-            raise ValueError(
-                f"--target has {lengths_bp[name]:,} bp of {name!r}, the vectors go to {end:,}: "
-                "give the FASTA that was embedded"
-            )
 
 
 def _settings_of(targets: Targets) -> EmbeddingConfig:

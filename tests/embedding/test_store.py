@@ -111,6 +111,15 @@ def test_parts_of_another_job_or_damaged_ones_are_not_gone_on_with(tmp_path):
         assert not list(folder.iterdir())
 
 
+def test_two_jobs_do_not_write_one_file_at_a_time(tmp_path):
+    first = Parts(tmp_path / "v.parquet", width=4, origin=ORIGIN)
+    with pytest.raises(ValueError, match=r"another process writes .*/v.parquet: wait until it is done"):
+        Parts(tmp_path / "v.parquet", width=4, origin=ORIGIN)
+    first.write(blocks())
+    assert read_vectors(tmp_path / "v.parquet").origin == ORIGIN and len(list(tmp_path.iterdir())) == 1
+    assert Parts(tmp_path / "v.parquet", width=4, origin=ORIGIN).n_done == 0
+
+
 @KINDS
 def test_after_an_error_in_the_input_nothing_stays(tmp_path, kind):
     def damaged():

@@ -37,6 +37,8 @@ def test_a_file_without_background_or_sites_is_taken_as_meme_does(tmp_path):
         (HEAD.replace("A 0.3", "A 0"), "background of 0"),
         (HEAD.replace("A 0.3 C", "A x C"), "no background of A, C, G and T"),
         (f"MOTIF x\n{MATRIX}".replace("1.0 0.0", "1.0 0.9"), "line 3: '1.0 0.9 0.0 0.0' is no row"),
+        (f"MOTIF x\n{MATRIX}".replace("1.0 0.0", "1.0 nan"), "line 3: '1.0 nan 0.0 0.0' is no row"),
+        (HEAD.replace("A 0.3 C", "A nan C"), "background of 0"),
         (f"MOTIF x\n{MATRIX}".replace("w= 2", ""), "does not tell the width"),
         (f"MOTIF x\n{MATRIX}".replace("w= 2", "w= 3"), "ends within motif x"),
         (f"MOTIF x\n{MATRIX}".replace("nsites= 19", "nsites= 0"), "made of no site"),

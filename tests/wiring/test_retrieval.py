@@ -275,6 +275,42 @@ def test_a_wrong_evaluation_is_told_before_anything_is_written(bundle, search, t
     assert {path.name for path in search.truth.parent.iterdir()} == before
 
 
+def test_names_and_folders_that_can_not_be_are_told_before_the_search(bundle, search, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "retrieve", lambda *args, **kwargs: pytest.fail("searched"))
+    write_fasta(tmp_path / "odd.fa", [record('"q"', random_codes(200))])
+    (tmp_path / "file").write_text("")
+    odd = RetrievalInputs(vectors=search.vectors, queries=tmp_path / "odd.fa")
+    twice = replace(search, target=search.target * 2)
+    for inputs, out, said in (
+        (odd, "o", "query '\"q\"' holds a tab or a line break, or begins with a quote"),
+        (twice, "o", "--target has sequence 'chr1' twice"),
+        (search, "file", "can't be a folder: .*/file is a file"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            retrieve_files(bundle, tmp_path / out, inputs, RetrievalConfig(null_queries=5))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "odd.fa"]
+
+
+def test_where_the_disk_is_full_the_earlier_tables_stay(bundle, search, tmp_path, monkeypatch):
+    (tmp_path / "hits").mkdir()
+    for name in ("hits.tsv", "evaluation.json"):
+        (tmp_path / "hits" / name).write_text("of an earlier search")
+    whole = module.Retrieval.write
+
+    def full(self, folder, **kwargs):
+        whole(self, folder, **kwargs)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.Retrieval, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        bare = RetrievalInputs(vectors=search.vectors, queries=search.queries)
+        retrieve_files(bundle, tmp_path / "hits", bare, RetrievalConfig(null_queries=0))
+    assert {path.name: path.read_text() for path in (tmp_path / "hits").iterdir()} == dict.fromkeys(
+        ("hits.tsv", "evaluation.json"), "of an earlier search"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["hits"]
+
+
 def annotated(folder, search):
     """The target as an annotated genome of its own: a gene with a CDS, one without, on both strands."""
     lines = ["chr1\tx\tgene\t3001\t3400\t.\t-\t.\tID=a", "chr1\tx\tgene\t4501\t4900\t.\t+\t.\tID=b"]
