@@ -2,17 +2,19 @@
 
 import gzip
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from plantgfm.ablation.config import ProbeConfig
-from plantgfm.ablation.probe_data import Part, choose_pairs, split_groups, tile_probe, window_probes
+from plantgfm.ablation.probe_data import Part, Pool, choose_pairs, split_groups, tile_probe, window_probes
 from plantgfm.ablation.tasks import task_probes
 from plantgfm.formats.errors import FormatError
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.schema import Split
-from plantgfm.sequence import decode
+from plantgfm.sequence import UNKNOWN, decode, encode, reverse_complement
 from tests.evaluation.conftest import corpus, sampler  # noqa: F401
 
 CONFIG = ProbeConfig(windows=60, tile_bp=126, class_tiles=30, task_rows=60)
@@ -69,6 +71,45 @@ def test_tiles_are_of_one_class_and_hold_its_bases(corpus, sampler):  # noqa: F8
         assert np.mean((at + np.arange(126)) // 400 % 2 == label) >= CONFIG.class_share
     with pytest.raises(ValueError, match="too few held-out tiles of 126 bp of one class each .even [0-9]+, none 0"):
         tile_probe("one", corpus, pairs, paint=paint, classes={0: "even", 7: "none"}, **sizes)
+
+
+def test_simple_features_are_gc_with_its_powers_and_k_mers_of_both_strands():
+    pool = Pool("some", [encode(text) for text in ("GGCC", "ATAT", "ACGT", "ACGGT")])
+    np.testing.assert_allclose(pool.gc, [[1, 1, 1], [0, 0, 0], [0.5, 0.25, 0.125], [0.6, 0.36, 0.216]])
+    turned = Pool("turned", [reverse_complement(codes) for codes in pool.sequences])
+    np.testing.assert_allclose(pool.kmers(2), turned.kmers(2))
+    assert pool.kmers(2).shape == (4, 10) and not np.allclose(pool.kmers(2)[0], pool.kmers(2)[1])
+
+
+def test_windows_of_one_species_tell_no_species(corpus, sampler):  # noqa: F811
+    pairs = evaluation_pairs(corpus, Split.TEST, sampler)
+    rows = pairs.species == 1
+    names = ("region", "species", "start", "next_start", "reverse", "distance_bp")
+    alone = replace(pairs, **{name: getattr(pairs, name)[rows] for name in names})
+    with pytest.raises(ValueError, match="1 species with 3 held-out regions or more: two are the least"):
+        window_probes(corpus, alone, window_bp=sampler.window_bp, config=CONFIG)
+
+
+def few_windows():
+    """A corpus of 12 regions of 100 bp and a pair of windows of 48 bp in each; the classes of its bases."""
+    bases, classes = np.arange(1_200).astype(np.uint8) % 4, (np.arange(1_200) // 100 % 2).astype(np.uint8)
+    record, at = SimpleNamespace(offset=0, length_bp=1_200), np.arange(12)
+    few = SimpleNamespace(bases=bases, records=[record], regions=SimpleNamespace(record=np.zeros(12, np.int32)))
+    return few, SimpleNamespace(region=at, species=at * 0, start=100 * at, next_start=100 * at + 50), classes
+
+
+def test_tiles_of_mixed_classes_and_of_many_unknown_bases_are_left_out():
+    few, pairs, classes = few_windows()
+    config = ProbeConfig(windows=40, tile_bp=24, class_tiles=30)
+    given = {"classes": {0: "even", 1: "odd"}, "window_bp": 48, "config": config}
+    whole = tile_probe("parity", few, pairs, paint=lambda record: classes, **given)
+    assert np.bincount(whole.labels).tolist() == [24, 24] and whole.note.startswith("tiles of 24 bp with at least 67%")
+    few.bases[:3] = UNKNOWN  # of 24: more than a tenth
+    few.bases[200:202] = UNKNOWN
+    classes[50:59] = 1  # 9 of the 24 bases of a tile
+    less = tile_probe("parity", few, pairs, paint=lambda record: classes, **given)
+    assert np.bincount(less.labels).tolist() == [22, 24]
+    assert set(less.group) == set(range(12)) and (less.stratum == 0).all()
 
 
 def write_tasks(folder, *, leak=True, label="0.5"):

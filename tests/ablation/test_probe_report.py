@@ -1,12 +1,22 @@
 """Probes of arms: a planted difference is found, equal arms are not told apart, what is missing is said."""
 
+import json
+
 import numpy as np
 import pytest
 
 from plantgfm.ablation.config import Definition
-from plantgfm.ablation.probe_report import arms_table, compare_probes, probe_sections
+from plantgfm.ablation.probe_report import (
+    arms_table,
+    compare_probes,
+    left_out_table,
+    predictor_table,
+    probe_sections,
+    summary_table,
+    write_probes,
+)
 from plantgfm.ablation.probe_run import _FORMAT, PROBE_VERSION, read_probes
-from plantgfm.ablation.probes import MODEL, probed
+from plantgfm.ablation.probes import MODEL, UNTRAINED, probed
 from plantgfm.evaluation.probe_scores import Score
 from plantgfm.training.run_folder import write_json
 
@@ -86,3 +96,45 @@ def test_a_probe_that_no_run_of_the_base_has_is_shown_without_differences():
     table = arms_table(DEFINITION, "species", by_arm)
     assert [row[-1] for row in table.rows] == ["base", "not compared", "not compared", "beside"]
     assert "0 of 3 seeds" in table.note and table.rows[0][1] is None
+
+
+def bits_of(**sums):
+    """A probe of bits per base, less of which is better: what each predictor pays for 40 bases."""
+    bases, region = np.full(10, 4.0), np.arange(10)
+    scored = [(Score.RATIO, "bits per base", {name: np.full(10, total / 10) for name, total in sums.items()})]
+    about = {"note": "40 hidden bases", "classes": []}
+    return probed("bits", bases, (region, region * 0), scored, resamples=100, about=about, less=True)
+
+
+def test_the_summary_has_the_best_of_the_simple_predictors_whichever_way_is_better():
+    bits = bits_of(**{MODEL: 72.0, UNTRAINED: 80.0, "frequencies": 76.0, "uniform": 84.0})
+    species = result(np.random.default_rng(0), 0.5)
+    table = summary_table({"probes": [bits, species]})
+    less, more = (dict(zip(table.columns, row)) for row in table.rows)
+    assert (less["model"], less["untrained"]) == pytest.approx((1.8, 2.0))
+    assert (less["best simple"], less["which"]) == (pytest.approx(1.9), "frequencies")
+    assert more["untrained"] is None and more["which"] == "GC" and more["best simple"] == pytest.approx(0.25)
+    assert "1.900" in table.to_text() and "frequencies" in table.to_text()
+
+
+def test_every_predictor_has_its_interval_and_what_the_model_has_more():
+    table = predictor_table(bits_of(**{MODEL: 72.0, "uniform": 84.0}))
+    assert [row[:3] for row in table.rows] == [
+        ("bits per base", MODEL, pytest.approx(1.8)),
+        ("bits per base", "uniform", pytest.approx(2.1)),
+    ]
+    assert table.rows[0][5:] == (None, None, None)  # of itself, it has nothing more
+    assert table.rows[1][5:] == pytest.approx((-0.3, -0.3, -0.3)) and "over 10 groups" in table.note
+    assert left_out_table({"b": "why", "a": "no file"}).rows == [("a", "no file"), ("b", "why")]
+
+
+def test_probes_of_a_model_are_written_again_over_those_of_before(tmp_path):
+    stored = {"model": "runs/m", "seconds": 2.0, "hardware": "h", "commit": "c", "left_out": {"gene class": "no GFF3"}}
+    stored["probes"] = [bits_of(**{MODEL: 72.0, "uniform": 84.0})]
+    written = write_probes(stored | {"probes": []}, tmp_path / "out")
+    assert written == write_probes(stored, tmp_path / "out")
+    assert json.loads(written[0].read_text()) == stored
+    page, text = written[1].read_text(), written[2].read_text()
+    assert "bits per base of bits, with 95 % intervals over 10 groups" in page and "data:image/png" in page
+    assert "runs/m, 2 s, h, commit c" in text and "40 hidden bases." in text and "gene class | no GFF3" in text
+    assert "Classes:" not in text  # it has none

@@ -5,7 +5,7 @@ import pytest
 
 from plantgfm.ablation.config import ProbeConfig
 from plantgfm.ablation.probe_run import ProbeInputs, probe_model
-from plantgfm.ablation.probe_search import SearchInputs, open_hunt
+from plantgfm.ablation.probe_search import SearchInputs, open_hunt, reciprocal_ranks
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.manifest import write_manifest
 from plantgfm.schema import Assembly, Compartment
@@ -62,6 +62,35 @@ def test_only_queries_with_their_place_in_the_part_that_is_searched_are_asked(wo
     assert set(hunt.truth.by_query) == {query.name for query in hunt.queries}
     targets = hunt.targets(np.zeros((34, 2), np.float32))
     assert len(targets) == 34 and targets.names == ["chr1"] and int(targets.end.max()) == 10_200
+
+
+def test_vectors_that_point_at_their_place_rank_it_first_and_others_do_not(world):
+    folder, _ = world
+    hunt = open_hunt(SearchInputs(world=folder), window_bp=300, config=ProbeConfig(target_bp=10_000, queries=50))
+    generator = np.random.default_rng(1)
+    windows = generator.normal(size=(34, 12)).astype(np.float32)
+    inside = [int(np.flatnonzero([tile.interval.start >= 1_000 * at for tile in hunt.tiles])[0]) for at in range(8)]
+    pointing, other = windows[inside], generator.normal(size=(8, 12)).astype(np.float32)
+    sides = {"forward": (pointing, other), "backward": (other, pointing), "none": (other, other)}
+    ranks = reciprocal_ranks(hunt, {name: (windows, *both) for name, both in sides.items()})
+    assert set(ranks) == {"forward", "backward", "none", "6-mer cosine", "4-mer cosine", "GC", "chance"}
+    assert (ranks["forward"] == 1).all() and (ranks["backward"] == 1).all()  # queries are read on both strands
+    assert (ranks["none"] != 1).any() and ranks["none"].shape == ranks["GC"].shape == (1, 8)
+    assert len(ranks["chance"]) > 1  # many shuffled rankings
+
+
+def test_files_that_are_named_go_before_a_world_and_long_queries_are_cut(world):
+    folder, genome = world
+    write_fasta(folder / "q.fa", [(f"q{at}", genome[500 * at : 500 * at + 450]) for at in range(6)])
+    rows = "".join(f"q{at}\tchr1\t{1_000 * at}\t{1_000 * at + 450}\t+\n" for at in range(6))
+    (folder / "places.tsv").write_text("query\tchr\tstart\tend\tstrand\n" + rows)
+    files = SearchInputs(folder / "q.fa", folder / "places.tsv", folder / "t.fa", world=folder)
+    hunt = open_hunt(files, window_bp=300, config=CONFIG)
+    assert [query.name for query in hunt.queries] == [f"q{at}" for at in range(6)]
+    np.testing.assert_array_equal(hunt.asked[0].sequences[2], genome[1_000:1_300])  # its first window alone
+    with pytest.raises(ValueError, match="4 queries have a place in the first 10,000 bp of .*t.fa: 5 are the least"):
+        (folder / "places.tsv").write_text("query\tchr\tstart\tend\tstrand\n" + "".join(rows.splitlines(True)[:4]))
+        open_hunt(files, window_bp=300, config=CONFIG)
 
 
 def test_a_bundle_alone_is_probed_by_tasks_and_says_what_it_can_not_be_probed_by(tmp_path):
