@@ -1,11 +1,10 @@
-import jax
 import jax.numpy as jnp
 
 from plantgfm.bench import depth
 from plantgfm.model.config import ModelConfig, Size
 
 
-def test_the_bench_sets_orders_and_policies_side_by_side(monkeypatch):
+def test_the_bench_sets_orders_and_policies_side_by_side(monkeypatch, quick_compilation):
     def small(size, **settings):
         return ModelConfig(**{"d_model": 16, "n_layers": 3, "n_heads": 2, "d_ff": 24, **settings})
 
@@ -18,11 +17,7 @@ def test_the_bench_sets_orders_and_policies_side_by_side(monkeypatch):
     monkeypatch.setattr(depth, "_VOCABULARY", 64)
     monkeypatch.setattr(depth, "_TIMED", {Size.TINY: (2, 24)})
     monkeypatch.setattr(depth, "_PLANNED", {Size.BASE: (2, 512)})
-    jax.config.update("jax_disable_most_optimizations", True)  # the machine code runs once
-    try:
-        rows = {row["name"]: row["value"] for row in depth.run()}
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    rows = {row["name"]: row["value"] for row in depth.run()}
     assert rows["depth: tiny, 2 x 24 tokens: speed of scanned over unrolled"] > 0
     kinds = ("none", "full")
     memory = [rows[f"depth: base, 2 x 512 tokens, bfloat16: remat {kind}, temporary memory"] for kind in kinds]

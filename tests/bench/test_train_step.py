@@ -4,7 +4,7 @@ from plantgfm.bench.contenders import Case
 SMALL = Case(tokens=24, windows=2, model={"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 16})
 
 
-def test_the_bench_gives_our_row_and_says_when_there_is_no_peer(monkeypatch):
+def test_the_bench_gives_our_row_and_says_when_there_is_no_peer(monkeypatch, quick_compilation):
     monkeypatch.setattr(train_step, "_CASE", SMALL)
     monkeypatch.setattr(train_step, "_ROUNDS", 2)
     monkeypatch.setattr(contenders, "have_peers", lambda: False)

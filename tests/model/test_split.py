@@ -20,12 +20,7 @@ FULL, SLIDING = (Pattern(n_heads=HEADS, theta=1e4, reach=reach) for reach in (0,
 WAYS = [(attend, FULL), (attend_by_window, FULL), (attend_by_window, SLIDING), (attend_locally, SLIDING)]
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """What is computed does not depend on it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")  # what is computed does not depend on it
 
 
 def case(windows=WINDOWS, length=20):

@@ -29,12 +29,8 @@ _NUMBERS = np.arange(VOCABULARY_SIZE, dtype=np.int32)[:, None]
 TOKEN_BASES = np.where(_NUMBERS < 6, -1, _NUMBERS // 4 ** np.arange(3, dtype=np.int32) % 4).astype(np.int32)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Half the time of compilation; how a program is split over devices does not depend on it."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+# How a program is split over devices does not depend on it.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.cache
