@@ -6,6 +6,7 @@ import sys
 
 from plantgfm.bench import (
     allocator,
+    approximate,
     curation,
     depth,
     embedding,
@@ -30,6 +31,7 @@ _PARTS = {
     "depth": depth.run,
     "retrieval": retrieval.run,
     "exact": exact.run,
+    "approximate": approximate.run,
     "allocator": allocator.run,
 }
 

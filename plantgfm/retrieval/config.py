@@ -30,6 +30,15 @@ class FitOn(Enum):
     BOTH = "both"
 
 
+class IndexUse(Enum):
+    """How the windows nearest to a query are found where the embedding alone ranks them."""
+
+    AUTO = "auto"  # approximate from `index_least_windows` on where faiss is installed and a quarter of its lists is
+    # enough; retrieval.json tells which
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+
+
 @dataclass
 class RetrievalConfig:
     """How queries are searched in a target."""
@@ -49,6 +58,9 @@ class RetrievalConfig:
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
     fit_on: FitOn = FitOn.TARGETS  # both: each window of either set counts once, in however many strands and phases
+    index: IndexUse = IndexUse.AUTO  # of the embedding alone: compare all windows, or those that an index names
+    index_least_windows: int = 1_000_000  # of a target, for auto to take the approximate index
+    index_recall: float = 0.95  # of the exact hits among those of the index, which reads more lists until it has that
     query_part: QueryPart = QueryPart.GENE  # of genes that are cut out as queries
     flank_bp: int = 0  # added on both sides of a whole gene
     upstream_bp: int = 2000  # of a promoter, before the start of transcription, on the strand of the gene
@@ -82,7 +94,13 @@ class RetrievalConfig:
             raise ValueError(
                 f"retrieval.ridge={self.ridge} needs to be above 0 and finite; --no-whiten leaves whitening out"
             )
-        for name in ("top_k", "permutations", "resamples", "max_query_tokens"):
+        if not 0 < self.index_recall <= 1:
+            raise ValueError(f"retrieval.index_recall={self.index_recall} needs to lie in 0 to 1, 0 left out")
+        if self.index is IndexUse.APPROXIMATE and self.csls:
+            raise ValueError(
+                f"retrieval.csls={self.csls} needs the cosines of all queries at every window: give index=EXACT"
+            )
+        for name in ("top_k", "permutations", "resamples", "max_query_tokens", "index_least_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"retrieval.{name}={getattr(self, name)} needs to be at least 1")
         for name in ("localize_hits", "scan_window_bp", "scan_stride_bp", "confirm_hits", "confirm_margin_bp", "csls"):

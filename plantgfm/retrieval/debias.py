@@ -8,9 +8,12 @@ variance of pooled states in a few directions, GC content first, and a plain cos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64
+
+from plantgfm.formats.streams import atomic_binary
 
 _BLOCK_ROWS = 4_096
 _ROUNDING = 1e-6  # of float32, in which vectors are stored
@@ -25,11 +28,18 @@ class Debias:
 
     def apply(self, vectors: Float32[np.ndarray, "B D"]) -> Float32[np.ndarray, "B D"]:
         """Corrected vectors of length 1, so that a dot product is a cosine; a null vector stays null."""
+        return self.apply_with_norms(vectors)[0]
+
+    def apply_with_norms(
+        self, vectors: Float32[np.ndarray, "B D"]
+    ) -> tuple[Float32[np.ndarray, "B D"], Float32[np.ndarray, "B"]]:
+        """What `apply` gives, and how long the corrected vectors were; 0 for a null vector."""
         centred = vectors.astype(np.float64) - self.mean
         corrected = centred @ self.matrix
         norms = np.linalg.norm(corrected, axis=1, keepdims=True)
         null = norms <= _ROUNDING * (1.0 + np.linalg.norm(self.mean))
-        return np.where(null, 0.0, corrected / np.where(null, 1.0, norms)).astype(np.float32)
+        unit = np.where(null, 0.0, corrected / np.where(null, 1.0, norms)).astype(np.float32)
+        return unit, np.where(null, 0.0, norms)[:, 0].astype(np.float32)
 
 
 def no_debias(width: int) -> Debias:
@@ -55,6 +65,20 @@ class Moments:
         self._sum += weight * moved.sum(axis=0)
         self._products += weight * (moved.T @ moved)
         self.rows += weight * vectors.shape[0]
+
+    def write(self, path: Path) -> None:
+        """Write the sums; the file appears whole or not at all."""
+        with atomic_binary(path) as stream:
+            np.savez(stream, rows=self.rows, shift=self._shift, sums=self._sum, products=self._products)
+
+    @staticmethod
+    def read(path: Path) -> Moments:
+        """What `write` wrote."""
+        moments = Moments()
+        with np.load(path) as stored:
+            moments.rows, moments._shift = float(stored["rows"]), stored["shift"]
+            moments._sum, moments._products = stored["sums"], stored["products"]
+        return moments
 
     def fit(self, *, components: int, whiten: bool, ridge: float) -> Debias:
         """The correction for all that was taken in.

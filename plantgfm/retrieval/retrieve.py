@@ -25,6 +25,7 @@ from plantgfm.formats.streams import atomic_binary, atomic_text
 from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
 from plantgfm.retrieval.aligned import Confirmed
+from plantgfm.retrieval.approximate import asks_for_index, search_by_embedding
 from plantgfm.retrieval.config import FitOn, RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
@@ -134,6 +135,7 @@ class Retrieval:
         said += self.remarks
         if len(self.search.weights) == 1:
             said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
+        said += [level.search.note() for level in self.by_level if level.search.note()]
         if self.without:
             said.append(f"{len(self.without)} genes have no CDS and were left out, {self.without[0]} first")
         if self.config.shortlist_recall and self.reranker is not None:
@@ -202,7 +204,10 @@ class Retrieval:
         return rows
 
     def cosine_rows(self) -> list[dict[str, object]]:
-        """The distribution of all cosines before and after the correction, a line a bin."""
+        """The distribution of all cosines before and after the correction, a line a bin.
+
+        Where an index searched, it is that of windows that lie evenly over the target.
+        """
         before, after = (sum(counts) for counts in zip(*(level._cosine_counts() for level in self.by_level)))
         edges = np.linspace(-1, 1, before.size + 1)
         return [
@@ -213,8 +218,9 @@ class Retrieval:
     def _cosine_counts(self) -> list[Int64[np.ndarray, "bins"]]:
         queries = self.embedding.queries
         raw = EmbeddingSource(queries, self.config, debias=no_debias(queries.sides[0].shape[1]))
+        seen = self.targets if self.search.approximation is None else self.search.approximation.sample
         n = len(self.queries)
-        return [cosine_histogram(source, self.targets.blocks(), n_queries=n) for source in (raw, self.embedding)]
+        return [cosine_histogram(source, seen.blocks(), n_queries=n) for source in (raw, self.embedding)]
 
     def hubs(self) -> dict[str, object]:
         """How often one window is among the first hits of queries: 1 where each query finds its own.
@@ -252,6 +258,7 @@ class Retrieval:
                     "target": level.targets.origin,
                     "queries": [query.name for query in level.queries],
                     "debias_fitted_on": level._fitted_on(),
+                    "search": level.search.told(),
                 }
                 for level in self.by_level
             ],
@@ -433,6 +440,7 @@ def retrieve(
             f"retrieval.csls={config.csls} needs more queries than that, there are {len(queries)}: lower it"
         )
     weights = weights_of(config, bases=bool(targets.fasta))
+    by_index = asks_for_index(config, weights, len(targets))
     motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
     sources: dict[str, Source] = {
@@ -440,7 +448,10 @@ def retrieve(
     }
     sources |= sequence_sources(asked, weights, motifs, votes=config.share_votes)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}
-    found = search(targets, sources, weights=weights, progress=progress, **sizes)
+    if by_index:
+        found = search_by_embedding(targets, sources[EMBEDDING], config, progress=progress, **sizes)
+    else:
+        found = search(targets, sources, weights=weights, progress=progress, **sizes)
     hits = hits_of(queries, found, sources, targets=targets, top_k=config.top_k)
     if config.null_queries:
         best = [scores[0] for scores in found.rankings[FUSED].scores[len(queries) :]]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from numba import njit
 
+from plantgfm.retrieval.index import Approximation
 from plantgfm.retrieval.sources import AlignmentSource, Source
 from plantgfm.retrieval.targets import Block, Targets
 
@@ -50,7 +51,19 @@ class Search:
     rankings: dict[str, Ranking]  # by source, and `FUSED`
     backgrounds: dict[str, Background]
     weights: dict[str, float]  # of the sources in the sum
-    best_z: Float32[np.ndarray, "N"]  # fused, over all queries that count, at every window
+    best_z: Float32[np.ndarray, "N"]  # fused, over all queries that count, at every window; NaN where none was scored
+    approximation: Approximation | None = None  # None: every query was compared with every window
+    declined: str = ""  # why that is so where an approximate index was asked first
+
+    def told(self) -> dict[str, object]:
+        """How windows were found, for the manifest."""
+        if self.approximation is not None:
+            return self.approximation.told()
+        return {"index": "exact"} | ({"why": self.declined} if self.declined else {})
+
+    def note(self) -> str:
+        """The same for a reader of the hits; empty where nothing but exact search was asked for."""
+        return self.declined if self.approximation is None else self.approximation.note()
 
 
 def fused_z(

@@ -109,14 +109,16 @@ class EmbeddingSource:
             moments: of the target, where another source takes them in.
             n_real: the first queries, which the correction may be fitted on; the others are a null. None: all are real.
         """
-        self.queries, self._config = queries, config
+        self.queries, self.config = queries, config
         self.floor = np.zeros(queries.starts.size)
         self.moments, self._own = moments or Moments(), moments is None
         self._debias = debias
+        self.fitted_on: tuple[np.ndarray, ...] = ()  # of the queries' vectors
         if self._own and debias is None and config.fit_on is FitOn.BOTH:
             real = queries if n_real is None else queries.first(n_real)
-            for side in real.sides:
-                self.moments.add(side, weight=1 / (2 * queries.phases))
+            self.fitted_on = real.sides
+        for side in self.fitted_on:
+            self.moments.add(side, weight=1 / (2 * queries.phases))
         self._sides: list[np.ndarray] = []
 
     def fit(self, block: Block) -> None:
@@ -128,19 +130,26 @@ class EmbeddingSource:
     def debias(self) -> Debias:
         """The correction; the target has been seen when it is asked for."""
         if self._debias is None:
-            c = self._config
+            c = self.config
             self._debias = self.moments.fit(components=c.components, whiten=c.whiten, ridge=c.ridge)
         return self._debias
 
     def cosines(self, block: Block) -> Float32[np.ndarray, "2 W n"]:
         """Of every window of every query on both strands."""
-        unit = self._prepared(block)
-        return np.stack([side @ unit.T for side in self._sides])
+        unit = self.debias.apply(block.vectors)
+        return np.stack([side @ unit.T for side in self.sides])
 
-    def _prepared(self, block: Block) -> Float32[np.ndarray, "n D"]:
-        """Corrected vectors of the block; those of the queries are made once."""
+    @property
+    def sides(self) -> list[np.ndarray]:
+        """Corrected vectors of the queries on both strands, made once."""
         self._sides = self._sides or [self.debias.apply(side) for side in self.queries.sides]
-        return self.debias.apply(block.vectors)
+        return self._sides
+
+    def views(self, query: int | np.integer) -> Float32[np.ndarray, "V D"]:
+        """Those of one query, first of the forward and then of the backward strand."""
+        starts = self.queries.starts
+        last = starts[query + 1] if query + 1 < starts.size else self.queries.owner.size
+        return np.concatenate([side[starts[query] : last] for side in self.sides])
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """The best cosine; where hubs are corrected for, twice that less the mean of the window's nearest queries.
@@ -148,14 +157,14 @@ class EmbeddingSource:
         That is CSLS (Conneau et al. 2018, ICLR, arXiv:1710.04087) without its term of the query, which is the same for
         all windows.
         """
-        best, nearest = self.best_cosines(block), self._config.csls
+        best, nearest = self.best_cosines(block), self.config.csls
         if not nearest:
             return best
         return 2 * best - np.partition(best, -nearest, axis=0)[-nearest:].mean(axis=0)
 
     def best_cosines(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """The best over windows, phases and strands; queries pass by in groups, to bound memory."""
-        unit, starts = self._prepared(block).T, self.queries.starts
+        unit, starts = self.debias.apply(block.vectors).T, self.queries.starts
         ends = np.append(starts[1:], self.queries.owner.size)
         out = np.empty((starts.size, unit.shape[1]), np.float32)
         first = 0
@@ -163,8 +172,8 @@ class EmbeddingSource:
             room = starts[first] + max(_CELLS // max(unit.shape[1], 1), 1)
             last = max(int(np.searchsorted(ends, room, side="right")), first + 1)
             rows = slice(starts[first], ends[last - 1])
-            best = self._sides[0][rows] @ unit
-            np.maximum(best, self._sides[1][rows] @ unit, out=best)
+            best = self.sides[0][rows] @ unit
+            np.maximum(best, self.sides[1][rows] @ unit, out=best)
             out[first:last] = np.maximum.reduceat(best, starts[first:last] - starts[first], axis=0)
             first = last
         return out

@@ -64,11 +64,12 @@ def hit_track(hits: Iterable[Hit]) -> Iterator[tuple[Interval, float]]:
 def best_z_track(best: Float32[np.ndarray, "N"], targets: Targets) -> Iterator[tuple[Interval, float]]:
     """The best score of all queries at every target window, as spans that do not overlap.
 
-    Windows that overlap are parted in the middle of what they share; one inside another may vanish.
+    Windows that overlap are parted in the middle of what they share; one inside another may vanish. Where there is no
+    score (NaN) there is no span.
     """
     names = np.array(targets.names)[targets.sequence]
     order = np.lexsort((targets.end, targets.start, names))
-    start, last = 0, ""
+    order, start, last = order[~np.isnan(best[order])], 0, ""
     for index, after in pairwise([*order.tolist(), None]):
         name, end, first = str(names[index]), int(targets.end[index]), int(targets.start[index])
         start = max(first, start) if name == last else first

@@ -18,6 +18,7 @@ from plantgfm.embedding.tiles import Tile
 from plantgfm.formats.bigwig import need_bigwig
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.staging import check_folder, staging
+from plantgfm.retrieval.approximate import asks_for_index
 from plantgfm.retrieval.chance import closed_row, null_gaps, null_rows, strata_of
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
 from plantgfm.retrieval.divergence import divergence_rows, identities_of, write_divergence
@@ -134,6 +135,7 @@ def retrieve_files(
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
+    asks_for_index(config, weights, len(targets))
     reranker = _reranker(inputs, targets, weights, config)
     opened = open_encoder(bundle)
     check_origin(targets, opened)

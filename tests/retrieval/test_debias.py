@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plantgfm.retrieval.debias import fit_debias
+from plantgfm.retrieval.debias import Moments, fit_debias
 
 
 def cloud(n=500, width=8, seed=0):
@@ -78,3 +78,18 @@ def test_a_large_ridge_is_no_whitening_and_constant_targets_stay_null():
     for whiten in (False, True):  # nothing but rounding is left of them
         assert not fit_debias(line, components=1, whiten=whiten, ridge=1e-3).apply(line).any()
     assert not fit_debias(constant, components=1, whiten=True, ridge=1e-3).apply(constant).any()
+
+
+def test_moments_are_read_as_they_were_written_and_norms_are_of_what_is_divided_by_them(tmp_path):
+    vectors, moments = cloud(n=40), Moments()
+    moments.add(vectors)
+    moments.write(tmp_path / "m.npz")
+    first, again = (
+        one.fit(components=1, whiten=True, ridge=1e-3) for one in (moments, Moments.read(tmp_path / "m.npz"))
+    )
+    np.testing.assert_array_equal(first.matrix, again.matrix)
+    np.testing.assert_array_equal(first.mean, again.mean)
+    unit, norms = first.apply_with_norms(np.vstack([vectors, first.mean]).astype(np.float32))
+    np.testing.assert_array_equal(unit[:-1], first.apply(vectors))
+    np.testing.assert_allclose(unit[:-1] * norms[:-1, None], (vectors - first.mean) @ first.matrix, atol=1e-4)
+    assert norms[-1] == 0 and not unit[-1].any()

@@ -15,9 +15,10 @@ from plantgfm.formats.bed import read_bed
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
-from plantgfm.retrieval.config import FitOn, RetrievalConfig
+from plantgfm.retrieval.config import FitOn, IndexUse, RetrievalConfig
 from plantgfm.retrieval.queries import fasta_queries, query_of, within_budget
 from plantgfm.retrieval.retrieve import ALL_COLUMNS, retrieve
+from plantgfm.retrieval.targets import Targets
 from plantgfm.sequence import Interval, reverse_complement
 from tests.fixtures import random_codes, record, small_bundle
 
@@ -104,6 +105,31 @@ def test_components_of_both_sets_are_those_of_the_real_queries_and_the_manifest_
     assert beside.manifest()["debias_fitted_on"] == {"target_windows": 59, "query_windows": 2}
     assert default.manifest()["debias_fitted_on"] == {"target_windows": 59, "query_windows": 0}
     assert beside.manifest()["settings"]["fit_on"] == "both"
+
+
+def test_an_index_ranks_as_exact_search_does_says_so_and_writes_the_same_twice(searched, tmp_path):
+    pytest.importorskip("faiss", reason="faiss is an extra (index)")
+    folder, embedder = searched
+    queries, targets = fasta_queries(folder / "q.fa", window_bp=300), Targets.open(folder / "v.parquet")
+    config = RetrievalConfig(top_k=3, null_queries=6, index=IndexUse.APPROXIMATE, index_recall=1.0)
+    exact = retrieve(embedder, queries, targets, config=replace(config, index=IndexUse.EXACT))
+    for name in ("one", "two"):
+        retrieve(embedder, queries, targets, config=config).write(tmp_path / name)
+    exact.write(tmp_path / "exact")
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    ours, theirs = (read_tsv(tmp_path / name / "hits.tsv") for name in ("one", "exact"))
+    assert [row["target_span"] for row in ours] == [row["target_span"] for row in theirs] and len(ours) == 6
+    for one, other in zip(ours, theirs):
+        for name in ("score", "cosine", "z", "p", "q"):
+            assert float(one[name]) == pytest.approx(float(other[name]), abs=2e-4)
+    assert (tmp_path / "one/cosines.tsv").read_text() == (tmp_path / "exact/cosines.tsv").read_text()
+    told, known = (
+        json.loads((tmp_path / name / "retrieval.json").read_text())["levels"][0]["search"] for name in ("one", "exact")
+    )
+    assert told["index"] == "approximate" and told["recall"] == 1.0 and told["recall_measured_on_queries"] == 1
+    assert known == {"index": "exact"} and not [note for note in exact.notes() if "index" in note]
 
 
 def check_tables(out):

@@ -63,6 +63,12 @@ def test_the_best_z_parts_windows_in_the_middle_of_what_they_share(tmp_path):
     assert lines == ["#sequence\tstart\tend\tvalue", "c\t0\t7\t1", "c\t7\t14\t-1", "c\t20\t30\t1", "d\t5\t9\t1"]
 
 
+def test_windows_without_a_score_leave_gaps_and_no_neighbour_is_cut_for_them():
+    intervals = [Interval("c", 0, 10), Interval("c", 4, 14), Interval("c", 8, 18), Interval("d", 5, 9)]
+    rows = list(best_z_track(np.float32([1, np.nan, 2, np.nan]), windows(intervals)))
+    assert rows == [(Interval("c", 0, 9), 1.0), (Interval("c", 9, 18), 2.0)]
+
+
 def test_regions_in_any_order_and_inside_each_other_make_a_track_without_overlaps(tmp_path):
     intervals = [Interval("d", 0, 5), Interval("c", 90, 120), Interval("c", 0, 100), Interval("c", 10, 20)]
     rows = list(best_z_track(np.float32([0, 1, 2, 3]), windows(intervals)))
