@@ -44,6 +44,7 @@ SETTINGS = {
     "layout": "plantgfm.corpus.config:CorpusConfig",
     "embedding": "plantgfm.embedding.config:EmbeddingConfig",
     "retrieval": "plantgfm.retrieval.config:RetrievalConfig",
+    "projection": "plantgfm.retrieval.config:ProjectionConfig",
     "fetch": "plantgfm.sources.config:FetchConfig",
     "probes": "plantgfm.ablation.config:ProbeConfig",
 }
@@ -56,6 +57,7 @@ OF_SET = {
     "evaluate": ("evaluation",),
     "embed": ("embedding",),
     "retrieve": ("retrieval",),
+    "train-projection": ("projection",),
     "fetch": ("fetch",),
     "probe": ("probes",),
 }

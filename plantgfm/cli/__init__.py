@@ -13,7 +13,7 @@ from plantgfm.cli.fetch import fetch
 from plantgfm.cli.model import embed, evaluate, export, import_, score_variants
 from plantgfm.cli.probe import probe
 from plantgfm.cli.records import compare_corpora, explain
-from plantgfm.cli.results import report, retrieve, runs, train_reranker
+from plantgfm.cli.results import report, retrieve, runs, train_projection, train_reranker
 from plantgfm.cli.scaling import scaling
 
 
@@ -50,6 +50,7 @@ for command in (
     score_variants,
     retrieve,
     train_reranker,
+    train_projection,
     report,
     runs,
     probe,

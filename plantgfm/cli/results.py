@@ -54,7 +54,9 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--truth-annotation", type=PATH, help="GFF3 of the target, for a Compara dump as --truth.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
 @click.option("--reranker", type=PATH, help="From `plantgfm train-reranker`: orders the hits by their probability.")
-@click.option("--target-species", help="With --reranker, which must not have seen it.")
+@click.option("--projection", type=PATH, help="From `plantgfm train-projection`: a head on the vectors of both sides.")
+@click.option("--target-species", help="With --reranker or --projection, which must not have seen it.")
+@click.option("--query-species", help="With --projection, which must not have seen it either.")
 @click.option("--bigwig", is_flag=True, help="Tracks as bigWig, too: best_z.bw and hits.bw (extra bigwig).")
 @SET
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
@@ -86,6 +88,10 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     click.echo(f"{out / 'hits.tsv'}: {len(outcome.found.hits)} hits of {len(outcome.found.queries)} queries")
     for note in outcome.found.notes():
         click.echo(note)
+    if options["projection"] is not None and options["query_species"] is None:
+        click.echo(
+            "the projection may have seen the queries' species: only their file was asked for; give --query-species"
+        )
 
 
 @click.command()
@@ -162,4 +168,59 @@ def train_reranker(folders, species, truth, within_bp: int, seed: int, out: Path
 
     model = train_reranker_files(list(folders), list(species), list(truth), out, within_bp=within_bp, seed=seed)
     click.echo(reliability_table(model).to_text())
+    click.echo(f"{out}")
+
+
+@click.command("train-projection")
+@click.argument("bundle", type=PATH)
+@click.option("--vectors", type=PATH, multiple=True, required=True, help="Windows of a species, by `plantgfm embed`.")
+@click.option("--target-species", multiple=True, required=True, help="Of each --vectors, in their order.")
+@click.option(
+    "--genome", type=PATH, multiple=True, help="Genome whose genes have orthologs there: FASTA, one for each."
+)
+@click.option("--annotation", type=PATH, multiple=True, help="GFF3 of each genome.")
+@click.option("--queries", type=PATH, multiple=True, help="Or FASTA of sequences that have orthologs there.")
+@click.option("--query-species", multiple=True, required=True, help="Of each --genome or --queries.")
+@click.option("--truth", type=PATH, multiple=True, required=True, help="Orthologs, as for `plantgfm retrieve`.")
+@click.option("--truth-annotation", type=PATH, multiple=True, help="GFF3 of each target, for Compara dumps.")
+@click.option(
+    "--hold-out", multiple=True, help="Species, or sequence of a target, to stop by; default: sequences by lot."
+)
+@click.option("--part", type=click.Choice(["gene", "cds", "promoter"]), default="gene", show_default=True)
+@click.option("--head", type=click.Choice(["linear", "hidden"]), default="linear", show_default=True)
+@click.option("--rank", type=int, default=16, show_default=True, help="Numbers that what the head adds passes through.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=PATH, required=True, help="JSON file to write.")
+@SET
+def train_projection(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
+    """Train a head that moves vectors of orthologs towards each other, on other species than those it is for.
+
+    Options that name files or species are given once a pair of species, in the same order. The head starts as the
+    identity and is kept as it was when the held-out queries were ranked best; the file lists the species that it
+    saw, and `retrieve --projection` refuses a target or a query species among them. Printed are the curve and the gain
+    over no head, on the queries that chose the step.
+
+    \b
+    Example: plantgfm train-projection runs/demo/bundle --vectors pumila.parquet --target-species "Orela pumila" \\
+               --genome gigas.fa.gz --annotation gigas.gff3.gz --query-species "Orela gigas" \\
+               --truth orthologs.tsv --out projection.json
+    """
+    from plantgfm.config import settings
+    from plantgfm.retrieval.config import HeadKind, ProjectionConfig, QueryPart
+    from plantgfm.wiring.projecting import curve_table, pair_files, train_projection_files
+
+    named = {"head": HeadKind(options["head"]), "query_part": QueryPart(options["part"])}
+    config = settings(ProjectionConfig(rank=options["rank"], seed=options["seed"], **named), overrides)
+    names = ("vectors", "target_species", "query_species", "truth")
+    files = pair_files(
+        *(list(options[name]) for name in names),
+        queries=list(options["queries"]),
+        genomes=list(options["genome"]),
+        annotations=list(options["annotation"]),
+        truth_annotations=list(options["truth_annotation"]),
+    )
+    with progress_bars() as progress:
+        hold_out = list(options["hold_out"])
+        head = train_projection_files(bundle, files, out, hold_out=hold_out, config=config, progress=progress)
+    click.echo(curve_table(head).to_text())
     click.echo(f"{out}")

@@ -34,13 +34,16 @@ _BACKGROUND = 32_768  # windows for mean and spread: 0.4 % standard error of the
 Progress = Callable[[str, int, int], None]
 
 
-def asks_for_index(config: RetrievalConfig, weights: dict[str, float], windows: int) -> bool:
+def asks_for_index(
+    config: RetrievalConfig, weights: dict[str, float], windows: int, *, projected: bool = False
+) -> bool:
     """Whether a search is to use the approximate index.
 
     Args:
         config: index, index_least_windows, csls.
         weights: of the sources that windows are ranked by.
         windows: of the target.
+        projected: whether a projection is asked for, which is no matrix that an index could be asked with.
 
     Raises:
         ValueError: when it is asked for and can't be.
@@ -52,12 +55,15 @@ def asks_for_index(config: RetrievalConfig, weights: dict[str, float], windows: 
                 "retrieval.index=APPROXIMATE is of vectors alone, and would hide windows from k-mers and alignments: "
                 "give --rank-by embedding with it"
             )
+        if projected:
+            raise ValueError("retrieval.index=APPROXIMATE knows no projection: give EXACT, or leave --projection out")
         if not has_library():
             raise ValueError(
                 "retrieval.index=APPROXIMATE needs another package: pip install 'plantgfm[index]', or give EXACT"
             )
         return True
-    wanted = config.index is IndexUse.AUTO and alone and not config.csls and windows >= config.index_least_windows
+    wanted = config.index is IndexUse.AUTO and alone and not config.csls and not projected
+    wanted = wanted and windows >= config.index_least_windows
     return wanted and has_library()
 
 

@@ -151,3 +151,61 @@ class RetrievalConfig:
             raise ValueError(f"retrieval.flank_bp={self.flank_bp} is negative: 0 cuts the gene alone")
         if self.seed < 0:
             raise ValueError(f"retrieval.seed={self.seed} is negative: give 0 or more")
+
+
+class HeadKind(Enum):
+    """What is added to a vector: a linear map of low rank, or one with a GELU in its middle."""
+
+    LINEAR = "linear"
+    HIDDEN = "hidden"
+
+
+@dataclass
+class ProjectionConfig:
+    """How a projection of debiased vectors is trained on ortholog pairs."""
+
+    head: HeadKind = HeadKind.LINEAR
+    rank: int = 16  # numbers that what is added passes through
+    temperature: float = (
+        0.0  # cosines are divided by it, at first: it is learned, too; 0: what fits best without a head
+    )
+    keep_identity: float = 1.0  # weight of the mean squared length of what is added, beside the contrastive loss
+    learning_rate: float = 5e-4  # of Adam
+    batch_pairs: int = 128  # of different queries: each is the others' negative
+    hard_negatives: int = 8  # windows of each query that are ranked above others without the head, and are wrong
+    max_steps: int = 400
+    check_steps: int = 20  # between looks at the queries that were held out
+    patience: int = 8  # looks without a better one, after which training stops
+    held_out_fraction: float = 0.2  # of queries, by whole sequences, where nothing is named to hold out
+    query_part: QueryPart = QueryPart.GENE  # of genes that are cut out as queries
+    max_query_tokens: int = 16_384  # longer queries are trimmed at their end
+    components: int = 1  # of debiasing, as for the search that will use it
+    whiten: bool = True
+    ridge: float = 1e-3
+    resamples: int = 1000  # bootstrap over the queries that were held out
+    seed: int = 0
+
+    def search(self) -> RetrievalConfig:
+        """The search that queries and targets are prepared for."""
+        names = ("query_part", "max_query_tokens", "components", "whiten", "ridge", "resamples", "seed")
+        return RetrievalConfig(null_queries=0, **{name: getattr(self, name) for name in names})
+
+    def __post_init__(self):
+        self.search()
+        for name in ("rank", "max_steps", "check_steps", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"projection.{name}={getattr(self, name)} needs to be at least 1")
+        if self.batch_pairs < 2:
+            raise ValueError(
+                f"projection.batch_pairs={self.batch_pairs} leaves a query no other to be told from: raise it"
+            )
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"projection.learning_rate={self.learning_rate} needs to be above 0 and finite")
+        if self.temperature and not 0.005 <= self.temperature <= 1:
+            raise ValueError(f"projection.temperature={self.temperature} needs to lie in 0.005 to 1; 0 fits it")
+        if not 0 <= self.keep_identity < math.inf:
+            raise ValueError(f"projection.keep_identity={self.keep_identity} needs to be 0 or more and finite")
+        if not 0 <= self.hard_negatives <= 50:
+            raise ValueError(f"projection.hard_negatives={self.hard_negatives} needs to lie in 0 to 50")
+        if not 0 < self.held_out_fraction < 1:
+            raise ValueError(f"projection.held_out_fraction={self.held_out_fraction} needs to lie between 0 and 1")

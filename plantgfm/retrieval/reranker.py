@@ -71,6 +71,7 @@ class Reranker:
     scores: dict[str, float] = field(default_factory=dict)  # brier, log_loss, calibration_error; of the same folds
     best_near: list[float] = field(default_factory=list)  # probability of each query's best near hit, likewise; 0: none
     share_votes: bool = False  # of the search behind the hits; rerankers of older code knew no other way
+    projected_by: str | None = None  # fingerprint of the projection behind the hits
 
     def probabilities(self, features: Float64[np.ndarray, "n F"]) -> Float64[np.ndarray, "n"]:
         """That hits lie within `within_bp` of the ortholog."""
@@ -113,6 +114,7 @@ class Reranker:
         inputs: Sequence[str],
         ranked_by: Mapping[str, float],
         share_votes: bool,
+        projected_by: str | None = None,
     ) -> None:
         """Refuse a target that the model was trained on, and hits of another kind.
 
@@ -122,22 +124,12 @@ class Reranker:
             inputs: SHA-256 of the files that were embedded.
             ranked_by: the weights of the sources behind the hits.
             share_votes: how the search weighs what repeats.
+            projected_by: fingerprint of the projection of the search.
 
         Raises:
             ValueError: naming what overlaps.
         """
-        for seen in self.seen:
-            shared = sorted(set(seen.sequences) & set(sequences))
-            if seen.species == binomial(species) and shared:
-                raise ValueError(
-                    f"the reranker was trained on {seen.species}, {shared[0]}, which is searched here: "
-                    "train one on other species or chromosomes"
-                )
-            if set(seen.inputs) & set(inputs):
-                raise ValueError(
-                    f"the reranker was trained on the very file that is searched here (as {seen.species}): "
-                    "train one on other species or chromosomes"
-                )
+        refuse_seen(self.seen, what="reranker", species=species, sequences=sequences, inputs=inputs)
         if dict(ranked_by) != self.ranked_by:
             raise ValueError(
                 f"the reranker was trained on hits ranked by {_weights(self.ranked_by)}, these are ranked by "
@@ -147,6 +139,11 @@ class Reranker:
             raise ValueError(
                 f"the reranker was trained on hits with retrieval.share_votes={self.share_votes}, here it is "
                 f"{share_votes}: make them equal"
+            )
+        if projected_by != self.projected_by:
+            raise ValueError(
+                f"the reranker was trained on hits of projection {self.projected_by}, these are of {projected_by}: "
+                "make them equal"
             )
 
     def write(self, path: Path) -> None:
@@ -169,6 +166,32 @@ class Reranker:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error!r}); {remedy}") from None
         return model
+
+
+def refuse_seen(
+    known: Sequence[Seen], *, what: str, species: str, sequences: Sequence[str], inputs: Sequence[str]
+) -> None:
+    """Refuse a target that was trained on; ValueError names what overlaps.
+
+    Args:
+        known: what was trained on; of no named sequence: of any of its species.
+        what: was trained.
+        species: of the target.
+        sequences: of the target.
+        inputs: SHA-256 of the files that were embedded.
+    """
+    for seen in known:
+        shared = sorted(set(seen.sequences or sequences) & set(sequences))
+        if seen.species == binomial(species) and shared:
+            raise ValueError(
+                f"the {what} was trained on {seen.species}, {shared[0]}, which is searched here: "
+                "train one on other species or chromosomes"
+            )
+        if set(seen.inputs) & set(inputs):
+            raise ValueError(
+                f"the {what} was trained on the very file that is searched here (as {seen.species}): "
+                "train one on other species or chromosomes"
+            )
 
 
 def _weights(ranked_by: Mapping[str, float]) -> str:

@@ -31,6 +31,7 @@ from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
 from plantgfm.retrieval.motifs import MOTIFS, MotifSource, motifs_of
 from plantgfm.retrieval.null import benjamini_hochberg, empirical_p, shuffled_queries
+from plantgfm.retrieval.projection import Projection
 from plantgfm.retrieval.queries import Query
 from plantgfm.retrieval.reranker import Reranker, features_of
 from plantgfm.retrieval.search import FUSED, Search, search
@@ -129,6 +130,11 @@ class Retrieval:
         """The source that knows the vectors."""
         return self.sources[EMBEDDING]
 
+    @property
+    def projection(self) -> Projection | None:
+        """The head that the vectors of all levels passed."""
+        return self.by_level[0].embedding.projection
+
     def notes(self) -> list[str]:
         """What a reader of the hits has to know of the queries, a line each."""
         said = []
@@ -144,6 +150,8 @@ class Retrieval:
                 f"shortlist of {listed:.1f} hits a query, made to hold a near one of "
                 f"{self.config.shortlist_recall:.0%} of queries like those that the reranker was trained on"
             )
+        if (head := self.projection) is not None:
+            said.append(f"vectors passed the projection {fingerprint(head)}, trained on {', '.join(head.species())}")
         trimmed = [query for query in self.queries if query.trimmed_bp]
         if trimmed:
             one = trimmed[0]
@@ -264,6 +272,7 @@ class Retrieval:
             ],
             "settings": plain(self.config),
             "ranked_by": self.search.weights,
+            "projected_by": None if self.projection is None else fingerprint(self.projection),
             "reranked_by": None if self.reranker is None else fingerprint(self.reranker),
             "queries": [query.name for query in self.queries],
             "trimmed_bp": {query.name: query.trimmed_bp for query in self.queries if query.trimmed_bp},
@@ -411,6 +420,7 @@ def retrieve(
     targets: Targets | VectorTable,
     *,
     config: RetrievalConfig,
+    projection: Projection | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Retrieval:
     """Rank target windows for every query by debiased cosine, summed with sequence evidence where bases are at hand.
@@ -420,6 +430,7 @@ def retrieve(
         queries: what to look for.
         targets: the target windows; with `fasta`, their bases too.
         config: how many hits, what is done against bias, and what is summed.
+        projection: of debiased vectors, on both sides; whether it saw this target is for `check_unseen` to ask.
         progress: called with (label, done, total).
 
     Returns:
@@ -435,16 +446,20 @@ def retrieve(
     check_origin(targets, embedder.encoder)
     _check_settings(targets, embedder)
     _check_lengths(queries, targets)
+    if projection is not None:
+        made_by = {"bundle": embedder.encoder.fingerprint, "settings": targets.origin["settings"]}
+        projection.check_made_for(**made_by, config=config)
     if config.csls >= len(queries):
         raise ValueError(
             f"retrieval.csls={config.csls} needs more queries than that, there are {len(queries)}: lower it"
         )
     weights = weights_of(config, bases=bool(targets.fasta))
-    by_index = asks_for_index(config, weights, len(targets))
+    by_index = asks_for_index(config, weights, len(targets), projected=projection is not None)
     motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
+    vectors = embed_queries(embedder, asked, config)
     sources: dict[str, Source] = {
-        EMBEDDING: EmbeddingSource(embed_queries(embedder, asked, config), config, n_real=len(queries))
+        EMBEDDING: EmbeddingSource(vectors, config, n_real=len(queries), projection=projection)
     }
     sources |= sequence_sources(asked, weights, motifs, votes=config.share_votes)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}

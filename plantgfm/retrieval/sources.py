@@ -17,6 +17,7 @@ from plantgfm.retrieval.alignment import MATCH, AlignedShares, AlignmentIndex
 from plantgfm.retrieval.config import FitOn, RetrievalConfig
 from plantgfm.retrieval.debias import Debias, Moments
 from plantgfm.retrieval.kmers import KmerIndex, canonical_columns, composition
+from plantgfm.retrieval.projection import Projected, Projection
 from plantgfm.retrieval.queries import Query
 from plantgfm.retrieval.targets import Block, joined
 from plantgfm.sequence import reverse_complement
@@ -96,9 +97,10 @@ class EmbeddingSource:
         queries: QueryVectors,
         config: RetrievalConfig,
         *,
-        debias: Debias | None = None,
+        debias: Debias | Projected | None = None,
         moments: Moments | None = None,
         n_real: int | None = None,
+        projection: Projection | None = None,
     ):
         """Fits its correction on the target, and on the queries where that is asked for.
 
@@ -108,11 +110,12 @@ class EmbeddingSource:
             debias: the correction, where it is known.
             moments: of the target, where another source takes them in.
             n_real: the first queries, which the correction may be fitted on; the others are a null. None: all are real.
+            projection: of corrected vectors; what is known as the correction then holds it.
         """
         self.queries, self.config = queries, config
         self.floor = np.zeros(queries.starts.size)
         self.moments, self._own = moments or Moments(), moments is None
-        self._debias = debias
+        self._debias, self.projection = debias, projection
         self.fitted_on: tuple[np.ndarray, ...] = ()  # of the queries' vectors
         if self._own and debias is None and config.fit_on is FitOn.BOTH:
             real = queries if n_real is None else queries.first(n_real)
@@ -127,11 +130,12 @@ class EmbeddingSource:
             self.moments.add(block.vectors)
 
     @property
-    def debias(self) -> Debias:
+    def debias(self) -> Debias | Projected:
         """The correction; the target has been seen when it is asked for."""
         if self._debias is None:
             c = self.config
-            self._debias = self.moments.fit(components=c.components, whiten=c.whiten, ridge=c.ridge)
+            fitted = self.moments.fit(components=c.components, whiten=c.whiten, ridge=c.ridge)
+            self._debias = fitted if self.projection is None else Projected(fitted, self.projection)
         return self._debias
 
     def cosines(self, block: Block) -> Float32[np.ndarray, "2 W n"]:

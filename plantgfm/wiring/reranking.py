@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from plantgfm.formats.orthologs import Ortholog
@@ -12,7 +13,7 @@ from plantgfm.retrieval.evaluate import read_truth
 from plantgfm.retrieval.rerank_training import Labelled, labelled, train
 from plantgfm.retrieval.reranker import Reranker, Seen, binomial
 from plantgfm.retrieval.retrieve import HIT_COLUMNS
-from plantgfm.wiring.retrieval import inputs_of
+from plantgfm.wiring.retrieval_checks import inputs_of
 
 _NEEDED = ("ranked_by", "settings", "target", "target_sequences_bp")
 
@@ -42,7 +43,7 @@ def train_reranker_files(
     if not out.parent.is_dir():
         raise ValueError(f"{out.parent} is no folder: make it first")
     parts: list[Labelled] = []
-    ranked_by: tuple[dict[str, float], bool] | None = None
+    ranked_by: tuple[dict[str, float], bool, str | None] | None = None
     for folder, name, path in zip(folders, species, truths):
         if not (folder / "retrieval.json").is_file():
             raise ValueError(f"{folder} holds no retrieval.json: give a folder that `plantgfm retrieve` wrote")
@@ -51,7 +52,8 @@ def train_reranker_files(
             raise ValueError(f"{folder / 'retrieval.json'} lacks {missing[0]!r}: run `plantgfm retrieve` again")
         if manifest.get("reranked_by"):
             raise ValueError(f"the hits of {folder} were reranked: run `plantgfm retrieve` without --reranker")
-        by = manifest["ranked_by"], manifest["settings"].get("share_votes", False)  # False: of older code
+        told = manifest["settings"].get("share_votes", False), manifest.get("projected_by")  # or else of older code
+        by = (manifest["ranked_by"], *told)
         if ranked_by is not None and by != ranked_by:
             raise ValueError(f"the hits of {folder} and {folders[0]} were ranked by different sources: make them equal")
         ranked_by = by
@@ -60,6 +62,7 @@ def train_reranker_files(
         rows = read_tsv(folder / "hits.tsv", required=HIT_COLUMNS)
         parts.append(labelled(rows, _labels(path, sequences), within_bp=within_bp, seen=seen))
     model = train(parts, within_bp=within_bp, ranked_by=ranked_by[0], share_votes=ranked_by[1], seed=seed)
+    model = replace(model, projected_by=ranked_by[2])
     model.write(out)
     return model
 

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from plantgfm.embedding.tiles import Tile
 from plantgfm.formats.bigwig import need_bigwig
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.staging import check_folder, staging
+from plantgfm.identity import fingerprint
 from plantgfm.retrieval.approximate import asks_for_index
 from plantgfm.retrieval.chance import closed_row, null_gaps, null_rows, strata_of
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
@@ -44,6 +44,7 @@ from plantgfm.retrieval.places import (
     place,
     write_rows,
 )
+from plantgfm.retrieval.projection import Projection
 from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
 from plantgfm.retrieval.reranker import Reranker
 from plantgfm.retrieval.retrieve import TRACK_FILES, Retrieval, check_origin, retrieve, weights_of
@@ -63,13 +64,13 @@ from plantgfm.retrieval.sources import (
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
 from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
-from plantgfm.wiring.retrieval_checks import check_names, check_tiles
+from plantgfm.wiring.retrieval_checks import check_names, check_tiles, inputs_of, open_projection
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
 
 Progress = Callable[[str, int, int], None]
 
-NOT_WHITENED = ", not whitened"
-"""Behind the name of a method: the same vectors with all-but-the-top alone."""
+NOT_WHITENED, NOT_PROJECTED = ", not whitened", ", not projected"
+"""Behind the name of a method: the same vectors with all-but-the-top alone, and without the projection."""
 UNTRAINED, RERANKED = "untrained model", "reranked"
 EVALUATION_FILE, PLACES_FILE, ROWS_FILE = "evaluation.json", "places.json", "distances.tsv"
 DIVERGENCE_FILE = "divergence.tsv"
@@ -91,6 +92,8 @@ class RetrievalInputs:
     reranker: Path | None = None
     target_species: str | None = None
     bigwig: bool = False  # tracks as bigWig, too
+    projection: Path | None = None
+    query_species: str | None = None
 
     def __post_init__(self):
         genome = (self.genome, self.annotation)
@@ -104,8 +107,11 @@ class RetrievalInputs:
             raise ValueError("--genes chooses genes of --annotation: it does not go with --queries")
         if self.truth_annotation is not None and self.truth is None:
             raise ValueError("--truth-annotation places the genes of --truth: give both")
-        if (self.reranker is None) != (self.target_species is None):
-            raise ValueError("--reranker and --target-species go together: it must not have seen what is searched")
+        if (self.reranker is None and self.projection is None) != (self.target_species is None):
+            one = "--reranker" if self.projection is None else "--projection"
+            raise ValueError(f"{one} and --target-species go together: it must not have seen what is searched")
+        if self.query_species is not None and self.projection is None:
+            raise ValueError("--query-species serves --projection, which must not have seen it: give both")
 
 
 @dataclass(frozen=True)
@@ -135,13 +141,25 @@ def retrieve_files(
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
-    asks_for_index(config, weights, len(targets))
-    reranker = _reranker(inputs, targets, weights, config)
+    asks_for_index(config, weights, len(targets), projected=inputs.projection is not None)
+    projection = (
+        None
+        if inputs.projection is None
+        else open_projection(
+            inputs.projection,
+            targets,
+            config,
+            species=inputs.target_species,
+            query_species=inputs.query_species,
+            query_files=[path for path in (inputs.genome, inputs.queries) if path is not None],
+        )
+    )
+    reranker = _reranker(inputs, targets, weights, config, projection)
     opened = open_encoder(bundle)
     check_origin(targets, opened)
-    embedder = Embedder(opened, _settings_of(targets))
+    embedder = Embedder(opened, settings_of(targets))
     window_bp = embedder.config.window_bp
-    queries, without = _queries(inputs, config, encoder=opened, window_bp=window_bp)
+    queries, without = queries_of(inputs, config, encoder=opened, window_bp=window_bp)
     short = short_queries(queries, targets, config, window_bp=window_bp)
     _check_bases(inputs, config, short)
     check_names([query.name for query in queries], targets.names)
@@ -149,7 +167,7 @@ def retrieve_files(
     if config.localize_hits:
         scan_widths(config, target_window_bp=window_bp)
     levels = levels_of(embedder, queries, targets, short, vectors=inputs.vectors, progress=progress)
-    searched = [_searched(level, inputs, config, reranker, progress=progress) for level in levels]
+    searched = [_searched(level, inputs, config, projection, reranker, progress=progress) for level in levels]
     found = joined([one for one, _ in searched], queries)
     found = replace(found, without=without, remarks=(short.remark,) if short.remark else ())
     spans = joined_spans([own for _, own in searched], queries)
@@ -176,6 +194,7 @@ def _searched(
     level: Level,
     inputs: RetrievalInputs,
     config: RetrievalConfig,
+    projection: Projection | None,
     reranker: Reranker | None,
     *,
     progress: Progress | None,
@@ -186,7 +205,8 @@ def _searched(
         scan_bp = min(config.scan_window_bp, window_bp)
         stride_bp = min(config.scan_stride_bp, scan_bp or window_bp // 3)
         config = replace(config, scan_window_bp=scan_bp, scan_stride_bp=stride_bp)
-    found = retrieve(level.embedder, level.queries, level.targets, config=config, progress=progress)
+    asked = {"config": config, "projection": projection, "progress": progress}
+    found = retrieve(level.embedder, level.queries, level.targets, **asked)
     found = found if reranker is None else found.reranked(reranker)
     spans = localize(found, level.embedder, _records(inputs.target)) if config.localize_hits else []
     if config.confirm_hits:
@@ -218,7 +238,11 @@ def _check_bases(inputs: RetrievalInputs, config: RetrievalConfig, short: ShortQ
 
 
 def _reranker(
-    inputs: RetrievalInputs, targets: Targets, weights: dict[str, float], config: RetrievalConfig
+    inputs: RetrievalInputs,
+    targets: Targets,
+    weights: dict[str, float],
+    config: RetrievalConfig,
+    projection: Projection | None,
 ) -> Reranker | None:
     """The reranker, where one is asked for that has not seen the target."""
     if inputs.reranker is None:
@@ -230,13 +254,9 @@ def _reranker(
         inputs=inputs_of(targets.origin),
         ranked_by=weights,
         share_votes=config.share_votes,
+        projected_by=None if projection is None else fingerprint(projection),
     )
     return model
-
-
-def inputs_of(origin: dict[str, Any]) -> list[str]:
-    """SHA-256 of the files that vectors were made of."""
-    return [one["sha256"] for one in origin.get("inputs", [])]
 
 
 def _evaluated(
@@ -248,7 +268,7 @@ def _evaluated(
     levels: list[Level],
     progress: Progress | None,
 ) -> Outcome:
-    truth = _truth(inputs, found.targets, found.config)
+    truth = truth_of(inputs, found.targets, found.config)
     names = [query.name for query in found.queries]
     rankings, absent, said = _rankings(inputs, found, levels=levels, progress=progress), {}, []
     if inputs.target:
@@ -320,7 +340,7 @@ def _strata(targets: Targets) -> np.ndarray:
     return strata
 
 
-def _truth(inputs: RetrievalInputs, targets: Targets, config: RetrievalConfig) -> Truth:
+def truth_of(inputs: RetrievalInputs, targets: Targets, config: RetrievalConfig) -> Truth:
     """The labels: where promoters are looked for, those of the orthologs' promoters."""
     truth = read_truth(inputs.truth, target_sequences=set(targets.names), annotation=inputs.truth_annotation)
     if config.query_part is not QueryPart.PROMOTER:
@@ -339,14 +359,15 @@ def _check_evaluation(
 ) -> None:
     """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
     if inputs.truth is not None:
-        rows_with_truth([query.name for query in queries], _truth(inputs, targets, config))
+        rows_with_truth([query.name for query in queries], truth_of(inputs, targets, config))
     if inputs.target:
         check_tiles(_records(inputs.target), targets)
     if inputs.untrained is not None:
         resolve(settings, open_encoder(inputs.untrained))
 
 
-def _settings_of(targets: Targets) -> EmbeddingConfig:
+def settings_of(targets: Targets) -> EmbeddingConfig:
+    """How windows like those of a target are embedded."""
     stored = targets.origin["settings"]
     return EmbeddingConfig(
         window_bp=stored["window_bp"],
@@ -363,7 +384,7 @@ def _records(files: tuple[Path, ...]) -> Iterator[Record]:
         yield from read_fasta(path)
 
 
-def _queries(
+def queries_of(
     inputs: RetrievalInputs, config: RetrievalConfig, *, encoder: Encoder, window_bp: int
 ) -> tuple[list[Query], list[str]]:
     """Queries within their budget of tokens, and the genes that have no such part."""
@@ -424,6 +445,9 @@ def _level_rankings(
         sources[f"{EMBEDDING}{NOT_WHITENED}"] = EmbeddingSource(
             own, replace(config, whiten=False), moments=found.embedding.moments
         )
+    if found.embedding.projection is not None:
+        own = found.embedding.queries.first(len(queries))
+        sources[f"{EMBEDDING}{NOT_PROJECTED}"] = EmbeddingSource(own, config, moments=found.embedding.moments)
     rankings |= _alone(found.targets, sources, queries, config, progress)
     if inputs.untrained is not None:
         untrained = Embedder(open_encoder(inputs.untrained), replace(embedder.config, max_unknown_fraction=1.0))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from plantgfm.formats.tables import fits_a_cell
+from plantgfm.identity import file_sha256
+from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.projection import Projection
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
 
@@ -42,3 +47,34 @@ def check_names(queries: Iterable[str], sequences: Iterable[str]) -> None:
                 f"{kind} {wrong[0]!r} holds a tab or a line break, or begins with a quote, which no table can hold: "
                 "rename it"
             )
+
+
+def inputs_of(origin: dict[str, Any]) -> list[str]:
+    """SHA-256 of the files that vectors were made of."""
+    return [one["sha256"] for one in origin.get("inputs", [])]
+
+
+def open_projection(
+    path: Path,
+    targets: Targets,
+    config: RetrievalConfig,
+    *,
+    species: str,
+    query_species: str | None,
+    query_files: list[Path],
+) -> Projection:
+    """The projection of a file, where it was made for such vectors and has seen neither side.
+
+    Raises:
+        ValueError: naming what differs, or what it has seen.
+    """
+    head = Projection.read(path)
+    head.check_made_for(bundle=targets.origin["bundle"], settings=targets.origin["settings"], config=config)
+    head.check_unseen(
+        species=species,
+        sequences=targets.names,
+        inputs=inputs_of(targets.origin),
+        query_species=query_species,
+        query_inputs=[file_sha256(one) for one in query_files],
+    )
+    return head

@@ -150,6 +150,8 @@ def test_what_it_has_seen_is_refused():
         check(ranked_by={"model": 1.0})
     with pytest.raises(ValueError, match="with retrieval.share_votes=True, here it is False"):
         check(share_votes=False)
+    with pytest.raises(ValueError, match="trained on hits of projection None, these are of ab: make them equal"):
+        check(projected_by="ab")
     assert binomial("  arabidopsis LYRATA ssp. x") == "Arabidopsis lyrata"
 
 

@@ -1,5 +1,6 @@
 """Retrieval from files: what is ranked, evaluated, refused, and that labels reach the evaluation alone."""
 
+import json
 import re
 import shutil
 import sys
@@ -485,6 +486,16 @@ def test_a_reranker_is_trained_used_elsewhere_and_refuses_what_it_saw(bundle, se
     assert not (tmp_path / "n").exists()
     told = train(tmp_path / "o", "--species", "F p", "--truth", search.truth, "--out", tmp_path / "x.json")
     assert "were reranked" in str(told.exception) and not (tmp_path / "x.json").exists()
+
+
+def test_a_reranker_remembers_the_projection_of_its_hits(many, tmp_path):
+    shutil.copytree(many / "hits", tmp_path / "hits")
+    manifest = json.loads((many / "hits/retrieval.json").read_text())
+    (tmp_path / "hits/retrieval.json").write_text(json.dumps({**manifest, "projected_by": "ab"}))
+    told = train(tmp_path / "hits", "--species", "F m", "--truth", many / "truth.tsv", "--out", tmp_path / "r.json")
+    assert told.exit_code == 0 and json.loads((tmp_path / "r.json").read_text())["projected_by"] == "ab"
+    both = (tmp_path / "hits", many / "hits", *(("--species", "F m", "--truth", many / "truth.tsv") * 2))
+    assert "ranked by different sources" in str(train(*both, "--out", tmp_path / "x.json").exception)
 
 
 def test_folders_and_labels_that_do_not_belong_together_are_refused(search, many, tmp_path):
