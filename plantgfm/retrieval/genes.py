@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ class CutGenes:
     """What was cut out of a genome, and which genes have no such part."""
 
     records: list[Record]
-    without: list[str]  # genes that nobody asked for by name and that have no coding sequence
+    without: list[str]  # genes that nobody asked for by name and that have no coding sequence, or lie on both strands
 
 
 def read_gene_ids(path: Path) -> list[str]:
@@ -96,21 +96,27 @@ def cut_genes(
     coding = _coding_spans(features) if part is QueryPart.CDS else {}
     cut, without = [], []
     for name in wanted:
-        gene = genes[name.removeprefix(_ENSEMBL_PREFIX)]
-        where, codes = gene.interval, records[gene.interval.sequence].codes
-        if part is QueryPart.PROMOTER:
+        lines = genes[name.removeprefix(_ENSEMBL_PREFIX)]
+        where, codes = _whole(lines), records[lines[0].interval.sequence].codes
+        if where is None:
+            spans = []
+        elif part is QueryPart.PROMOTER:
             span = promoter_of(where, name=name, upstream_bp=upstream_bp, downstream_bp=downstream_bp)
             spans = [(span.start, span.end)]
         elif part is QueryPart.CDS:
-            spans = coding.get(gene.attributes["ID"][0], [])
+            spans = coding.get(lines[0].attributes["ID"][0], [])
         else:
-            spans = [(where.start - flank_bp, where.end + flank_bp)]
+            spans = _apart((one.interval.start, one.interval.end) for one in lines)
+            spans[0] = spans[0][0] - flank_bp, spans[0][1]
+            spans[-1] = spans[-1][0], spans[-1][1] + flank_bp
         if spans:
             cut.append(_record(name, where, codes, spans))
         else:
             without.append(name)
     if without and (gene_ids is not None or not cut):
-        raise ValueError(f"{annotation} has no CDS of gene {without[0]!r}: look for the whole gene")
+        if part is QueryPart.CDS:
+            raise ValueError(f"{annotation} has no CDS of gene {without[0]!r}: look for the whole gene")
+        raise ValueError(f"gene {without[0]!r} of {annotation} lies on several strands or sequences: leave it out")
     return CutGenes(cut, without)
 
 
@@ -132,28 +138,72 @@ def promoter_of(gene: Interval, *, name: str, upstream_bp: int, downstream_bp: i
     return Interval(gene.sequence, max(first, 0), max(last, 0), gene.strand)
 
 
-def _genes(features: list[Feature]) -> dict[str, Feature]:
-    genes: dict[str, Feature] = {}
+def _genes(features: list[Feature]) -> dict[str, list[Feature]]:
+    """The lines of each gene: several where it is told in parts, as GenBank's joined locations are."""
+    genes: dict[str, list[Feature]] = defaultdict(list)
     for feature in features:
         if feature.type == "gene" and "ID" in feature.attributes:
-            genes[feature.attributes["ID"][0].removeprefix(_ENSEMBL_PREFIX)] = feature
-    return genes
+            genes[feature.attributes["ID"][0].removeprefix(_ENSEMBL_PREFIX)].append(feature)
+    return dict(genes)
+
+
+def _apart(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in their order, those that overlap or touch as one."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((start, end))
+    return out
+
+
+def _whole(lines: list[Feature]) -> Interval | None:
+    """From the first to the last base of a feature; None where it lies on several strands (trans-spliced genes)."""
+    places = [one.interval for one in lines]
+    if len({(one.sequence, one.strand) for one in places}) > 1:
+        return None
+    return replace(places[0], start=min(one.start for one in places), end=max(one.end for one in places))
 
 
 def _coding_spans(features: list[Feature]) -> dict[str, list[tuple[int, int]]]:
-    """By gene ID the CDS spans of its transcript with most coding bases; of equals, the first in the file."""
+    """By gene ID the CDS spans of its transcript with most coding bases; of equals, the first in the file.
+
+    A CDS without a parent, as in conversions of GenBank's tables, belongs to the gene of its name that it overlaps.
+    """
     parents = {f.attributes["ID"][0]: f.attributes.get("Parent", ()) for f in features if "ID" in f.attributes}
     by_transcript: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    orphans: dict[str, list[Feature]] = defaultdict(list)
     for feature in features:
         if feature.type == "CDS":
             for parent in feature.attributes.get("Parent", ()):
                 by_transcript[parent].append((feature.interval.start, feature.interval.end))
+            if "Parent" not in feature.attributes and {"ID", "Name"} <= feature.attributes.keys():
+                orphans[feature.attributes["ID"][0]].append(feature)
     best: dict[str, list[tuple[int, int]]] = {}
     for transcript, spans in by_transcript.items():
         for gene in parents.get(transcript, ()) or (transcript,):
             if _bases(spans) > _bases(best.get(gene, [])):
                 best[gene] = sorted(spans)
+    for gene, spans in _adopted(list(orphans.values()), features):
+        if _bases(spans) > _bases(best.get(gene, [])):
+            best[gene] = sorted(spans)
     return best
+
+
+def _adopted(orphans: list[list[Feature]], features: list[Feature]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Each CDS that a gene has, with the ID of the gene."""
+    named: dict[str, list[tuple[str, Interval]]] = defaultdict(list)
+    for lines in _genes(features).values():
+        if "Name" in lines[0].attributes and (where := _whole(lines)) is not None:
+            named[lines[0].attributes["Name"][0]].append((lines[0].attributes["ID"][0], where))
+    for parts in orphans:
+        where = _whole(parts)
+        for gene, place in named.get(parts[0].attributes["Name"][0], []):
+            same = where is not None and (place.sequence, place.strand) == (where.sequence, where.strand)
+            if same and place.start < where.end and where.start < place.end:
+                yield gene, [(one.interval.start, one.interval.end) for one in parts]
+                break
 
 
 def _bases(spans: list[tuple[int, int]]) -> int:

@@ -26,7 +26,7 @@ from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
 from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.approximate import asks_for_index, search_by_embedding
-from plantgfm.retrieval.config import FitOn, RankBy, RetrievalConfig
+from plantgfm.retrieval.config import FitOn, QueryPart, RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
 from plantgfm.retrieval.motifs import MOTIFS, MotifSource, motifs_of
@@ -143,7 +143,8 @@ class Retrieval:
             said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
         said += [level.search.note() for level in self.by_level if level.search.note()]
         if self.without:
-            said.append(f"{len(self.without)} genes have no CDS and were left out, {self.without[0]} first")
+            lack = "have no CDS" if self.config.query_part is QueryPart.CDS else "lie on several strands"
+            said.append(f"{len(self.without)} genes {lack} and were left out, {self.without[0]} first")
         if self.config.shortlist_recall and self.reranker is not None:
             listed = sum(bool(hit.shortlisted) for hit in self.hits) / len(self.queries)
             said.append(

@@ -1,5 +1,6 @@
 """Genes as queries: on their strand, whole, as coding sequence, as promoter; ids and coordinates that are wrong."""
 
+import numpy as np
 import pytest
 
 from plantgfm.formats.errors import FormatError
@@ -104,3 +105,42 @@ def test_a_table_of_traits_pathways_and_genes_gives_each_gene_once(tmp_path):
         path.write_text(text)
         with pytest.raises(FormatError, match=said):
             read_gene_ids(path)
+
+
+PLASTID = """##gff-version 3
+c\tx\tgene\t11\t14\t.\t-\t.\tID=g1;Name=trnK
+c\tx\tgene\t1\t3\t.\t-\t.\tID=g1;Name=trnK
+c\tx\tgene\t21\t40\t.\t+\t.\tID=g2;Name=rpl2
+c\tx\tCDS\t21\t26\t.\t+\t0\tID=c2;Name=rpl2
+c\tx\tCDS\t35\t40\t.\t+\t0\tID=c2;Name=rpl2
+c\tx\tgene\t61\t80\t.\t-\t.\tID=g3;Name=rpl2
+c\tx\tCDS\t61\t66\t.\t-\t0\tID=c3;Name=rpl2
+c\tx\tgene\t51\t53\t.\t-\t.\tID=g4;Name=rps12
+c\tx\tgene\t91\t96\t.\t+\t.\tID=g4;Name=rps12
+c\tx\tCDS\t51\t53\t.\t-\t0\tID=c4;Name=rps12
+c\tx\tCDS\t91\t96\t.\t+\t0\tID=c4;Name=rps12
+"""
+
+
+def test_genes_in_parts_are_joined_and_a_cds_without_a_parent_is_that_of_its_name_and_place(folder):
+    """As in conversions of GenBank's tables of plastids: joined locations, names for parents, trans-splicing."""
+    (folder / "p.gff3").write_text(PLASTID)
+    whole = cut(folder, annotation="p.gff3")
+    parts = [
+        reverse_complement(np.concatenate([CODES[:3], CODES[10:14]])),
+        CODES[20:40],
+        reverse_complement(CODES[60:80]),
+    ]
+    assert texts(whole) == [(f"g{n}", decode(codes)) for n, codes in enumerate(parts, start=1)] and whole.without == [
+        "g4"
+    ]
+    coding = cut(folder, annotation="p.gff3", part=QueryPart.CDS)
+    parts = [np.concatenate([CODES[20:26], CODES[34:40]]), reverse_complement(CODES[60:66])]
+    assert texts(coding) == [(f"g{n}", decode(codes)) for n, codes in enumerate(parts, start=2)]
+    assert coding.without == ["g1", "g4"]
+    sizes = {"part": QueryPart.PROMOTER, "upstream_bp": 2, "downstream_bp": 1}
+    assert texts(cut(folder, "g1", annotation="p.gff3", **sizes)) == [("g1", decode(reverse_complement(CODES[13:16])))]
+    flanked = cut(folder, "g1", annotation="p.gff3", flank_bp=2).records[0]
+    assert decode(flanked.codes) == decode(reverse_complement(np.concatenate([CODES[:3], CODES[10:16]])))
+    with pytest.raises(ValueError, match="gene 'g4' of .* lies on several strands or sequences: leave it out"):
+        cut(folder, "g4", annotation="p.gff3")
