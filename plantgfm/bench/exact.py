@@ -81,8 +81,7 @@ def _ranked(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
 def _faiss(folder: Path) -> tuple[float, np.ndarray]:
     faiss = importlib.import_module("faiss")
     queries, index = np.load(folder / "q.npy"), faiss.IndexFlatIP(WIDTH)
-    for first in range(0, len(np.load(folder / "v.npy", mmap_mode="r")), _PART):  # it copies what it is given
-        index.add(np.array(np.load(folder / "v.npy", mmap_mode="r")[first : first + _PART]))
+    index.add(np.load(folder / "v.npy", mmap_mode="r"))  # it copies what it is given, which memory need not hold twice
     index.search(queries[:2], BEST)
     began = time.perf_counter()
     _, found = index.search(queries, BEST)

@@ -64,9 +64,11 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
 
     With --target windows are ranked by the sum of z of four sources: debiased cosine of the embedding, cosine of 6-mer
     frequencies, 11-mers shared (weighed by rarity), ungapped local alignments; queries no longer than a quarter of a
-    window are ranked among windows of their own size, whose vectors are made once beside --vectors. --truth is a table
-    with columns gene_id (or query), chr, start (0-based), end, and where known strand, display_name, homology_type,
-    perc_id, perc_cov, score, source_seed; a BioMart table of Ensembl; or a Compara dump with --truth-annotation.
+    window are ranked among windows of their own size, whose vectors are made once beside --vectors. By the embedding
+    alone, --set index=APPROXIMATE (extra index) finds windows by an approximate index, and tells its recall. --truth is
+    a table with columns gene_id (or query), chr, start (0-based), end, and where known strand, display_name,
+    homology_type, perc_id, perc_cov, score, source_seed; a BioMart table of Ensembl; or a Compara dump with
+    --truth-annotation.
 
     Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
     """

@@ -149,8 +149,8 @@ class Approximation:
         """For a reader of the hits."""
         return (
             f"windows found by an approximate index ({self.library}), {self.probes:,} of {self.lists:,} lists read: "
-            f"{self.recall:.1%} of the exact first {self.recall_at} ({self.measured_on} queries); mean and spread of "
-            f"scores from {len(self.sample):,} windows"
+            f"{self.recall:.1%} of the exact first {self.recall_at} ({self.measured_on} of the queries); mean and "
+            f"spread of scores from {len(self.sample):,} windows"
         )
 
 
