@@ -1,5 +1,7 @@
 """Arms of other vocabularies: trained, measured on the bases of the base arm, used, told what they cannot do."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +27,9 @@ from plantgfm.wiring.runs import export_run, open_run_folder
 from plantgfm.wiring.scores import evaluate_run
 from tests.ablation.folders import write_experiment
 from tests.ablation.test_sweep import SMALLEST
+from tests.conftest import quickly_compiled
 from tests.evaluation.conftest import corpus  # noqa: F401
-from tests.fixtures import small_model
+from tests.fixtures import QUICK, fresh, small_model
 from tests.tokenization.test_kinds import learnt
 
 DEFINITION = """question: Which vocabulary?
@@ -53,7 +56,8 @@ def trained(tmp_path_factory):
     written = write_experiment(folder, definition=DEFINITION, hybrid=HYBRID, bases=BASES)
     experiment = open_experiment(written, [*shared, f"corpus.path={folder / 'world'}"])
     job = next(job for job in jobs_of(experiment, folder) if (job.arm, job.seed) == ("bases", 0))
-    run_sweep(experiment, [job], folder, command="plantgfm ablate", write=lambda line: None)
+    with quickly_compiled():
+        run_sweep(experiment, [job], folder, command="plantgfm ablate", write=lambda line: None)
     return experiment, job, folder
 
 
@@ -89,7 +93,7 @@ def test_a_run_of_single_bases_gives_a_bundle_that_embeds_and_tells_bases(traine
 def test_a_bundle_of_byte_pairs_embeds_and_what_it_cannot_do_is_told(tmp_path):
     vocabulary, config = learnt(), small_model()
     network = build(config, vocabulary.size, features=kmer_features(vocabulary))
-    parts = {"network": network, "params": network.init(jax.random.key(0)), "model_config": config}
+    parts = {"network": network, "params": fresh(network), "model_config": config}
     folder = write_bundle(tmp_path / "bundle", vocabulary=vocabulary, lineage={"window_bp": 252}, **parts)
     assert "vocabulary of 300 tokens (byte-pair encoding, N)" in (folder / "README.md").read_text()
     model = load(folder)
@@ -112,13 +116,13 @@ def test_the_loss_of_byte_pairs_falls_on_batches_that_any_position_gives_again(c
     optimizer, key = optax.adam(0.01), jax.random.key(1)
     batch = jax.tree.map(jnp.asarray, fourth)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICK)
     def step(params, state):
         value, gradient = jax.value_and_grad(lambda p: loss(network, p, batch, key, ObjectiveConfig())[0])(params)
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(params, updates), state, value
 
-    params = network.init(jax.random.key(0))
+    params = fresh(network)
     state, values = optimizer.init(params), []
     for _ in range(12):
         params, state, value = step(params, state)

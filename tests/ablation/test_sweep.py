@@ -11,6 +11,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from jax.experimental.compilation_cache import compilation_cache
 
 from plantgfm.ablation import pack
@@ -19,15 +20,20 @@ from plantgfm.ablation.definition import open_experiment
 from plantgfm.ablation.pack import pack_experiment
 from plantgfm.ablation.packed import data_key, open_pack
 from plantgfm.ablation.packed import main as packed_main
-from plantgfm.ablation.probe_run import ProbeInputs, probe_sweep, read_probes
+from plantgfm.ablation.probe_run import ProbeInputs, probe_model, probe_sweep, read_probes
+from plantgfm.ablation.probes import MODEL, UNTRAINED
 from plantgfm.ablation.report import load_runs, write_reports
 from plantgfm.ablation.sweep import count_tokens, is_done, job_config, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.cli import commands
+from plantgfm.export.bundle import load_bundle, write_bundle
 from plantgfm.identity import fingerprint, plain
+from plantgfm.tokenization.vocabulary import Vocabulary, reverse_complement_codes
 from plantgfm.wiring import stored
+from plantgfm.wiring.runs import export_run, open_run_folder
 from plantgfm.wiring.training import SILENT, run_training
 from tests.ablation.folders import write_experiment
 from tests.bench.test_train import WITHOUT
-from tests.conftest import composed
+from tests.conftest import composed, quickly_compiled
 
 DEFINITION = """question: Does the share matter?
 base: usual
@@ -65,13 +71,16 @@ SMALLEST = (
 )
 
 
+PROBES = ProbeConfig(windows=40, resamples=100)
+
+
 class Stopped(Exception):
     """Stands for a process that dies."""
 
 
 @pytest.fixture(scope="module")
 def compiled_once(tmp_path_factory):
-    """All jobs are the same program; compiling it for each would be nearly all of their time."""
+    """All jobs are the same program; compiling it for each, or in full, would be nearly all of their time."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -80,7 +89,8 @@ def compiled_once(tmp_path_factory):
     for name, value in settings.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-    yield
+    with quickly_compiled():
+        yield
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
@@ -235,9 +245,8 @@ def test_a_run_of_before_a_setting_existed_is_done(swept):
 def test_finished_runs_are_probed_from_their_checkpoints_and_shown(swept):
     experiment, jobs, folder, _ = swept
     lines: list[str] = []
-    config = ProbeConfig(windows=40, resamples=100)
 
-    def probe(config=config):
+    def probe(config=PROBES):
         lines.clear()
         return probe_sweep(folder, "rate", ProbeInputs(), config, base="usual", write=lines.append)
 
@@ -255,12 +264,93 @@ def test_finished_runs_are_probed_from_their_checkpoints_and_shown(swept):
     gone = folder / jobs[3].config.run.name
     gone.rename(folder / "gone")
     try:
-        assert probe(replace(config, resamples=101)) == 3
+        assert probe(replace(PROBES, resamples=101)) == 3
         assert lines[-1].endswith("is gone") or any("is gone" in line for line in lines)
     finally:
         (folder / "gone").rename(gone)
     with pytest.raises(ValueError, match="holds no finished run"):
-        probe_sweep(folder, "none", ProbeInputs(), config, base="usual", write=print)
+        probe_sweep(folder, "none", ProbeInputs(), PROBES, base="usual", write=print)
+
+
+def scores(stored, predictor):
+    """Leading scores of a predictor, by probe."""
+    rows = [(one["name"], row) for one in stored["probes"] for row in one["rows"] if row["score"] == one["score"]]
+    return {name: row["value"] for name, row in rows if row["predictor"] == predictor}
+
+
+def test_a_run_and_its_bundle_have_the_same_probes_and_a_bundle_alone_none_of_windows(swept, tmp_path):
+    _, jobs, folder, _ = swept
+    run = folder / jobs[0].config.run.name
+    told = []
+    stored = probe_model(run, ProbeInputs(), PROBES, progress=lambda *step: told.append(step))
+    assert stored["model"] == str(run) and stored["corpus"] == open_run_folder(run).corpus().fingerprint
+    assert (
+        told[0][1:] == (0, 1) and told[-1][1] == told[-1][2] and stored["left_out"]["repeat class"] == "no annotation"
+    )
+    bundle = export_run(run, tmp_path / "bundle")
+    exported = probe_model(bundle, ProbeInputs(), PROBES, run=run)
+    for predictor in (MODEL, UNTRAINED, "4-mer ridge"):
+        assert scores(exported, predictor) == pytest.approx(scores(stored, predictor), abs=1e-5)
+    assert set(scores(stored, UNTRAINED)) == set(scores(stored, MODEL)) != set()
+    with pytest.raises(ValueError, match="nothing can be probed: .*no held-out windows: give --run"):
+        probe_model(bundle, ProbeInputs(), PROBES)
+
+
+def with_another_pair(vocabulary):
+    """A vocabulary of the same size, with another pair of 8-mers."""
+    codes = vocabulary.eight_mers.astype(np.int64)
+    turned = reverse_complement_codes(np.arange(4**8), 8)
+    old = next(code for code in codes if turned[code] != code)
+    new = next(code for code in range(4**8) if code not in codes and turned[code] != code)
+    changed = np.union1d(np.setdiff1d(codes, [old, turned[old]]), [new, turned[new]])
+    return Vocabulary(changed.astype(np.uint16))
+
+
+def test_a_bundle_of_another_model_is_probed_on_the_windows_of_a_run_without_how_it_began(swept, tmp_path):
+    _, jobs, folder, _ = swept
+    run = folder / jobs[0].config.run.name
+    own = load_bundle(export_run(run, tmp_path / "own"))
+    parts = {"network": own.network, "params": own.params, "model_config": own.model_config}
+    parts |= {"vocabulary": with_another_pair(own.vocabulary), "lineage": {}}
+    other = probe_model(write_bundle(tmp_path / "other", **parts), ProbeInputs(), PROBES, run=run)
+    assert other["left_out"]["untrained model"].startswith("a bundle alone does not tell how it began")
+    assert scores(other, MODEL) and not scores(other, UNTRAINED)
+    with pytest.raises(ValueError, match="is a run and is probed on its own held-out windows: leave --run out"):
+        probe_model(run, ProbeInputs(), PROBES, run=run)
+
+
+def test_a_run_is_probed_from_the_command_line_at_any_step(swept, tmp_path):
+    _, jobs, folder, _ = swept
+    run, small = folder / jobs[0].config.run.name, ("--set", "windows=40", "--set", "resamples=100")
+    call = ["probe", str(run), "--out", str(tmp_path / "out"), "--step", "0", "--layer", "0", *small]
+    done = CliRunner().invoke(commands, call, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "repeat share" in done.output and "left out: retrieval: no queries were given" in done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "probes.json",
+        "report.html",
+        "report.md",
+        "report_figures",
+    }
+    stored = read_probes(tmp_path / "out" / "probes.json")
+    assert stored["step"] == 0 and stored["config"]["layer"] == 0 and stored["config"]["windows"] == 40
+    assert scores(stored, MODEL) == scores(stored, UNTRAINED)  # step 0 is how it began
+    wrong = CliRunner().invoke(commands, [*call[:-4], "--set", "windows=3"])
+    assert "probes.windows=3 is too few" in str(wrong.exception)
+    assert "no checkpoint of step 5" in str(CliRunner().invoke(commands, [*call[:5], "5", *small]).exception)
+
+
+def test_runs_of_another_corpus_are_not_probed_beside_the_base(swept, tmp_path):
+    experiment, jobs, folder, _ = swept
+    for job in jobs[:2]:
+        (tmp_path / job.config.run.name).symlink_to(folder / job.config.run.name)
+        path = metrics_path(tmp_path, experiment.name, job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metrics = read_metrics(metrics_path(folder, experiment.name, job))
+        path.write_text(json.dumps(metrics | ({"corpus": "f" * 16} if job.arm == "even" else {})))
+    with pytest.raises(ValueError, match="even-seed0-8steps.json is of corpus f{16}, the base of .*no window is"):
+        probe_sweep(tmp_path, "rate", ProbeInputs(), PROBES, base="usual", write=print)
+    assert not list((tmp_path / "rate" / "probes").glob("*.json"))
 
 
 def test_no_job_is_an_error(swept):

@@ -204,7 +204,7 @@ def test_export_embed_retrieve_report(trained, evaluated):
     assert "masked bits per base" in said
 
 
-def test_a_mesh_of_devices_trains_to_the_same_losses(trained):
+def test_a_mesh_of_devices_trains_to_the_same_losses(trained, quick_compilation):
     folder, outcome, _ = trained
     where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.name=many", "mesh.data=8")
     # Up to step 10 the rates are those of the run on one device, whose decay is as far off.

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from plantgfm.cli import commands
 from plantgfm.wiring.scores import evaluate_run
 from plantgfm.wiring.training import run_training
-from tests.conftest import SMALL, composed
+from tests.conftest import SMALL, composed, quickly_compiled
 
 NULL = ("corpus=null_world", "corpus.null.genome_size_bp=120000", "corpus.null.species=9", "run.name=structureless")
 
@@ -17,7 +17,8 @@ NULL = ("corpus=null_world", "corpus.null.genome_size_bp=120000", "corpus.null.s
 def null_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("null")
     where = (f"run.folder={folder}", f"corpus.path={folder / 'world'}", "run.steps=40")
-    return folder, run_training(composed(*SMALL, *NULL, *where), write=lambda line: None)
+    with quickly_compiled():
+        return folder, run_training(composed(*SMALL, *NULL, *where), write=lambda line: None)
 
 
 def test_nothing_is_rejected_where_nothing_is_wrong(null_run):
@@ -26,7 +27,7 @@ def test_nothing_is_rejected_where_nothing_is_wrong(null_run):
     assert (outcome.corpus.cluster_size == 1).all()
 
 
-def test_no_score_is_below_the_floor_and_the_next_region_is_not_foreseen(null_run):
+def test_no_score_is_below_the_floor_and_the_next_region_is_not_foreseen(null_run, quick_compilation):
     _, outcome = null_run
     summary = evaluate_run(outcome.run_dir).summary
     assert summary["masked_bits_per_base_high"] > summary["floor_bits_per_base"] > 1.7
