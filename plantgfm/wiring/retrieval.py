@@ -64,7 +64,7 @@ from plantgfm.retrieval.sources import (
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
 from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
-from plantgfm.wiring.retrieval_checks import check_names, check_tiles, inputs_of, open_projection
+from plantgfm.wiring.retrieval_checks import RetrievalInputs, check_names, check_tiles, inputs_of, open_projection
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
 
 Progress = Callable[[str, int, int], None]
@@ -74,44 +74,6 @@ NOT_WHITENED, NOT_PROJECTED = ", not whitened", ", not projected"
 UNTRAINED, RERANKED = "untrained model", "reranked"
 EVALUATION_FILE, PLACES_FILE, ROWS_FILE = "evaluation.json", "places.json", "distances.tsv"
 DIVERGENCE_FILE = "divergence.tsv"
-
-
-@dataclass(frozen=True)
-class RetrievalInputs:
-    """Files of one retrieval; `truth`, `truth_annotation` and `untrained` serve evaluation only."""
-
-    vectors: Path
-    queries: Path | None = None
-    genes: Path | None = None
-    genome: Path | None = None
-    annotation: Path | None = None
-    truth: Path | None = None
-    truth_annotation: Path | None = None
-    target: tuple[Path, ...] = ()
-    untrained: Path | None = None
-    reranker: Path | None = None
-    target_species: str | None = None
-    bigwig: bool = False  # tracks as bigWig, too
-    projection: Path | None = None
-    query_species: str | None = None
-
-    def __post_init__(self):
-        genome = (self.genome, self.annotation)
-        if (self.queries is None) == (genome == (None, None)):
-            raise ValueError("give either --queries, or --genome with --annotation (and --genes to choose some)")
-        if self.queries is None and None in genome:
-            raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
-        if self.untrained is not None and (not self.target or self.truth is None):
-            raise ValueError("--untrained needs --target and --truth: it is embedded for the evaluation alone")
-        if self.genes is not None and self.queries is not None:
-            raise ValueError("--genes chooses genes of --annotation: it does not go with --queries")
-        if self.truth_annotation is not None and self.truth is None:
-            raise ValueError("--truth-annotation places the genes of --truth: give both")
-        if (self.reranker is None and self.projection is None) != (self.target_species is None):
-            one = "--reranker" if self.projection is None else "--projection"
-            raise ValueError(f"{one} and --target-species go together: it must not have seen what is searched")
-        if self.query_species is not None and self.projection is None:
-            raise ValueError("--query-species serves --projection, which must not have seen it: give both")
 
 
 @dataclass(frozen=True)
