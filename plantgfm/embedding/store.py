@@ -99,14 +99,29 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Reco
 class Parts:
     """The blocks of a job that runs, or was stopped, in a folder beside the file that it will write."""
 
-    def __init__(self, path: Path, *, width: int, origin: dict[str, Any], storage: Storage = Storage.FLOAT32):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        width: int,
+        origin: dict[str, Any],
+        storage: Storage = Storage.FLOAT32,
+        wait: bool = False,
+    ):
         """Open the folder of `path`, until `write` is done; what another job (another origin) left there is removed.
 
+        Args:
+            path: of the file to come.
+            width: dimensions of a vector.
+            origin: what makes them.
+            storage: how they lie on disk.
+            wait: until no other process is at work on that file, which may be there then.
+
         Raises:
-            ValueError: where another process is at work on that file.
+            ValueError: where another process is, without `wait`.
         """
         self.path, self.folder = path, path.with_name(f".{path.name}.parts")
-        if (held := hold(self.folder, wait=False)) is None:
+        if (held := hold(self.folder, wait=wait)) is None:
             raise ValueError(f"another process writes {path}: wait until it is done, or name another file")
         self._let_go = weakref.finalize(self, os.close, held)
         self._schema, self._width = schema_of(width, origin, storage), width
@@ -114,6 +129,11 @@ class Parts:
             for part in self.folder.iterdir():
                 part.unlink()
         self.n_done = next(index for index in count() if not self._name(index).is_file())
+
+    def discard(self) -> None:
+        """Remove the folder: the file is there already."""
+        shutil.rmtree(self.folder)
+        self._let_go()
 
     def _is_of(self, origin: dict[str, Any]) -> bool:
         """Whether all parts are of this origin; one that can't be read is of none."""

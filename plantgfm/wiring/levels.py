@@ -127,7 +127,10 @@ def _embedded(embedder: Embedder, targets: Targets, vectors: Path, progress: Pro
     sizes = {"window_bp": embedder.config.window_bp, "stride_bp": embedder.config.stride_bp}
     tiles = tile_regions(pieces, [Region(one, "") for one in covered], **sizes)
     try:
-        parts = Parts(path, width=embedder.width, origin=origin, storage=embedder.config.storage)
+        parts = Parts(path, width=embedder.width, origin=origin, storage=embedder.config.storage, wait=True)
+        if read_origin(path) == origin:  # another search has made it in the meantime
+            parts.discard()
+            return path
         parts.write(embedder.embed_tiles(tiles, first_block=parts.n_done, progress=tick))
     except OSError as error:
         raise ValueError(

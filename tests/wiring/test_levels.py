@@ -1,6 +1,8 @@
 """Queries much shorter than a window: windows of their own, made once, and tables that hold both levels."""
 
+import os
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 
@@ -9,6 +11,7 @@ from plantgfm.embedding.embed import Embedder
 from plantgfm.embedding.encoders import open_encoder
 from plantgfm.formats import bigwig
 from plantgfm.formats.fasta import write_fasta
+from plantgfm.formats.staging import hold
 from plantgfm.formats.tables import read_tsv
 from plantgfm.identity import read_json
 from plantgfm.retrieval import levels as levels_module
@@ -154,6 +157,22 @@ def test_stopped_vectors_go_on_where_they_were(mixed, tmp_path, monkeypatch):
     old, new = (Targets.open(path) for path in (kept, level.targets.source))
     assert (old.start.tolist(), old.end.tolist()) == (new.start.tolist(), new.end.tolist())
     assert old.covered() == [Interval("chr1", 0, 1_920), Interval("chr1", 2_640, 5_000)]  # as the given
+
+
+def test_two_searches_at_once_make_them_once(mixed, tmp_path, monkeypatch):
+    bundle, inputs, folder, _, _ = mixed
+    (kept,) = folder.glob("v.parquet.96bp-*.parquet")
+    monkeypatch.setattr(Embedder, "embed_tiles", lambda *args, **kwargs: pytest.fail("they are made elsewhere"))
+    found, work = [], tmp_path / f".{kept.name}.parts"
+    held = hold(work, wait=False)  # by the other search
+    thread = Thread(target=lambda: found.extend(made(inputs, bundle, tmp_path / "v.parquet")))
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive() and not found
+    (tmp_path / kept.name).write_bytes(kept.read_bytes())
+    os.close(held)
+    thread.join(30)
+    assert [level.targets.source for level in found] == [tmp_path / kept.name] and not work.exists()
 
 
 def test_who_is_too_short_and_what_is_said_of_them(mixed):
