@@ -165,6 +165,15 @@ def test_what_it_was_trained_on_and_vectors_of_another_kind_are_refused(bundle, 
             replace(plants["b"], **wrong)
 
 
+def test_a_query_species_that_is_not_named_is_said(bundle, plants, head, tmp_path):
+    given = {"--queries": plants["b"].queries, "--vectors": plants["b"].vectors, "--out": tmp_path / "o"}
+    given |= {"--projection": head[0], "--target-species": "Zea mays", "--set": "null_queries=0"}
+    told = CliRunner().invoke(
+        commands, ["retrieve", str(bundle), *(str(part) for pair in given.items() for part in pair)]
+    )
+    assert told.exit_code == 0 and "only their file was asked for; give --query-species" in told.output
+
+
 def test_files_that_do_not_belong_together_are_told_and_nothing_is_written(bundle, plants, tmp_path):
     a, out = plants["a"], tmp_path / "p.json"
     for options, said in (
