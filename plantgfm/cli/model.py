@@ -118,6 +118,12 @@ def import_(folder: Path, out: Path, base: Path | None) -> None:
     show_default=True,
     help="One vector a window (the mean leaves [CLS] out), or one a token or base.",
 )
+@click.option(
+    "--part-bp",
+    type=int,
+    default=0,
+    help="A vector for each stretch of so many bp in a window, side by side in its row; by default one a window.",
+)
 @click.option("--layer", type=int, default=-1, show_default=True, help="-1: after the final norm; 0: the embedding.")
 @click.option("--strand", type=click.Choice(["forward", "reverse", "both"]), default="forward", show_default=True)
 @click.option(
@@ -153,7 +159,8 @@ def embed(
     One row a window: sequence, start, end (0-based, half-open), strand, name of the region, vector. Windows with over
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
     than a window gets several. With --pooling token or base a row is one of these, from the window in which it lies
-    further inside where windows overlap; the bases of a token share its vector. With --panel, SNPs that an accession
+    further inside where windows overlap; the bases of a token share its vector. With --part-bp a row is still a window,
+    and holds the mean of each stretch of it, for `plantgfm retrieve`, which then matches part by part. With --panel, SNPs that an accession
     has on both chromosomes are put into the reference; other calls, insertions and deletions leave it. --storage bf16
     halves the space (its bits as uint16), int8 quarters it (each vector with a scale of its own). A file that the same
     bundle, settings and input made is left as it is; the same command, stopped, goes on where it was.

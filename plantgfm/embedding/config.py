@@ -51,6 +51,7 @@ class EmbeddingConfig:
     window_bp: int = 0  # width of a window; 0: as long as the model was trained on
     stride_bp: int = 0  # from one window to the next; 0: half a window
     pooling: Pooling = Pooling.MEAN
+    part_bp: int = 0  # a vector for each stretch of so many bp in a window, side by side in its row; 0: one a window
     layer: int = -1  # -1: after the final norm; 0: token embedding; i: after layer i
     strand: StrandUse = StrandUse.FORWARD
     storage: Storage = Storage.FLOAT32
@@ -58,7 +59,7 @@ class EmbeddingConfig:
     max_unknown_fraction: float = 0.1  # windows with more N are left out, and counted
 
     def __post_init__(self):
-        for name in ("window_bp", "stride_bp"):
+        for name in ("window_bp", "stride_bp", "part_bp"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"embedding.{name}={getattr(self, name)} is negative: give base pairs, or 0 for the default"
@@ -67,6 +68,11 @@ class EmbeddingConfig:
             raise ValueError(
                 "embedding.pooling=token has no mean of both strands, whose tokens lie elsewhere: choose one strand, "
                 "or embedding.pooling=base"
+            )
+        if self.part_bp and (self.pooling is not Pooling.MEAN or self.strand is StrandUse.BOTH):
+            raise ValueError(
+                f"embedding.part_bp={self.part_bp} gives the mean of each part of a window on one strand: it does not "
+                f"go with pooling={self.pooling.value} and strand={self.strand.value}"
             )
         if self.batch_windows < 1:
             raise ValueError(f"embedding.batch_windows={self.batch_windows} needs to be at least 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
@@ -13,6 +14,7 @@ from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
 from plantgfm.embedding.encoders import BundleEncoder, Encoder, Vectors
 from plantgfm.embedding.tiles import Tile
 from plantgfm.export.bundle import Bundle
+from plantgfm.identity import plain
 from plantgfm.sequence import BASE_MASK, REPEAT_BIT, UNKNOWN, Interval
 
 STRANDS = {StrandUse.FORWARD: (False,), StrandUse.REVERSE: (True,), StrandUse.BOTH: (False, True)}
@@ -112,6 +114,17 @@ def resolve(config: EmbeddingConfig, encoder: Encoder) -> EmbeddingConfig:
     return replace(config, window_bp=window_bp, stride_bp=stride_bp)
 
 
+def told(config: EmbeddingConfig) -> dict[str, Any]:
+    """The settings as they stand in a file of vectors.
+
+    Those that came later are told only where they are used, so that files from before are known again.
+    """
+    settings = plain(config)
+    if not config.part_bp:
+        del settings["part_bp"]
+    return settings
+
+
 class Embedder:
     """A compiled model: sequences in, vectors out."""
 
@@ -130,17 +143,23 @@ class Embedder:
         self.cut_tokens = 0  # beyond the longest window that the model can read
 
     @property
+    def parts(self) -> int:
+        """How many vectors lie side by side in the row of a window."""
+        return -(-self.config.window_bp // self.config.part_bp) if self.config.part_bp else 1
+
+    @property
     def width(self) -> int:
-        """Number of dimensions of a vector."""
-        return self.encoder.width
+        """Number of dimensions of a row: those of the model, once a part."""
+        return self.encoder.width * self.parts
 
     def embed(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Float32[np.ndarray, "B D"]:
         """Vectors of base-code sequences, [B, D]; the strand is that of the settings.
 
-        Each sequence is one window, whatever its length.
+        Each sequence is one window, whatever its length. With `part_bp` a row holds the vectors of its parts, side by
+        side in the order in which they are read; parts that a shorter sequence lacks are null.
 
         Raises:
-            ValueError: for an empty sequence.
+            ValueError: for an empty sequence, or one that has more parts than a window.
         """
         if not self.config.pooling.whole:
             raise ValueError(
@@ -150,9 +169,31 @@ class Embedder:
         out = np.empty((len(sequences), self.width), np.float32)
         for rows in self._batches(sequences):
             chosen = [sequences[i] for i in rows]
+            if self.config.part_bp:
+                out[rows] = self._parted(chosen)
+                continue
             vectors = [self._one_strand(chosen, reverse)[0] for reverse in STRANDS[self.config.strand]]
             out[rows] = np.mean(vectors, axis=0, dtype=np.float32)
         return out
+
+    def _parted(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Float32[np.ndarray, "B D"]:
+        """Means of the states of the tokens of each part; a token is of the part that holds its middle."""
+        (reverse,), part_bp = STRANDS[self.config.strand], self.config.part_bp
+        longest = max(codes.size for codes in sequences)
+        if longest > self.parts * part_bp:
+            raise ValueError(
+                f"a sequence of {longest:,} bp has more parts of {part_bp} bp than a window of "
+                f"{self.config.window_bp:,} bp: cut it into windows"
+            )
+        states, ids = self._one_strand(sequences, reverse, pooling=Pooling.TOKEN)
+        out = np.zeros((len(sequences), self.parts, self.encoder.width), np.float32)
+        for row, codes in enumerate(sequences):
+            places, read = self._placed(ids[row], states[row], codes.size, reverse=False)
+            part = places.sum(axis=1) // (2 * part_bp)
+            first = np.flatnonzero(np.diff(part, prepend=-1))
+            counts = np.diff(np.append(first, part.size))
+            out[row, part[first]] = np.add.reduceat(read, first, axis=0) / counts[:, None]
+        return out.reshape(len(sequences), -1)
 
     def _batches(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Iterator[Int64[np.ndarray, "_"]]:
         """Rows of sequences of like length."""
@@ -203,7 +244,7 @@ class Embedder:
         return (size_bp - places[::-1, ::-1], kept[::-1]) if reverse else (places, kept)
 
     def _one_strand(
-        self, sequences: list[UInt8[np.ndarray, "_"]], reverse: bool
+        self, sequences: list[UInt8[np.ndarray, "_"]], reverse: bool, *, pooling: Pooling | None = None
     ) -> tuple[Vectors, list[Int32[np.ndarray, "_"]]]:
         """What the encoder gives for a batch, and the ids of each row."""
         rows = [self._tokens(bases, reverse) for bases in sequences]
@@ -213,7 +254,7 @@ class Embedder:
         tokens[:, 0] = self.encoder.first  # rows that fill the batch attend to something
         for i, row in enumerate(rows):
             tokens[i, : row.size] = row
-        vectors = self.encoder.vectors(tokens, layer=self.config.layer, pooling=self.config.pooling)
+        vectors = self.encoder.vectors(tokens, layer=self.config.layer, pooling=pooling or self.config.pooling)
         return vectors[: len(rows)], rows
 
     def _tokens(self, bases: UInt8[np.ndarray, "P"], reverse: bool) -> Int32[np.ndarray, "L"]:
@@ -251,7 +292,7 @@ class Embedder:
     def _block_windows(self) -> int:
         if self.config.pooling.whole:
             return 8 * self.config.batch_windows
-        return min(self.config.batch_windows, max(1, _BLOCK_NUMBERS // (self.config.window_bp * self.width)))
+        return min(self.config.batch_windows, max(1, _BLOCK_NUMBERS // (self.config.window_bp * self.encoder.width)))
 
     def _embedded(self, tiles: list[Tile], skipped: int) -> Embedded | EmbeddedPlaces:
         # Accessions of a panel share most of their windows: those are computed once.
@@ -265,7 +306,7 @@ class Embedder:
         places, vectors = ([one[at] for at in same] for one in found)
         cores = [tile.core or (0, tile.bases.size) for tile in tiles]
         own = [(p[:, 0] >= first) & (p[:, 0] < end) for p, (first, end) in zip(places, cores)]
-        kept = [np.zeros((0, self.width), np.float32), *(v[mine] for v, mine in zip(vectors, own))]
+        kept = [np.zeros((0, self.encoder.width), np.float32), *(v[mine] for v, mine in zip(vectors, own))]
         return EmbeddedPlaces(tiles, [p[mine] for p, mine in zip(places, own)], np.concatenate(kept), skipped)
 
 

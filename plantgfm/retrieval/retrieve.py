@@ -345,10 +345,12 @@ def check_origin(targets: Targets, encoder: Encoder) -> None:
 
 def _check_settings(targets: Targets, embedder: Embedder) -> None:
     settings = targets.origin["settings"]
-    for name, value in (("pooling", embedder.config.pooling.value), ("layer", embedder.config.layer)):
-        if settings.get(name) != value:
+    config = embedder.config
+    for name, value in (("pooling", config.pooling.value), ("layer", config.layer), ("part_bp", config.part_bp)):
+        stored = settings.get(name, 0 if name == "part_bp" else None)  # files from before parts do not tell them
+        if stored != value:
             raise ValueError(
-                f"the target vectors have {name}={settings.get(name)!r}, the queries {value!r}: make them equal"
+                f"the target vectors have {name}={stored!r}, the queries {value!r}: make them equal"
             )
 
 

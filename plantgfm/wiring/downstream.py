@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantgfm.embedding.config import EmbeddingConfig
-from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.embed import Embedder, told
 from plantgfm.embedding.encoders import open_encoder
 from plantgfm.embedding.panel import check_sequences, open_panel, tile_panel
 from plantgfm.embedding.regions import Region, bed_regions, gff3_regions, tile_regions
@@ -86,7 +86,7 @@ def embed_files(
     inputs = [*files, *(path for path in (places.bed, places.gff3, places.panel) if path is not None)]
     origin = {
         "bundle": embedder.encoder.fingerprint,
-        "settings": plain(embedder.config),
+        "settings": told(embedder.config),
         "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in inputs],
         **({"feature": places.feature} if places.feature else {}),
         **({"accessions": list(places.accessions)} if places.accessions else {}),

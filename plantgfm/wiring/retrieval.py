@@ -338,6 +338,7 @@ def settings_of(targets: Targets) -> EmbeddingConfig:
         layer=stored["layer"],
         storage=Storage(stored["storage"]) if "storage" in stored else Storage.FLOAT32,  # older files do not tell
         max_unknown_fraction=stored["max_unknown_fraction"],
+        part_bp=stored.get("part_bp", 0),  # files from before it do not tell
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from plantgfm.embedding.config import EmbeddingConfig, Pooling, StrandUse
-from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.embed import Embedder, told
 from plantgfm.embedding.encoders import BundleEncoder, pool_counted, programs
 from plantgfm.embedding.tiles import tile_record
 from plantgfm.model.build import build
@@ -182,3 +182,32 @@ def test_places_are_compiled_once_a_length_too(bundle):
     for n in (6, 37, 301):
         embedder.embed_places([random_codes(n, seed=n)] * 3)
     assert embedder.encoder.compiled._cache_size() == warm
+
+
+def test_parts_of_a_window_are_means_of_the_tokens_whose_middle_they_hold(bundle):
+    codes = random_codes(200, seed=2)
+    embedder = Embedder(bundle, EmbeddingConfig(window_bp=240, part_bp=48))
+    found = embedder.embed([codes, codes[:30]])
+    assert embedder.parts == 5 and found.shape == (2, embedder.width) and embedder.width == 5 * embedder.encoder.width
+    (places,), (states,) = Embedder(bundle, EmbeddingConfig(pooling=Pooling.TOKEN)).embed_places([codes])
+    middles = places.mean(axis=1)
+    for part, own in enumerate(found[0].reshape(5, -1)):
+        inside = (middles >= 48 * part) & (middles < 48 * (part + 1))
+        np.testing.assert_allclose(own, states[inside].mean(axis=0), atol=TOLERANCE)
+    assert not found[1].reshape(5, -1)[1:].any() and found[1].any()  # parts that a short sequence lacks
+    reverse = Embedder(bundle, EmbeddingConfig(window_bp=240, part_bp=48, strand=StrandUse.REVERSE))
+    np.testing.assert_allclose(reverse.embed([reverse_complement(codes)]), found[:1], atol=TOLERANCE)
+    with pytest.raises(ValueError, match="250 bp has more parts of 48 bp than a window of 240"):
+        embedder.embed([random_codes(250)])
+
+
+def test_parts_need_the_mean_of_one_strand():
+    for other in ({"pooling": Pooling.CLS}, {"strand": StrandUse.BOTH}):
+        with pytest.raises(ValueError, match="embedding.part_bp=48 .* does not go with"):
+            EmbeddingConfig(part_bp=48, **other)
+    with pytest.raises(ValueError, match="embedding.part_bp=-1 is negative"):
+        EmbeddingConfig(part_bp=-1)
+
+
+def test_files_from_before_parts_are_known_by_their_settings():
+    assert "part_bp" not in told(EmbeddingConfig()) and told(EmbeddingConfig(part_bp=48))["part_bp"] == 48
