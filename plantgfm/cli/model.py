@@ -160,10 +160,11 @@ def embed(
     10 % N are left out, and counted. A region on the minus strand is read as its reverse complement; one that is longer
     than a window gets several. With --pooling token or base a row is one of these, from the window in which it lies
     further inside where windows overlap; the bases of a token share its vector. With --part-bp a row is still a window,
-    and holds the mean of each stretch of it, for `plantgfm retrieve`, which then matches part by part. With --panel, SNPs that an accession
-    has on both chromosomes are put into the reference; other calls, insertions and deletions leave it. --storage bf16
-    halves the space (its bits as uint16), int8 quarters it (each vector with a scale of its own). A file that the same
-    bundle, settings and input made is left as it is; the same command, stopped, goes on where it was.
+    and holds the means of stretches of it, each by half of its width behind the one before: `plantgfm retrieve` then
+    matches part by part. With --panel, SNPs that an accession has on both chromosomes are put into the reference; other
+    calls, insertions and deletions leave it. --storage bf16 halves the space (its bits as uint16), int8 quarters it
+    (each row with a scale of its own). A file that the same bundle, settings and input made is left as it is; the same
+    command, stopped, goes on where it was.
 
     Example: plantgfm embed runs/demo/bundle --fasta genome.fa.gz --out vectors.parquet
     """

@@ -44,6 +44,9 @@ class Storage(Enum):
     INT8 = "int8"
 
 
+LEAST_PART_BP = 16  # two tokens of the longest kind
+
+
 @dataclass
 class EmbeddingConfig:
     """How sequences become vectors."""
@@ -51,7 +54,7 @@ class EmbeddingConfig:
     window_bp: int = 0  # width of a window; 0: as long as the model was trained on
     stride_bp: int = 0  # from one window to the next; 0: half a window
     pooling: Pooling = Pooling.MEAN
-    part_bp: int = 0  # a vector for each stretch of so many bp in a window, side by side in its row; 0: one a window
+    part_bp: int = 0  # a vector for each stretch of so many bp, by half of that, side by side in a row; 0: one a window
     layer: int = -1  # -1: after the final norm; 0: token embedding; i: after layer i
     strand: StrandUse = StrandUse.FORWARD
     storage: Storage = Storage.FLOAT32
@@ -68,6 +71,11 @@ class EmbeddingConfig:
             raise ValueError(
                 "embedding.pooling=token has no mean of both strands, whose tokens lie elsewhere: choose one strand, "
                 "or embedding.pooling=base"
+            )
+        if self.part_bp % 2 or 0 < self.part_bp < LEAST_PART_BP:
+            raise ValueError(
+                f"embedding.part_bp={self.part_bp} needs to be even and at least {LEAST_PART_BP}, so that each half of "
+                "a part holds a token, or 0"
             )
         if self.part_bp and (self.pooling is not Pooling.MEAN or self.strand is StrandUse.BOTH):
             raise ValueError(

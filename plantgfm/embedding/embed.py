@@ -145,7 +145,7 @@ class Embedder:
     @property
     def parts(self) -> int:
         """How many vectors lie side by side in the row of a window."""
-        return -(-self.config.window_bp // self.config.part_bp) if self.config.part_bp else 1
+        return _parts(self.config.window_bp, self.config.part_bp) if self.config.part_bp else 1
 
     @property
     def width(self) -> int:
@@ -177,10 +177,10 @@ class Embedder:
         return out
 
     def _parted(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Float32[np.ndarray, "B D"]:
-        """Means of the states of the tokens of each part; a token is of the part that holds its middle."""
+        """Means of the states of the tokens whose middle lies in a part; a part is two halves, the next shares one."""
         (reverse,), part_bp = STRANDS[self.config.strand], self.config.part_bp
         longest = max(codes.size for codes in sequences)
-        if longest > self.parts * part_bp:
+        if _parts(longest, part_bp) > self.parts:
             raise ValueError(
                 f"a sequence of {longest:,} bp has more parts of {part_bp} bp than a window of "
                 f"{self.config.window_bp:,} bp: cut it into windows"
@@ -189,10 +189,13 @@ class Embedder:
         out = np.zeros((len(sequences), self.parts, self.encoder.width), np.float32)
         for row, codes in enumerate(sequences):
             places, read = self._placed(ids[row], states[row], codes.size, reverse=False)
-            part = places.sum(axis=1) // (2 * part_bp)
-            first = np.flatnonzero(np.diff(part, prepend=-1))
-            counts = np.diff(np.append(first, part.size))
-            out[row, part[first]] = np.add.reduceat(read, first, axis=0) / counts[:, None]
+            n = _parts(codes.size, part_bp)
+            half = np.minimum(places.sum(axis=1) // part_bp, n)  # the middle over half a part
+            first = np.flatnonzero(np.diff(half, prepend=-1))
+            counts, sums = np.zeros((n + 1, 1), np.float32), np.zeros((n + 1, self.encoder.width), np.float32)
+            counts[half[first], 0] = np.diff(np.append(first, half.size))
+            sums[half[first]] = np.add.reduceat(read, first, axis=0)
+            out[row, :n] = (sums[:-1] + sums[1:]) / np.maximum(counts[:-1] + counts[1:], 1)
         return out.reshape(len(sequences), -1)
 
     def _batches(self, sequences: list[UInt8[np.ndarray, "_"]]) -> Iterator[Int64[np.ndarray, "_"]]:
@@ -308,6 +311,11 @@ class Embedder:
         own = [(p[:, 0] >= first) & (p[:, 0] < end) for p, (first, end) in zip(places, cores)]
         kept = [np.zeros((0, self.encoder.width), np.float32), *(v[mine] for v, mine in zip(vectors, own))]
         return EmbeddedPlaces(tiles, [p[mine] for p, mine in zip(places, own)], np.concatenate(kept), skipped)
+
+
+def _parts(size_bp: int, part_bp: int) -> int:
+    """How many parts, each by half of its width behind the one before, cover so many bases; at least one."""
+    return max(-(-2 * size_bp // part_bp) - 1, 1)
 
 
 def _each_base(size_bp: int) -> Int64[np.ndarray, "P 2"]:

@@ -35,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def asks_for_index(
-    config: RetrievalConfig, weights: dict[str, float], windows: int, *, projected: bool = False
+    config: RetrievalConfig, weights: dict[str, float], windows: int, *, projected: bool = False, part_bp: int = 0
 ) -> bool:
     """Whether a search is to use the approximate index.
 
@@ -44,6 +44,7 @@ def asks_for_index(
         weights: of the sources that windows are ranked by.
         windows: of the target.
         projected: whether a projection is asked for, which is no matrix that an index could be asked with.
+        part_bp: of their vectors; parts are matched one by one, which no index does.
 
     Raises:
         ValueError: when it is asked for and can't be.
@@ -57,13 +58,17 @@ def asks_for_index(
             )
         if projected:
             raise ValueError("retrieval.index=APPROXIMATE knows no projection: give EXACT, or leave --projection out")
+        if part_bp:
+            raise ValueError(
+                f"retrieval.index=APPROXIMATE is of one vector a window, the target has part_bp={part_bp}: give EXACT"
+            )
         if not has_library():
             raise ValueError(
                 "retrieval.index=APPROXIMATE needs another package: pip install 'plantgfm[index]', or give EXACT"
             )
         return True
-    wanted = config.index is IndexUse.AUTO and alone and not config.csls and not projected
-    wanted = wanted and windows >= config.index_least_windows
+    whole = not config.csls and not projected and not part_bp
+    wanted = config.index is IndexUse.AUTO and alone and whole and windows >= config.index_least_windows
     return wanted and has_library()
 
 

@@ -67,7 +67,8 @@ class RetrievalConfig:
     downstream_bp: int = 300  # of a promoter, from the start of transcription on
     max_query_tokens: int = 16_384  # over all windows of a query; longer ones are trimmed at their end, and named
     both_strands: bool = True  # of the queries, as they are embedded; false: as they are given, for ablations
-    query_phases: int = 1  # each window of a query also without its first 1, 2, ... bases: 6 for all of a 6-mer's
+    query_phases: int = 0  # each window of a query also without its first 1, 2, ... bases: 6 for all of a 6-mer's;
+    # 0: 6 where the target's rows hold parts of windows (embed --part-bp), otherwise 1
     short_tiles: bool = True  # queries no longer than a quarter of a window are ranked among windows of their own size,
     # which are made where the target's bases are at hand, and kept; false: among the windows that are given
     null_queries: int = 100  # shuffled queries that are searched too, for p and q; 0: neither
@@ -115,8 +116,10 @@ class RetrievalConfig:
                 raise ValueError(f"retrieval.weight_{name}={weight} needs to be 0 or more and finite: 0 leaves it out")
         if not (self.weight_embedding or self.weight_composition or self.weight_containment or self.weight_alignment):
             raise ValueError("retrieval.weight_embedding=0 and all other weights 0 leave nothing to rank by: raise one")
-        if not 1 <= self.query_phases <= 6:
-            raise ValueError(f"retrieval.query_phases={self.query_phases} needs to lie in 1 to 6, the bases of a word")
+        if not 0 <= self.query_phases <= 6:
+            raise ValueError(
+                f"retrieval.query_phases={self.query_phases} needs to lie in 1 to 6, the bases of a word, or be 0"
+            )
         if self.null_queries < 0:
             raise ValueError(f"retrieval.null_queries={self.null_queries} is negative: 0 leaves p and q out")
         if self.components < 0:

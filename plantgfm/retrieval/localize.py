@@ -20,10 +20,11 @@ from plantgfm.formats.streams import atomic_binary
 from plantgfm.formats.tables import write_tsv
 from plantgfm.retrieval.aligned import Confirmed, merged
 from plantgfm.retrieval.config import RetrievalConfig
+from plantgfm.retrieval.late import embedding_source
 from plantgfm.retrieval.queries import rewindowed
 from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, Retrieval, aligned_cells
 from plantgfm.retrieval.search import backgrounds_of, fused_z
-from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, EmbeddingSource, FirstQueries, QueryVectors, embed_queries
+from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, FirstQueries, QueryVectors, embed_queries
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Feature, Record
 from plantgfm.sequence import Interval
@@ -229,7 +230,8 @@ def _scored(
     n, weights = len(found.queries), found.search.weights
     table = VectorTable(scan.windows, scan.vectors, np.zeros(0), np.zeros(len(scan.windows)), found.targets.origin)
     windows = Targets.of(table, fasta=found.targets.fasta)
-    embedding = EmbeddingSource(queries, found.config, debias=found.embedding.debias)
+    embedding = embedding_source(queries, found.config, debias=found.embedding.debias)
+    embedding.settle(windows.blocks())
     sources = {name: FirstQueries(source, n) for name, source in found.sources.items() if name in weights}
     sources[EMBEDDING] = embedding
     bases = any(source.needs_bases for source in sources.values())

@@ -37,7 +37,16 @@ def gelu(x: Any, tanh: Any) -> Any:
 
 
 def kept_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings of an embedding that have to be the same where a projection is used."""
+    """Those of the settings of an embedding that have to be the same where a projection is used.
+
+    Raises:
+        ValueError: for rows that hold parts of windows.
+    """
+    if settings.get("part_bp"):
+        raise ValueError(
+            f"a projection is of one vector a window, these vectors have part_bp={settings['part_bp']}: embed "
+            "the target without --part-bp"
+        )
     return {name: value for name, value in sorted(settings.items()) if name not in UNLIKE}
 
 

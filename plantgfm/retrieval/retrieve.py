@@ -29,6 +29,7 @@ from plantgfm.retrieval.approximate import asks_for_index, search_by_embedding
 from plantgfm.retrieval.config import FitOn, QueryPart, RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
+from plantgfm.retrieval.late import embedding_source
 from plantgfm.retrieval.motifs import MOTIFS, MotifSource, motifs_of
 from plantgfm.retrieval.null import benjamini_hochberg, empirical_p, shuffled_queries
 from plantgfm.retrieval.projection import Projection
@@ -92,6 +93,7 @@ ALL_COLUMNS = (*HIT_COLUMNS, *_LATER_COLUMNS)
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
+_SAMPLED = 16
 _TRACKS = ("best_z", "best_z_short")
 """The best score along the target: over the windows that were given, and over those of short queries beside them."""
 HITS_BIGWIG = "hits.bw"
@@ -216,6 +218,7 @@ class Retrieval:
         """The distribution of all cosines before and after the correction, a line a bin.
 
         Where an index searched, it is that of windows that lie evenly over the target.
+        Of parts, which take long, it is that of every 16th window.
         """
         before, after = (sum(counts) for counts in zip(*(level._cosine_counts() for level in self.by_level)))
         edges = np.linspace(-1, 1, before.size + 1)
@@ -226,10 +229,10 @@ class Retrieval:
 
     def _cosine_counts(self) -> list[Int64[np.ndarray, "bins"]]:
         queries = self.embedding.queries
-        raw = EmbeddingSource(queries, self.config, debias=no_debias(queries.sides[0].shape[1]))
+        raw = embedding_source(queries, self.config, debias=no_debias(queries.width))
         seen = self.targets if self.search.approximation is None else self.search.approximation.sample
-        n = len(self.queries)
-        return [cosine_histogram(source, seen.blocks(), n_queries=n) for source in (raw, self.embedding)]
+        sizes = {"n_queries": len(self.queries), "step": _SAMPLED if queries.parts > 1 else 1}
+        return [cosine_histogram(source, seen.blocks(), **sizes) for source in (raw, self.embedding)]
 
     def hubs(self) -> dict[str, object]:
         """How often one window is among the first hits of queries: 1 where each query finds its own.
@@ -349,9 +352,7 @@ def _check_settings(targets: Targets, embedder: Embedder) -> None:
     for name, value in (("pooling", config.pooling.value), ("layer", config.layer), ("part_bp", config.part_bp)):
         stored = settings.get(name, 0 if name == "part_bp" else None)  # files from before parts do not tell them
         if stored != value:
-            raise ValueError(
-                f"the target vectors have {name}={stored!r}, the queries {value!r}: make them equal"
-            )
+            raise ValueError(f"the target vectors have {name}={stored!r}, the queries {value!r}: make them equal")
 
 
 def _check_lengths(queries: list[Query], targets: Targets) -> None:
@@ -457,12 +458,13 @@ def retrieve(
             f"retrieval.csls={config.csls} needs more queries than that, there are {len(queries)}: lower it"
         )
     weights = weights_of(config, bases=bool(targets.fasta))
-    by_index = asks_for_index(config, weights, len(targets), projected=projection is not None)
+    part_bp = targets.origin["settings"].get("part_bp", 0)
+    by_index = asks_for_index(config, weights, len(targets), projected=projection is not None, part_bp=part_bp)
     motifs = motifs_of(config.motifs) if config.motifs else []
     asked = [*queries, *shuffled_queries(queries, count=config.null_queries, seed=config.seed)]
     vectors = embed_queries(embedder, asked, config)
     sources: dict[str, Source] = {
-        EMBEDDING: EmbeddingSource(vectors, config, n_real=len(queries), projection=projection)
+        EMBEDDING: embedding_source(vectors, config, n_real=len(queries), projection=projection)
     }
     sources |= sequence_sources(asked, weights, motifs, votes=config.share_votes)
     sizes = {"n_queries": len(asked), "n_counted": len(queries), "top_k": config.deepest_rank}

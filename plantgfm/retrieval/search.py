@@ -1,8 +1,9 @@
 """Windows ranked for every query, by each source of evidence and by their sum. No label passes here.
 
 The target is read three times: sources learn from it, the mean and spread of every query's scores are taken, windows
-are ranked. A source speaks in z, standard deviations of the query's own scores above their mean, so that one that sees
-nothing adds noise of size 1 and one that is sure outweighs it; what is fused is the weighted sum of z.
+are ranked; where rows hold parts of windows, votes are counted in a pass of their own. A source speaks in z, standard
+deviations of the query's own scores above their mean, so that one that sees nothing adds noise of size 1 and one that
+is sure outweighs it; what is fused is the weighted sum of z.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from numba import njit
 
 from plantgfm.retrieval.index import Approximation
+from plantgfm.retrieval.late import LateSource
 from plantgfm.retrieval.sources import AlignmentSource, Source
 from plantgfm.retrieval.targets import Block, Targets
 
@@ -168,12 +170,20 @@ def search(
         top_k: windows a query, after merging.
         progress: called with (label, done, total) after every block.
     """
-    passes = _Passes(targets, bases=any(source.needs_bases for source in sources.values()), progress=progress)
+    late = any(isinstance(one, LateSource) for one in sources.values())
+    bases = any(source.needs_bases for source in sources.values())
+    passes = _Passes(targets, bases=bases, count=4 if late else 3, progress=progress)
     with tempfile.TemporaryFile() as file:
-        kept = {name: _Kept(one, file) if isinstance(one, AlignmentSource) else one for name, one in sources.items()}
+        kinds = {AlignmentSource: _Kept, LateSource: _KeptVotes}
+        kept = {name: kinds[type(one)](one, file) if type(one) in kinds else one for name, one in sources.items()}
         for block in passes.blocks():
             for source in kept.values():
                 source.fit(block)
+        if late:
+            for block in passes.blocks():
+                for source in kept.values():
+                    if isinstance(source, _KeptVotes):
+                        source.count(block)
         return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
 
 
@@ -226,11 +236,34 @@ class _Kept:
         return self._source.shares(found, block.rows.size).max(axis=0)
 
 
-class _Passes:
-    """The blocks of a target, over and over; says how far the three passes of a search are."""
+class _KeptVotes:
+    """A source of votes whose cosines are made once a block, where votes are counted, and kept in a file."""
 
-    def __init__(self, targets: Targets, *, bases: bool, progress: Callable[[str, int, int], None] | None):
-        self._targets, self._bases, self._progress, self._done = targets, bases, progress, 0
+    def __init__(self, source: LateSource, file: BinaryIO):
+        self.needs_bases, self.floor, self.fit = source.needs_bases, source.floor, source.fit
+        self._source, self._file = source, file
+        self._at: dict[int, tuple[int, tuple[int, ...]]] = {}  # first row -> where in the file, and the shape
+
+    def count(self, block: Block) -> None:
+        """Take in the votes in a block."""
+        best = self._source.best(block)
+        self._source.count(best)
+        self._at[int(block.rows[0])] = self._file.seek(0, 2), best.shape
+        self._file.write(best.tobytes())
+
+    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
+        """Those of the source."""
+        start, shape = self._at[int(block.rows[0])]
+        self._file.seek(start)
+        best = np.frombuffer(self._file.read(2 * int(np.prod(shape))), np.float16).reshape(shape)
+        return self._source.shares(best)
+
+
+class _Passes:
+    """The blocks of a target, over and over; says how far the passes of a search are."""
+
+    def __init__(self, targets: Targets, *, bases: bool, count: int, progress: Callable[[str, int, int], None] | None):
+        self._targets, self._bases, self._count, self._progress, self._done = targets, bases, count, progress, 0
 
     def blocks(self) -> Iterator[Block]:
         """One pass."""
@@ -238,7 +271,7 @@ class _Passes:
             yield block
             self._done += block.rows.size
             if self._progress is not None:
-                self._progress("search", self._done, 3 * len(self._targets))
+                self._progress("search", self._done, self._count * len(self._targets))
 
 
 def backgrounds_of(blocks: Iterator[Block], sources: Mapping[str, Source], *, n_queries: int) -> dict[str, Background]:

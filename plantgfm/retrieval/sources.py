@@ -55,18 +55,29 @@ class QueryVectors:
 
     Attributes:
         owner: which query each window belongs to, int64 [W].
-        sides: float32 [W, D] of the forward strand, and of the backward one.
+        sides: float32 [W, D] of the forward strand, and of the backward one; with parts [W, parts * D].
         phases: of each window.
+        parts: vectors in a row, side by side, each of a part of the window.
+        width: dimensions of one of them.
     """
 
-    def __init__(self, owner: Int64[np.ndarray, "W"], forward: np.ndarray, backward: np.ndarray, *, phases: int = 1):
-        self.owner, self.sides, self.phases = owner, (forward, backward), phases
+    def __init__(
+        self,
+        owner: Int64[np.ndarray, "W"],
+        forward: np.ndarray,
+        backward: np.ndarray,
+        *,
+        phases: int = 1,
+        parts: int = 1,
+    ):
+        self.owner, self.sides, self.phases, self.parts = owner, (forward, backward), phases, parts
+        self.width = forward.shape[1] // parts
         self.starts = np.flatnonzero(np.diff(owner, prepend=-1))
 
     def first(self, count: int) -> QueryVectors:
         """Those of the first queries."""
         own = self.owner < count
-        return QueryVectors(self.owner[own], *(side[own] for side in self.sides), phases=self.phases)
+        return QueryVectors(self.owner[own], *(side[own] for side in self.sides), phases=self.phases, parts=self.parts)
 
 
 def embed_queries(embedder: Embedder, queries: list[Query], config: RetrievalConfig) -> QueryVectors:
@@ -75,7 +86,7 @@ def embed_queries(embedder: Embedder, queries: list[Query], config: RetrievalCon
     Phase p of a window lacks its first p bases, on the strand that is read: where words of six bases begin shifts by as
     much. A window that has no more than that is taken whole.
     """
-    phases = range(config.query_phases)
+    phases = range(config.query_phases or (6 if embedder.parts > 1 else 1))
     sequences = [window for query in queries for window in query.windows]
     owner = np.repeat(np.arange(len(queries)), [len(query.windows) * len(phases) for query in queries])
 
@@ -84,7 +95,7 @@ def embed_queries(embedder: Embedder, queries: list[Query], config: RetrievalCon
 
     forward = embedded(sequences)
     backward = embedded(reverse_complement(codes) for codes in sequences) if config.both_strands else forward
-    return QueryVectors(owner, forward, backward, phases=len(phases))
+    return QueryVectors(owner, forward, backward, phases=len(phases), parts=embedder.parts)
 
 
 class EmbeddingSource:
@@ -121,13 +132,20 @@ class EmbeddingSource:
             real = queries if n_real is None else queries.first(n_real)
             self.fitted_on = real.sides
         for side in self.fitted_on:
-            self.moments.add(side, weight=1 / (2 * queries.phases))
+            self.moments.add(self.rows_of(side), weight=1 / (2 * queries.phases))
         self._sides: list[np.ndarray] = []
 
     def fit(self, block: Block) -> None:
         """Take in the moments of a block."""
         if self._own and self._debias is None:
-            self.moments.add(block.vectors)
+            self.moments.add(self.rows_of(block.vectors))
+
+    def rows_of(self, vectors: Float32[np.ndarray, "n D"]) -> Float32[np.ndarray, "n D"]:
+        """What of some windows the correction is fitted on."""
+        return vectors
+
+    def settle(self, blocks: Iterable[Block]) -> None:
+        """Learn what needs the correction: nothing, where a window has one vector."""
 
     @property
     def debias(self) -> Debias | Projected:
@@ -186,11 +204,21 @@ class EmbeddingSource:
 COSINE_BINS = 100
 
 
-def cosine_histogram(source: EmbeddingSource, blocks: Iterable[Block], *, n_queries: int) -> Int64[np.ndarray, "bins"]:
-    """How many of a source's cosines lie in each of 100 bins from -1 to 1, over all windows of the first queries."""
+def cosine_histogram(
+    source: EmbeddingSource, blocks: Iterable[Block], *, n_queries: int, step: int = 1
+) -> Int64[np.ndarray, "bins"]:
+    """How many of a source's cosines lie in each of 100 bins from -1 to 1, over the windows of the first queries.
+
+    Args:
+        source: of the cosines.
+        blocks: windows of the target.
+        n_queries: the first so many.
+        step: from one window that is looked at to the next.
+    """
     counts = np.zeros(COSINE_BINS, np.int64)
     for block in blocks:
-        scores = source.best_cosines(block)[:n_queries]
+        chosen = block if step == 1 else block.take(np.arange(0, block.rows.size, step))
+        scores = source.best_cosines(chosen)[:n_queries]
         bins = np.clip(((scores + 1) * (COSINE_BINS / 2)).astype(np.int64), 0, COSINE_BINS - 1)
         counts += np.bincount(bins.ravel(), minlength=COSINE_BINS)
     return counts

@@ -16,7 +16,7 @@ from plantgfm.embedding.tiles import tile_pieces
 from plantgfm.embedding.zarr_store import is_zarr, need_zarr
 from plantgfm.formats.fasta import read_fasta_pieces
 from plantgfm.formats.manifest import read_manifest
-from plantgfm.identity import file_sha256, plain
+from plantgfm.identity import file_sha256
 
 Progress = Callable[[str, int, int], None]
 

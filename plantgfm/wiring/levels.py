@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from plantgfm.embedding.embed import Embedder
+from plantgfm.embedding.embed import Embedder, told
 from plantgfm.embedding.regions import Region, tile_regions
 from plantgfm.embedding.store import Parts, read_origin
 from plantgfm.formats.fasta import read_fasta_pieces
-from plantgfm.identity import file_sha256, fingerprint, plain
+from plantgfm.identity import file_sha256, fingerprint
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.levels import own_window_bp
 from plantgfm.retrieval.queries import Query, rewindowed
@@ -110,7 +110,7 @@ def _embedded(embedder: Embedder, targets: Targets, vectors: Path, progress: Pro
     covered = targets.covered()
     origin = {
         "bundle": embedder.encoder.fingerprint,
-        "settings": plain(embedder.config),
+        "settings": told(embedder.config),
         "inputs": [{"file": path.name, "sha256": file_sha256(path)} for path in targets.fasta],
         "covers": fingerprint([(one.sequence, one.start, one.end) for one in covered]),
     }

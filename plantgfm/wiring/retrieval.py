@@ -31,6 +31,7 @@ from plantgfm.retrieval.evaluate import (
     rows_with_truth,
 )
 from plantgfm.retrieval.genes import cut_genes, read_gene_ids
+from plantgfm.retrieval.late import embedding_source
 from plantgfm.retrieval.levels import joined, joined_rankings, joined_spans
 from plantgfm.retrieval.localize import SPAN_FILES, Span, localize, scan_widths, write_spans
 from plantgfm.retrieval.places import (
@@ -54,7 +55,6 @@ from plantgfm.retrieval.sources import (
     AlignmentSource,
     CompositionSource,
     ContainmentSource,
-    EmbeddingSource,
     GcSource,
     Source,
     Weighing,
@@ -103,7 +103,8 @@ def retrieve_files(
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
     targets = Targets.open(inputs.vectors, fasta=inputs.target)
-    asks_for_index(config, weights, len(targets), projected=inputs.projection is not None)
+    part_bp = targets.origin["settings"].get("part_bp", 0)
+    asks_for_index(config, weights, len(targets), projected=inputs.projection is not None, part_bp=part_bp)
     projection = (
         None
         if inputs.projection is None
@@ -403,9 +404,9 @@ def _level_rankings(
         if config.share_votes:
             sources["11-mers by rarity"] = ContainmentSource(queries, weighing=Weighing.RARITY)
             sources["alignments in full"] = AlignmentSource(queries, weighed=False)
-    if config.whiten:
+    if config.whiten and not embedder.config.part_bp:  # of parts that would take as long as the search
         own = found.embedding.queries.first(len(queries))
-        sources[f"{EMBEDDING}{NOT_WHITENED}"] = EmbeddingSource(
+        sources[f"{EMBEDDING}{NOT_WHITENED}"] = embedding_source(
             own, replace(config, whiten=False), moments=found.embedding.moments
         )
     if found.embedding.projection is not None:
@@ -452,9 +453,9 @@ def _untrained(embedder: Embedder, found: Retrieval, progress: Progress | None) 
         path = Path(folder) / "untrained.parquet"
         write_vectors(path, embedder.embed_tiles(tiles()), width=embedder.width, origin={})
         asked = embed_queries(embedder, found.queries, config)
-        trained = EmbeddingSource(asked, config)
+        trained = embedding_source(asked, config)
         sources: dict[str, Source] = {UNTRAINED: trained}
-        if config.whiten:
-            raw = EmbeddingSource(asked, replace(config, whiten=False), moments=trained.moments)
+        if config.whiten and not embedder.config.part_bp:
+            raw = embedding_source(asked, replace(config, whiten=False), moments=trained.moments)
             sources[f"{UNTRAINED}{NOT_WHITENED}"] = raw
         return _alone(Targets.open(path), sources, found.queries, config, progress)

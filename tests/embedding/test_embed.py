@@ -187,14 +187,16 @@ def test_places_are_compiled_once_a_length_too(bundle):
 def test_parts_of_a_window_are_means_of_the_tokens_whose_middle_they_hold(bundle):
     codes = random_codes(200, seed=2)
     embedder = Embedder(bundle, EmbeddingConfig(window_bp=240, part_bp=48))
-    found = embedder.embed([codes, codes[:30]])
-    assert embedder.parts == 5 and found.shape == (2, embedder.width) and embedder.width == 5 * embedder.encoder.width
+    found = embedder.embed([codes, codes[:30], codes[:20]])
+    assert embedder.parts == 9 and found.shape == (3, embedder.width) and embedder.width == 9 * embedder.encoder.width
     (places,), (states,) = Embedder(bundle, EmbeddingConfig(pooling=Pooling.TOKEN)).embed_places([codes])
     middles = places.mean(axis=1)
-    for part, own in enumerate(found[0].reshape(5, -1)):
-        inside = (middles >= 48 * part) & (middles < 48 * (part + 1))
-        np.testing.assert_allclose(own, states[inside].mean(axis=0), atol=TOLERANCE)
-    assert not found[1].reshape(5, -1)[1:].any() and found[1].any()  # parts that a short sequence lacks
+    for part, own in enumerate(found[0].reshape(9, -1)):
+        inside = (middles >= 24 * part) & (middles < 24 * (part + 2))
+        expected = states[inside].mean(axis=0) if part < 8 else np.zeros(embedder.encoder.width)
+        np.testing.assert_allclose(own, expected, atol=TOLERANCE)  # 200 bp have 9 halves, and so 8 parts
+    for short in found[1:]:  # what a short sequence lacks is null; all of it is one part
+        assert not short.reshape(9, -1)[1:].any() and short.any()
     reverse = Embedder(bundle, EmbeddingConfig(window_bp=240, part_bp=48, strand=StrandUse.REVERSE))
     np.testing.assert_allclose(reverse.embed([reverse_complement(codes)]), found[:1], atol=TOLERANCE)
     with pytest.raises(ValueError, match="250 bp has more parts of 48 bp than a window of 240"):
@@ -205,8 +207,9 @@ def test_parts_need_the_mean_of_one_strand():
     for other in ({"pooling": Pooling.CLS}, {"strand": StrandUse.BOTH}):
         with pytest.raises(ValueError, match="embedding.part_bp=48 .* does not go with"):
             EmbeddingConfig(part_bp=48, **other)
-    with pytest.raises(ValueError, match="embedding.part_bp=-1 is negative"):
-        EmbeddingConfig(part_bp=-1)
+    for width, said in ((-2, "is negative"), (8, "needs to be even and at least 16"), (49, "needs to be even")):
+        with pytest.raises(ValueError, match=f"embedding.part_bp={width} {said}"):
+            EmbeddingConfig(part_bp=width)
 
 
 def test_files_from_before_parts_are_known_by_their_settings():

@@ -31,7 +31,7 @@ from plantgfm.retrieval.config import QueryPart, RetrievalConfig
         ("csls", -1),
         ("shortlist_recall", -0.1),
         ("shortlist_recall", 1.0),
-        ("query_phases", 0),
+        ("query_phases", -1),
         ("query_phases", 7),
         ("permutations", 0),
         ("resamples", 0),

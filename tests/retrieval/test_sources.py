@@ -233,6 +233,8 @@ def test_components_of_both_sets_by_hand():
 class Phased(Embedder):
     """An embedder whose vectors tell how many bases it was given, and the first of them."""
 
+    parts = 1
+
     def __init__(self):
         """No model is needed."""
 

@@ -18,8 +18,9 @@ from plantgfm.formats.fasta import write_fasta
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.formats.tables import read_tsv
 from plantgfm.retrieval import tools
-from plantgfm.retrieval.config import RankBy, RetrievalConfig
+from plantgfm.retrieval.config import IndexUse, RankBy, RetrievalConfig
 from plantgfm.retrieval.evaluate import RetrievalEvaluation
+from plantgfm.retrieval.projection import kept_settings
 from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, ALL_COLUMNS
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring.downstream import embed_files
@@ -520,3 +521,29 @@ def test_vectors_of_tokens_are_no_target_of_a_search(bundle, search, tmp_path):
     embed_files(bundle, tmp_path / "t.parquet", fasta=search.target[0], manifest=None, config=config)
     with pytest.raises(ValueError, match="pooling=token gives several vectors"):
         retrieve_files(bundle, tmp_path / "hits", replace(search, vectors=tmp_path / "t.parquet"), RetrievalConfig())
+
+
+def test_windows_with_parts_are_matched_part_by_part_and_refused_elsewhere(bundle, search, tmp_path):
+    config = EmbeddingConfig(window_bp=120, batch_windows=4, part_bp=48)
+    embed_files(bundle, tmp_path / "v.parquet", fasta=search.target[0], manifest=None, config=config)
+    inputs = replace(search, vectors=tmp_path / "v.parquet")
+    ours = RetrievalConfig(null_queries=2, resamples=20, permutations=2, localize_hits=1)
+    outcome = retrieve_files(bundle, tmp_path / "hits", inputs, ours)
+    queries = outcome.found.embedding.queries
+    assert (queries.parts, queries.phases) == (4, 6)
+    methods = {one.method for one in outcome.evaluation.methods}
+    assert {"model", "untrained model"} <= methods and not [name for name in methods if "not whitened" in name]
+    (_, parted), (_, chance) = (ranks_of(outcome, name) for name in ("model", "chance"))
+    assert parted > 2 * chance and ranks_of(outcome, "fused") == ([[1] * 6], 1.0)
+    assert {span.where.strand for span in outcome.spans} == {"+"} and len(outcome.spans) == 6
+    assert outcome.found.manifest()["target"]["settings"]["part_bp"] == 48
+    with pytest.raises(ValueError, match="retrieval.csls=2 is of cosines of whole windows"):
+        retrieve_files(bundle, tmp_path / "hubs", inputs, replace(ours, csls=2))
+    with pytest.raises(ValueError, match="index=APPROXIMATE is of one vector a window, the target has part_bp=48"):
+        alone = replace(ours, rank_by=RankBy.EMBEDDING, localize_hits=0, index=IndexUse.APPROXIMATE)
+        retrieve_files(bundle, tmp_path / "index", replace(inputs, untrained=None, truth=None, target=()), alone)
+    with pytest.raises(ValueError, match="a projection is of one vector a window, these vectors have part_bp=48"):
+        kept_settings(outcome.found.targets.origin["settings"])
+    embedder = module.Embedder(module.open_encoder(bundle), EmbeddingConfig(window_bp=120))
+    with pytest.raises(ValueError, match="have part_bp=48, the queries 0"):
+        module.retrieve(embedder, outcome.found.queries, outcome.found.targets, config=ours)
