@@ -63,8 +63,11 @@ class LateSource(EmbeddingSource):
         if self._last[0] is block:
             return self._last[1]
         n, width = block.vectors.shape[0], self.queries.width
-        parts = block.vectors.reshape(n, -1, width).transpose(1, 0, 2).reshape(-1, width)
-        unit, n_parts = np.ascontiguousarray(self.debias.apply(parts).T), parts.shape[0] // max(n, 1)
+        parts = block.vectors.reshape(n, -1, width)
+        n_parts = parts.shape[1]
+        unit = np.empty((width, n_parts * n), np.float32)
+        for part in range(n_parts):  # one at a time: they are corrected in float64
+            unit[:, part * n : (part + 1) * n] = self.debias.apply(parts[:, part]).T
         out = np.empty((2, self._owner.size, n), np.float16)
         for side, phases in zip(out, self._corrected()):
             for rows in self._groups(unit.shape[1]):
