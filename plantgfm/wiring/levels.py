@@ -41,13 +41,16 @@ class ShortQueries:
 def short_queries(queries: list[Query], targets: Targets, config: RetrievalConfig, *, window_bp: int) -> ShortQueries:
     """Who is too short for the windows that were given; nobody where the settings leave these as they are.
 
+    Nobody, too, where windows are matched part by part, and so have no mean to drown in.
+
     Args:
         queries: all of them.
         targets: the windows that were given, with their bases or without.
         config: whether short queries get windows of their own.
         window_bp: the width of those that were given.
     """
-    short, own_bp = own_window_bp(queries, window_bp=window_bp) if config.short_tiles else ([], 0)
+    means = not targets.origin["settings"].get("part_bp", 0)  # files from before parts do not tell
+    short, own_bp = own_window_bp(queries, window_bp=window_bp) if config.short_tiles and means else ([], 0)
     if not short:
         return ShortQueries([], 0, "", own=False)
     shortest = (

@@ -188,6 +188,8 @@ def test_who_is_too_short_and_what_is_said_of_them(mixed):
     bare = "whose mean says little of them: give --target, or embed the target with --window-bp 96 for them"
     assert said(replace(targets, fasta=())) == (False, 6, bare)
     assert said(targets, short_tiles=False) == (False, 0, "")
+    in_parts = {"settings": {**targets.origin["settings"], "part_bp": 96}}
+    assert said(replace(targets, origin=targets.origin | in_parts)) == (False, 0, "")
     hubs = "and are ranked among these: retrieval.csls=4 needs more queries of a kind"
     assert said(targets, csls=4) == (False, 6, hubs)
     lengths = [([100, 120, 121], 480, (2, 120)), ([40, 60, 60], 480, (3, 60)), ([200], 480, (0, 0)), ([9], 80, (1, 40))]
