@@ -31,6 +31,19 @@ def test_kept_metrics_are_small_hold_the_same_and_come_out_the_same_again(runs, 
     assert {path: path.read_bytes() for path in kept} == before
 
 
+def test_kept_commands_name_no_folder_of_the_machine(tmp_path):
+    said = {
+        "command": "plantgfm ablate rate --experiments /home/me/own --folder runs/real corpus.path=../genomes/m.csv",
+        "train_command": "python train.py 'hydra.searchpath=[file://.]' 'corpus.more=[/d/a.csv,/d/c.csv]' +own/x=usual",
+    }
+    write_runs(tmp_path / "runs", {"usual": 0.0}, **said)
+    keep_sweep(tmp_path / "runs", "planted", tmp_path / "kept")
+    first, own = load_runs(tmp_path / "kept", "planted")[0], load_runs(tmp_path / "runs", "planted")[0]
+    assert first["command"] == said["command"].replace("/home/me/", "")
+    assert first["train_command"] == said["train_command"].replace("/d/", "")
+    assert {**first, **said} == own
+
+
 def test_a_run_beside_its_kept_metrics_counts_once(runs):
     kept = keep_sweep(runs, "rate", runs.parent / "kept")
     n_runs = len(load_runs(runs, "rate"))
