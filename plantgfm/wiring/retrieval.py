@@ -411,7 +411,7 @@ def _level_rankings(
         )
     if found.embedding.projection is not None:
         own = found.embedding.queries.first(len(queries))
-        sources[f"{EMBEDDING}{NOT_PROJECTED}"] = EmbeddingSource(own, config, moments=found.embedding.moments)
+        sources[f"{EMBEDDING}{NOT_PROJECTED}"] = embedding_source(own, config, moments=found.embedding.moments)
     rankings |= _alone(found.targets, sources, queries, config, progress)
     if inputs.untrained is not None:
         untrained = Embedder(open_encoder(inputs.untrained), replace(embedder.config, max_unknown_fraction=1.0))
