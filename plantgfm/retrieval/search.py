@@ -8,6 +8,7 @@ is sure outweighs it; what is fused is the weighted sum of z.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -213,27 +214,41 @@ def _searched(
     return Search(rankings, backgrounds, dict(weights), best_z)
 
 
+class _Spilled:
+    """An array a block, kept in a file from one pass to the next."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._at: dict[int, tuple[int, tuple[int, ...], np.dtype]] = {}  # first row -> where in the file, and what
+
+    def put(self, block: Block, array: np.ndarray) -> None:
+        """Keep the array of a block."""
+        self._at[int(block.rows[0])] = self._file.seek(0, 2), array.shape, array.dtype
+        self._file.write(array.tobytes())
+
+    def of(self, block: Block) -> np.ndarray:
+        """What was kept of a block."""
+        start, shape, dtype = self._at[int(block.rows[0])]
+        self._file.seek(start)
+        return np.frombuffer(self._file.read(dtype.itemsize * math.prod(shape)), dtype).reshape(shape)
+
+
 class _Kept:
     """A source whose alignments are made once a block, where they are learned from, and kept in a file."""
 
     def __init__(self, source: AlignmentSource, file: BinaryIO):
         self.needs_bases, self.floor = source.needs_bases, source.floor
-        self._source, self._file = source, file
-        self._at: dict[int, tuple[int, tuple[int, ...]]] = {}  # first row -> where in the file, and the shape
+        self._source, self._found = source, _Spilled(file)
 
     def fit(self, block: Block) -> None:
         """Align a block."""
         found = self._source.aligned(block)
         self._source.learn(found)
-        self._at[int(block.rows[0])] = self._file.seek(0, 2), found.shape
-        self._file.write(found.tobytes())
+        self._found.put(block, found)
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Those of the source."""
-        start, shape = self._at[int(block.rows[0])]
-        self._file.seek(start)
-        found = np.frombuffer(self._file.read(4 * shape[0] * shape[1]), np.int32).reshape(shape)
-        return self._source.shares(found, block.rows.size).max(axis=0)
+        return self._source.shares(self._found.of(block), block.rows.size).max(axis=0)
 
 
 class _KeptVotes:
@@ -241,22 +256,17 @@ class _KeptVotes:
 
     def __init__(self, source: LateSource, file: BinaryIO):
         self.needs_bases, self.floor, self.fit = source.needs_bases, source.floor, source.fit
-        self._source, self._file = source, file
-        self._at: dict[int, tuple[int, tuple[int, ...]]] = {}  # first row -> where in the file, and the shape
+        self._source, self._best = source, _Spilled(file)
 
     def count(self, block: Block) -> None:
         """Take in the votes in a block."""
         best = self._source.best(block)
         self._source.count(best)
-        self._at[int(block.rows[0])] = self._file.seek(0, 2), best.shape
-        self._file.write(best.tobytes())
+        self._best.put(block, best)
 
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Those of the source."""
-        start, shape = self._at[int(block.rows[0])]
-        self._file.seek(start)
-        best = np.frombuffer(self._file.read(2 * int(np.prod(shape))), np.float16).reshape(shape)
-        return self._source.shares(best)
+        return self._source.shares(self._best.of(block))
 
 
 class _Passes:
