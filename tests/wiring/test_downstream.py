@@ -15,12 +15,7 @@ from plantgfm.embedding.store import read_vectors
 from plantgfm.formats.fasta import write_fasta
 from plantgfm.sequence import Interval, reverse_complement
 from plantgfm.wiring.downstream import Places, embed_files
-from tests.fixtures import random_codes, record, write_small_bundle
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_small_bundle(tmp_path_factory.mktemp("downstream") / "bundle")
+from tests.fixtures import random_codes, record
 
 
 def manifest_of(folder: Path, *files: str) -> Path:

@@ -17,16 +17,11 @@ from plantgfm.retrieval.projection import Projection
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
-from tests.fixtures import random_codes, record, write_small_bundle
+from tests.fixtures import random_codes, record
 
 SEARCH = RetrievalConfig(null_queries=0, resamples=20, permutations=2, top_k=5)
 STEPS = ("--rank", "4", "--set", "max_steps=4", "--set", "check_steps=2", "--set", "learning_rate=0.02")
 EMBEDDED = EmbeddingConfig(window_bp=120, batch_windows=16)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return write_small_bundle(tmp_path_factory.mktemp("projecting") / "bundle")
 
 
 def plant(folder, name, *, bundle, seed, queries):
