@@ -21,7 +21,7 @@ from plantgfm.formats.streams import atomic_text
 from plantgfm.identity import fingerprint, plain, read_json
 from plantgfm.retrieval.config import HeadKind, RetrievalConfig
 from plantgfm.retrieval.debias import Debias
-from plantgfm.retrieval.reranker import Seen, binomial, refuse_seen
+from plantgfm.retrieval.reranker import Seen, binomial, refuse_files, refuse_seen
 
 _VERSION = 1
 _REMEDY = "`plantgfm train-projection` writes one"
@@ -167,11 +167,7 @@ class Projection:
                     f"the projection was trained on {seen.species}, whose sequences are looked for here: train one on "
                     "other species"
                 )
-            if set(seen.inputs) & set(query_inputs):
-                raise ValueError(
-                    f"the projection was trained on the very file that queries come from (as {seen.species}): train "
-                    "one on other species"
-                )
+            refuse_files(seen, query_inputs, what="projection", use="queries come from", others="species")
 
     def species(self) -> list[str]:
         """That it has seen."""

@@ -180,18 +180,31 @@ def refuse_seen(
         sequences: of the target.
         inputs: SHA-256 of the files that were embedded.
     """
+    others = "species or chromosomes"
     for seen in known:
         shared = sorted(set(seen.sequences or sequences) & set(sequences))
         if seen.species == binomial(species) and shared:
             raise ValueError(
                 f"the {what} was trained on {seen.species}, {shared[0]}, which is searched here: "
-                "train one on other species or chromosomes"
+                f"train one on other {others}"
             )
-        if set(seen.inputs) & set(inputs):
-            raise ValueError(
-                f"the {what} was trained on the very file that is searched here (as {seen.species}): "
-                "train one on other species or chromosomes"
-            )
+        refuse_files(seen, inputs, what=what, use="is searched here", others=others)
+
+
+def refuse_files(seen: Seen, inputs: Sequence[str], *, what: str, use: str, others: str) -> None:
+    """Refuse files that were trained on; ValueError says what they were trained on as.
+
+    Args:
+        seen: one target that was trained on.
+        inputs: SHA-256 of the files.
+        what: was trained.
+        use: what happens with the files here, after "the very file that".
+        others: what to train on instead, after "other".
+    """
+    if set(seen.inputs) & set(inputs):
+        raise ValueError(
+            f"the {what} was trained on the very file that {use} (as {seen.species}): train one on other {others}"
+        )
 
 
 def _weights(ranked_by: Mapping[str, float]) -> str:
