@@ -55,6 +55,10 @@ class LateSource(EmbeddingSource):
             for rows in self._groups(side.shape[1]):
                 totals[rows] += self._raised(side[rows]).sum(axis=1, dtype=np.float64)
 
+    def kept_bytes(self, windows: int) -> int:
+        """What `best` of so many windows takes."""
+        return self._totals.size * windows * np.dtype(np.float16).itemsize
+
     def best(self, block: Block) -> Float16[np.ndarray, "2 K n"]:
         """The best cosine of every part of the queries with the parts of every window, on both strands.
 

@@ -9,6 +9,7 @@ is sure outweighs it; what is fused is the weighted sum of z.
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -174,6 +175,9 @@ def search(
     late = any(isinstance(one, LateSource) for one in sources.values())
     bases = any(source.needs_bases for source in sources.values())
     passes = _Passes(targets, bases=bases, count=4 if late else 3, progress=progress)
+    for source in sources.values():
+        if isinstance(source, LateSource):
+            _check_room(source.kept_bytes(len(targets)))
     with tempfile.TemporaryFile() as file:
         kinds = {AlignmentSource: _Kept, LateSource: _KeptVotes}
         kept = {name: kinds[type(one)](one, file) if type(one) in kinds else one for name, one in sources.items()}
@@ -186,6 +190,17 @@ def search(
                     if isinstance(source, _KeptVotes):
                         source.count(block)
         return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
+
+
+def _check_room(needed: int) -> None:
+    """Refuse a search whose cosines of parts would not find room in the folder of temporary files."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"cosines of all parts need {needed / 1e9:,.1f} GB for a while, {folder} has {free / 1e9:,.1f} free: set "
+            "TMPDIR to a larger disk, give fewer queries, or --vectors of `plantgfm embed`, one a window"
+        )
 
 
 def _searched(

@@ -20,6 +20,8 @@ from plantgfm.formats.fasta import read_fasta
 from plantgfm.sequence import BASE_MASK, Interval
 
 BLOCK_ROWS = 4_096  # windows at a time; sums are formed in this order, so that it is part of the result's last digits
+_BLOCK_NUMBERS = 1 << 23  # of vectors at a time, where rows hold many parts: 32 MiB
+_LEAST_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Targets:
         return int((begun - over).max()) - 1
 
     def blocks(self, *, bases: bool = False) -> Iterator[Block]:
-        """All windows in their order, `BLOCK_ROWS` at a time.
+        """All windows in their order, `BLOCK_ROWS` at a time, fewer where rows hold many parts.
 
         Args:
             bases: read them, too, from `fasta`.
@@ -170,18 +172,24 @@ class Targets:
 
     def _vectors(self) -> Iterator[tuple[int, Float32[np.ndarray, "n D"]]]:
         if not isinstance(self.source, Path):
-            for first in range(0, len(self), BLOCK_ROWS):
-                yield first, self.source[first : first + BLOCK_ROWS]
+            n = _rows_at_a_time(self.source.shape[1])
+            for first in range(0, len(self), n):
+                yield first, self.source[first : first + n]
             return
         file = open_vectors(self.source)
-        first, held = 0, np.zeros((0, file.width), np.float32)
+        first, held, n = 0, np.zeros((0, file.width), np.float32), _rows_at_a_time(file.width)
         for piece in file.vectors():
             held = np.concatenate([held, piece])
-            while held.shape[0] >= BLOCK_ROWS:
-                yield first, held[:BLOCK_ROWS]
-                first, held = first + BLOCK_ROWS, held[BLOCK_ROWS:]
+            while held.shape[0] >= n:
+                yield first, held[:n]
+                first, held = first + n, held[n:]
         if held.size:
             yield first, held
+
+
+def _rows_at_a_time(width: int) -> int:
+    """Windows of a block of rows of so many numbers."""
+    return min(BLOCK_ROWS, max(_BLOCK_NUMBERS // width, _LEAST_ROWS))
 
 
 class _Bases:

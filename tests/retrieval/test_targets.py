@@ -46,6 +46,16 @@ def test_a_file_is_read_in_blocks_of_one_size_whatever_its_parts_and_equals_memo
     assert opened.lengths_bp() == {"a": 100, "b": 90} and opened.origin == {"bundle": "x"}
 
 
+def test_wide_rows_pass_by_a_few_at_a_time(tmp_path, monkeypatch):
+    targets = tiled(tmp_path, {"a": random_codes(100)}, width=10, stride=5)
+    numbers = targets.source.shape[1] * 6
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
+    monkeypatch.setattr(module, "_LEAST_ROWS", 2)
+    assert [block.rows.size for block in targets.blocks()] == [6, 6, 6, 1]
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", 1)
+    assert {block.rows.size for block in targets.blocks()} == {1, 2}
+
+
 def test_targets_one_behind_the_other_keep_their_windows_vectors_and_bases(tmp_path):
     sequences = {"a": random_codes(60), "b": random_codes(40, seed=1)}
     wide = tiled(tmp_path, sequences, width=20, stride=10)
