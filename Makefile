@@ -30,8 +30,7 @@ demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at mos
 	$(BIN)/python train.py
 	$(BIN)/plantgfm export runs/demo --out runs/demo/bundle
 	$(BIN)/plantgfm export runs/demo --out runs/demo/untrained --untrained
-	$(BIN)/plantgfm embed runs/demo/bundle --manifest runs/world/held_out.csv --out runs/demo/held_out.parquet
-	$(BIN)/plantgfm retrieve runs/demo/bundle --vectors runs/demo/held_out.parquet --out runs/demo/retrieval \
+	$(BIN)/plantgfm retrieve runs/demo/bundle --out runs/demo/retrieval \
 	  --genome runs/world/genomes/duplaria_mira.fa.gz --annotation runs/world/annotation/duplaria_mira.gff3.gz \
 	  --truth runs/world/truth/orthologs.tsv --target runs/world/genomes/duplaria_sera.fa.gz --untrained runs/demo/untrained
 	$(BIN)/plantgfm report runs/demo

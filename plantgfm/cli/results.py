@@ -20,7 +20,11 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--part", type=click.Choice(["gene", "cds", "promoter"]), default="gene", show_default=True)
 @click.option("--upstream-bp", type=int, default=2000, show_default=True, help="Promoter: before the gene's start.")
 @click.option("--downstream-bp", type=int, default=300, show_default=True, help="Promoter: from the start on.")
-@click.option("--vectors", type=PATH, required=True, help="Target, as `plantgfm embed` wrote it with this bundle.")
+@click.option(
+    "--vectors",
+    type=PATH,
+    help="Target, as `plantgfm embed` wrote it with this bundle. Without it --target is embedded: OUT/target.parquet.",
+)
 @click.option(
     "--out", type=PATH, required=True, help="Folder for tables (TSV, Parquet) and tracks (BED, GFF3, bedGraph)."
 )
@@ -62,15 +66,19 @@ from plantgfm.cli.progress import progress_bars
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
     """Find where sequences of one plant lie in another, by embedding and sequence, and say how that compares.
 
+    With --target alone its windows are embedded in parts of 96 bp, which are matched one by one: the most that the
+    embedding finds, in time that grows with queries times target. With --vectors of `plantgfm embed`, one a window,
+    large searches take a fraction of that.
+
     With --target windows are ranked by the sum of z of four sources: debiased cosine of the embedding, cosine of 6-mer
-    frequencies, 11-mers shared (weighed by rarity), ungapped local alignments; queries no longer than a quarter of a
-    window are ranked among windows of their own size, whose vectors are made once beside --vectors. By the embedding
-    alone, --set index=APPROXIMATE (extra index) finds windows by an approximate index, and tells its recall. --truth is
-    a table with columns gene_id (or query), chr, start (0-based), end, and where known strand, display_name,
+    frequencies, 11-mers shared (weighed by rarity), ungapped local alignments; with --vectors, queries no longer than a
+    quarter of a window are ranked among windows of their own size, whose vectors are made once beside them. By the
+    embedding alone, --set index=APPROXIMATE (extra index) finds windows by an approximate index, and tells its recall.
+    --truth is a table with columns gene_id (or query), chr, start (0-based), end, and where known strand, display_name,
     homology_type, perc_id, perc_cov, score, source_seed; a BioMart table of Ensembl; or a Compara dump with
     --truth-annotation.
 
-    Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --vectors vectors.parquet --out hits
+    Example: plantgfm retrieve runs/demo/bundle --queries genes.fa --target genome.fa.gz --out hits
     """
     from plantgfm.config import settings
     from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig

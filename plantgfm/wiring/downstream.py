@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def embed_files(
     bundle: Path,
     out: Path,
     *,
-    fasta: Path | None,
+    fasta: Path | Sequence[Path] | None,
     manifest: Path | None,
     config: EmbeddingConfig,
     places: Places = Places(),
@@ -75,7 +75,8 @@ def embed_files(
     """
     if is_zarr(out):
         need_zarr(out)
-    files = [fasta] if fasta is not None else [row.fasta for row in read_manifest(manifest)]
+    given = [fasta] if isinstance(fasta, Path) else fasta
+    files = [row.fasta for row in read_manifest(manifest)] if given is None else list(given)
     embedder = Embedder(open_encoder(bundle, remote_code=remote_code), config)
     lengths_bp = _checked_lengths(files)
     regions = places.regions(lengths_bp)

@@ -114,7 +114,7 @@ def train_projection_files(
 def _ortholog_set(one: PairFiles, targets: Targets, encoder: Encoder, config: ProjectionConfig) -> OrthologSet:
     inputs, search = one.inputs, config.search()
     embedder = Embedder(encoder, settings_of(targets))
-    truth = truth_of(inputs, targets, search)
+    truth = truth_of(inputs, targets.lengths_bp(), search)
     found, _ = queries_of(inputs, search, encoder=encoder, window_bp=embedder.config.window_bp)
     queries = [query for query in found if truth.by_query.get(query.name)]
     if not queries:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +63,7 @@ from plantgfm.retrieval.sources import (
 )
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Record
+from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
 from plantgfm.wiring.retrieval_checks import RetrievalInputs, check_names, check_tiles, inputs_of, open_projection
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tool_rankings, tools_of
@@ -72,6 +73,10 @@ Progress = Callable[[str, int, int], None]
 NOT_WHITENED, NOT_PROJECTED = ", not whitened", ", not projected"
 """Behind the name of a method: the same vectors with all-but-the-top alone, and without the projection."""
 UNTRAINED, RERANKED = "untrained model", "reranked"
+PARTS = EmbeddingConfig(part_bp=96, layer=0, storage=Storage.INT8)
+"""How a target without vectors is embedded: what experiments/retrieval found best for the embedding alone."""
+TARGET_VECTORS = "target.parquet"
+MADE = "{} holds vectors of the target, of parts of its windows: --vectors reads them again for other queries"
 EVALUATION_FILE, PLACES_FILE, ROWS_FILE = "evaluation.json", "places.json", "distances.tsv"
 DIVERGENCE_FILE = "divergence.tsv"
 
@@ -102,29 +107,24 @@ def retrieve_files(
     check_folder(out)
     _check_asked(inputs, config)
     weights = weights_of(config, bases=bool(inputs.target))
-    targets = Targets.open(inputs.vectors, fasta=inputs.target)
-    part_bp = targets.origin["settings"].get("part_bp", 0)
-    asks_for_index(config, weights, len(targets), projected=inputs.projection is not None, part_bp=part_bp)
-    projection = (
-        None
-        if inputs.projection is None
-        else open_projection(
-            inputs.projection,
-            targets,
-            config,
-            species=inputs.target_species,
-            query_species=inputs.query_species,
-            query_files=[path for path in (inputs.genome, inputs.queries) if path is not None],
-        )
-    )
-    reranker = _reranker(inputs, targets, weights, config, projection)
+    given = None if inputs.vectors is None else Targets.open(inputs.vectors, fasta=inputs.target)
+    settings = PARTS if given is None else settings_of(given)
+    windows, by_head = 0 if given is None else len(given), inputs.projection is not None
+    asks_for_index(config, weights, windows, projected=by_head, part_bp=settings.part_bp)
+    projection = _projection(inputs, given, config)
+    reranker = _reranker(inputs, given, weights, config, projection)
     opened = open_encoder(bundle)
-    check_origin(targets, opened)
-    embedder = Embedder(opened, settings_of(targets))
+    if given is not None:
+        check_origin(given, opened)
+    embedder = Embedder(opened, settings)
     window_bp = embedder.config.window_bp
     queries, without = queries_of(inputs, config, encoder=opened, window_bp=window_bp)
+    if given is None:
+        inputs = _with_vectors(bundle, out, inputs, queries, config, progress=progress)
+    targets = Targets.open(inputs.vectors, fasta=inputs.target) if given is None else given
     short = short_queries(queries, targets, config, window_bp=window_bp)
-    _check_bases(inputs, config, short)
+    if given is not None:
+        _check_bases(inputs, config, short)
     check_names([query.name for query in queries], targets.names)
     _check_evaluation(inputs, queries, targets, config, settings=embedder.config)
     if config.localize_hits:
@@ -132,7 +132,8 @@ def retrieve_files(
     levels = levels_of(embedder, queries, targets, short, vectors=inputs.vectors, progress=progress)
     searched = [_searched(level, inputs, config, projection, reranker, progress=progress) for level in levels]
     found = joined([one for one, _ in searched], queries)
-    found = replace(found, without=without, remarks=(short.remark,) if short.remark else ())
+    said = MADE.format(inputs.vectors) if given is None else short.remark
+    found = replace(found, without=without, remarks=(said,) if said else ())
     spans = joined_spans([own for _, own in searched], queries)
     earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)  # of another search
     with staging(out) as stage:
@@ -145,6 +146,43 @@ def retrieve_files(
         outcome = _evaluated(stage.work, inputs, found, spans, levels=levels, progress=progress)
         stage.publish()
     return outcome
+
+
+def _with_vectors(
+    bundle: Path,
+    out: Path,
+    inputs: RetrievalInputs,
+    queries: list[Query],
+    config: RetrievalConfig,
+    *,
+    progress: Progress | None,
+) -> RetrievalInputs:
+    """Vectors of the target where none were given; a file of an earlier search is read again, a stopped one goes on.
+
+    What is wrong with names or truth is told before that, which may take long.
+    """
+    lengths_bp = {record.name: record.length_bp for record in _records(inputs.target)}
+    names = [query.name for query in queries]
+    check_names(names, lengths_bp)
+    if inputs.truth is not None:
+        rows_with_truth(names, truth_of(inputs, lengths_bp, config))
+    path = out / TARGET_VECTORS
+    embed_files(bundle, path, fasta=inputs.target, manifest=None, config=PARTS, progress=progress)
+    return replace(inputs, vectors=path)
+
+
+def _projection(inputs: RetrievalInputs, targets: Targets | None, config: RetrievalConfig) -> Projection | None:
+    """The head, where one is asked for that has seen neither side."""
+    if inputs.projection is None:
+        return None
+    return open_projection(
+        inputs.projection,
+        targets,
+        config,
+        species=inputs.target_species,
+        query_species=inputs.query_species,
+        query_files=[path for path in (inputs.genome, inputs.queries) if path is not None],
+    )
 
 
 def _lengths_bp(inputs: RetrievalInputs, targets: Targets) -> dict[str, int]:
@@ -231,7 +269,7 @@ def _evaluated(
     levels: list[Level],
     progress: Progress | None,
 ) -> Outcome:
-    truth = truth_of(inputs, found.targets, found.config)
+    truth = truth_of(inputs, found.targets.lengths_bp(), found.config)
     names = [query.name for query in found.queries]
     rankings, absent, said = _rankings(inputs, found, levels=levels, progress=progress), {}, []
     if inputs.target:
@@ -303,13 +341,13 @@ def _strata(targets: Targets) -> np.ndarray:
     return strata
 
 
-def truth_of(inputs: RetrievalInputs, targets: Targets, config: RetrievalConfig) -> Truth:
-    """The labels: where promoters are looked for, those of the orthologs' promoters."""
-    truth = read_truth(inputs.truth, target_sequences=set(targets.names), annotation=inputs.truth_annotation)
+def truth_of(inputs: RetrievalInputs, lengths_bp: Mapping[str, int], config: RetrievalConfig) -> Truth:
+    """The labels on sequences of such lengths: where promoters are looked for, those of the orthologs' promoters."""
+    truth = read_truth(inputs.truth, target_sequences=set(lengths_bp), annotation=inputs.truth_annotation)
     if config.query_part is not QueryPart.PROMOTER:
         return truth
     sizes = {"upstream_bp": config.upstream_bp, "downstream_bp": config.downstream_bp}
-    return promoter_truth(truth, **sizes, lengths_bp=targets.lengths_bp())
+    return promoter_truth(truth, **sizes, lengths_bp=dict(lengths_bp))
 
 
 def _check_evaluation(
@@ -322,7 +360,7 @@ def _check_evaluation(
 ) -> None:
     """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
     if inputs.truth is not None:
-        rows_with_truth([query.name for query in queries], truth_of(inputs, targets, config))
+        rows_with_truth([query.name for query in queries], truth_of(inputs, targets.lengths_bp(), config))
     if inputs.target:
         check_tiles(_records(inputs.target), targets)
     if inputs.untrained is not None:

@@ -19,7 +19,7 @@ from plantgfm.schema import Record
 class RetrievalInputs:
     """Files of one retrieval; `truth`, `truth_annotation` and `untrained` serve evaluation only."""
 
-    vectors: Path
+    vectors: Path | None = None  # of the target; None: those of its parts are made in the folder of the hits
     queries: Path | None = None
     genes: Path | None = None
     genome: Path | None = None
@@ -40,6 +40,13 @@ class RetrievalInputs:
             raise ValueError("give either --queries, or --genome with --annotation (and --genes to choose some)")
         if self.queries is None and None in genome:
             raise ValueError("--genome and --annotation go together: genes are cut out of that genome")
+        if self.vectors is None:
+            if not self.target:
+                raise ValueError("give --target, the FASTA to search, or --vectors that `plantgfm embed` made of it")
+            learned = {"--reranker": self.reranker, "--projection": self.projection}
+            for option, path in learned.items():
+                if path is not None:
+                    raise ValueError(f"{option} needs --vectors, made as those that it was trained with")
         if self.untrained is not None and (not self.target or self.truth is None):
             raise ValueError("--untrained needs --target and --truth: it is embedded for the evaluation alone")
         if self.genes is not None and self.queries is not None:

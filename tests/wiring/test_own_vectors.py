@@ -1,0 +1,95 @@
+"""A search of a target that comes without vectors: they are made of its parts, beside the hits."""
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from plantgfm.cli import commands
+from plantgfm.embedding.store import read_origin
+from plantgfm.formats.fasta import read_fasta, write_fasta
+from plantgfm.retrieval.config import RankBy, RetrievalConfig
+from plantgfm.wiring import retrieval as module
+from plantgfm.wiring.downstream import embed_files
+from plantgfm.wiring.retrieval import PARTS, TARGET_VECTORS, retrieve_files
+from tests.fixtures import random_codes, record
+
+CONFIG = RetrievalConfig(null_queries=3, resamples=20, permutations=2)
+
+
+@pytest.fixture(scope="module")
+def made(bundle, search, tmp_path_factory):
+    """A folder of hits, and what was found, with no vectors at hand."""
+    out = tmp_path_factory.mktemp("made") / "hits"
+    return out, retrieve_files(bundle, out, replace(search, vectors=None), CONFIG)
+
+
+def tables(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != TARGET_VECTORS}
+
+
+def test_parts_of_the_target_are_embedded_and_found_by(made, bundle, search, tmp_path):
+    out, outcome = made
+    settings = read_origin(out / TARGET_VECTORS)["settings"]
+    assert (settings["part_bp"], settings["layer"], settings["storage"]) == (96, 0, "int8")
+    methods = {one.method: one.mean_reciprocal_rank for one in outcome.evaluation.methods}
+    assert methods["fused"] == 1.0 and methods["model"] > methods["chance, closed form"]
+    assert "untrained model" in methods
+    assert str(out / TARGET_VECTORS) in outcome.found.notes()[0]
+    embed_files(bundle, tmp_path / "v.parquet", fasta=search.target, manifest=None, config=PARTS)
+    given = retrieve_files(bundle, tmp_path / "given", replace(search, vectors=tmp_path / "v.parquet"), CONFIG)
+    assert tables(tmp_path / "given") == tables(out) and len(given.found.notes()) == len(outcome.found.notes()) - 1
+
+
+def test_a_second_search_reads_the_vectors_again_and_writes_the_same(made, bundle, search):
+    out, _ = made
+    before, written = tables(out), (out / TARGET_VECTORS).stat().st_mtime_ns
+    retrieve_files(bundle, out, replace(search, vectors=None), CONFIG)
+    assert tables(out) == before and (out / TARGET_VECTORS).stat().st_mtime_ns == written
+
+
+def test_vectors_of_another_target_take_the_place_of_those_that_are_there(made, bundle, search, tmp_path):
+    write_fasta(tmp_path / "a.fa", [*read_fasta(search.target[0])])
+    write_fasta(tmp_path / "b.fa", [record("chr2", random_codes(900, seed=5))])
+    both, alone = (tmp_path / "a.fa", tmp_path / "b.fa"), replace(CONFIG, rank_by=RankBy.EMBEDDING)
+    plain = replace(search, vectors=None, truth=None, untrained=None)
+    for target, names in ((both, ["chr1", "chr2"]), (both[:1], ["chr1"])):
+        outcome = retrieve_files(bundle, tmp_path / "hits", replace(plain, target=target), alone)
+        assert outcome.found.targets.names == names
+        stored = read_origin(tmp_path / "hits" / TARGET_VECTORS)["inputs"]
+        assert [one["file"] for one in stored] == [path.name for path in target]
+
+
+def test_wrong_input_is_told_before_the_target_is_embedded(bundle, search, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "embed_files", lambda *args, **options: pytest.fail("the target was embedded"))
+    plain = replace(search, vectors=None)
+    wrong = tmp_path / "wrong.tsv"
+    wrong.write_text("query\tchr\tstart\tend\nq0\tchr9\t1\t5\n")
+    for changed, said in (
+        ({"truth": wrong}, "1 labels lie on sequences that were not processed"),
+        ({"queries": tmp_path / "none.fa"}, "none.fa"),
+    ):
+        with pytest.raises((ValueError, OSError), match=said):
+            retrieve_files(bundle, tmp_path / "hits", replace(plain, **changed), CONFIG)
+    assert not (tmp_path / "hits").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give --target, the FASTA to search, or --vectors"),
+        (["--target", "t.fa", "--reranker", "r.json", "--target-species", "A b"], "--reranker needs --vectors"),
+        (["--target", "t.fa", "--projection", "p.json", "--target-species", "A b"], "--projection needs --vectors"),
+    ],
+)
+def test_what_needs_vectors_says_so(bundle, tmp_path, options, said):
+    asked = ["retrieve", str(bundle), "--queries", "q.fa", *options, "--out", str(tmp_path)]
+    told = CliRunner().invoke(commands, asked)
+    assert told.exit_code != 0 and said in str(told.exception or told.output)
+
+
+def test_cosines_of_parts_that_find_no_room_are_told(made, bundle, search, monkeypatch, tmp_path):
+    out, _ = made
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1_000})())
+    with pytest.raises(ValueError, match="TMPDIR to a larger disk, give fewer queries, or --vectors"):
+        retrieve_files(bundle, tmp_path / "hits", replace(search, vectors=out / TARGET_VECTORS), CONFIG)
