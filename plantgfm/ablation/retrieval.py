@@ -28,7 +28,8 @@ from plantgfm.retrieval.evaluate import LEAST_QUERIES, RetrievalEvaluation, inte
 from plantgfm.retrieval.search import FUSED
 from plantgfm.retrieval.sources import EMBEDDING
 from plantgfm.wiring.downstream import embed_files
-from plantgfm.wiring.retrieval import UNTRAINED, RetrievalInputs, retrieve_files
+from plantgfm.wiring.retrieval import RetrievalInputs, retrieve_files
+from plantgfm.wiring.retrieval_evaluation import UNTRAINED
 
 ARM_COLUMNS = (
     "arm",

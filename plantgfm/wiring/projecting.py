@@ -20,8 +20,9 @@ from plantgfm.retrieval.reranker import Seen, binomial
 from plantgfm.retrieval.retrieve import check_origin
 from plantgfm.retrieval.sources import embed_queries
 from plantgfm.retrieval.targets import Targets
-from plantgfm.wiring.retrieval import RetrievalInputs, queries_of, settings_of, truth_of
+from plantgfm.wiring.retrieval import RetrievalInputs, queries_of, settings_of
 from plantgfm.wiring.retrieval_checks import inputs_of
+from plantgfm.wiring.retrieval_evaluation import truth_of
 
 Progress = Callable[[str, int, int], None]
 

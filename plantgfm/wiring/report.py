@@ -20,7 +20,7 @@ from plantgfm.training.metrics import METRICS_FILE, read_metrics
 from plantgfm.training.run_folder import RESULT_FILE, read_json
 from plantgfm.training.throughput import THROUGHPUT_FILE
 from plantgfm.wiring.curation_report import curation_sections
-from plantgfm.wiring.retrieval import EVALUATION_FILE
+from plantgfm.wiring.retrieval_evaluation import EVALUATION_FILE
 from plantgfm.wiring.retrieval_report import holds_retrieval, retrieval_sections
 from plantgfm.wiring.runs import Run, open_run_folder
 from plantgfm.wiring.scores import EVALUATION_FOLDER

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.tables import fits_a_cell
 from plantgfm.identity import file_sha256
 from plantgfm.retrieval.config import RetrievalConfig
@@ -58,6 +59,12 @@ class RetrievalInputs:
             raise ValueError(f"{one} and --target-species go together: it must not have seen what is searched")
         if self.query_species is not None and self.projection is None:
             raise ValueError("--query-species serves --projection, which must not have seen it: give both")
+
+
+def records_of(files: Iterable[Path]) -> Iterator[Record]:
+    """The records of FASTA files, in turn."""
+    for path in files:
+        yield from read_fasta(path)
 
 
 def check_tiles(records: Iterable[Record], targets: Targets) -> None:

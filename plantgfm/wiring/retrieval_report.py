@@ -18,7 +18,7 @@ from plantgfm.retrieval.places import GAP, QUERIES, SPANS, TOLERANCES_BP, PlaceE
 from plantgfm.retrieval.rerank_training import reliability_of
 from plantgfm.retrieval.retrieve import HIT_COLUMNS
 from plantgfm.retrieval.sources import EMBEDDING
-from plantgfm.wiring.retrieval import DIVERGENCE_FILE, EVALUATION_FILE, PLACES_FILE, ROWS_FILE
+from plantgfm.wiring.retrieval_evaluation import DIVERGENCE_FILE, EVALUATION_FILE, PLACES_FILE, ROWS_FILE
 from plantgfm.wiring.tables import place_tables, retrieval_table, retrieval_verdict
 
 _MANIFEST = "retrieval.json"
