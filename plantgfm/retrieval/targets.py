@@ -177,6 +177,10 @@ class Targets:
                 yield first, self.source[first : first + n]
             return
         file = open_vectors(self.source)
+        if file.origin != self.origin:
+            raise ValueError(
+                f"{self.source} was written anew while it was searched: search again, and let no other command write it"
+            )
         first, held, n = 0, np.zeros((0, file.width), np.float32), _rows_at_a_time(file.width)
         for piece in file.vectors():
             held = np.concatenate([held, piece])

@@ -99,3 +99,17 @@ def test_crowding_is_how_many_others_a_window_overlaps():
     assert windows([Interval("a", 0, 10), Interval("a", 10, 20), Interval("b", 5, 15)]).crowding() == 0
     assert windows([Interval("a", s, s + 10) for s in (0, 5, 10, 15)]).crowding() == 2
     assert windows([Interval("a", 0, 100), *(Interval("a", s, s + 5) for s in (1, 20, 40))]).crowding() == 3
+
+
+def test_vectors_that_another_command_writes_anew_end_a_search(tmp_path):
+    targets = tiled(tmp_path, {"a": random_codes(100)}, width=10, stride=5)
+    opened = Targets.open(written(tmp_path / "v.parquet", targets, blocks=2))
+    assert next(opened.blocks()).rows.size
+    write_vectors(
+        tmp_path / "v.parquet",
+        [Embedded([Tile(Interval("b", 0, 10), random_codes(10), partial=False)], targets.source[:1], 0)],
+        width=targets.source.shape[1],
+        origin={"bundle": "y"},
+    )
+    with pytest.raises(ValueError, match="v.parquet was written anew while it was searched"):
+        next(opened.blocks())
