@@ -158,9 +158,14 @@ def embedding_source(queries: QueryVectors, config: RetrievalConfig, **known) ->
     Raises:
         ValueError: where hubs are to be corrected for among parts.
     """
-    if config.csls and queries.parts > 1:
+    check_csls(config, parts=queries.parts)
+    return (LateSource if queries.parts > 1 else EmbeddingSource)(queries, config, **known)
+
+
+def check_csls(config: RetrievalConfig, *, parts: int) -> None:
+    """Raise ValueError where hubs are to be corrected for among parts."""
+    if config.csls and parts > 1:
         raise ValueError(
             f"retrieval.csls={config.csls} is of cosines of whole windows, the target's rows hold parts, "
-            "whose votes are shared already: leave it out"
+            "whose votes are shared already: leave it out, or give --vectors of `plantgfm embed`, one a window"
         )
-    return (LateSource if queries.parts > 1 else EmbeddingSource)(queries, config, **known)

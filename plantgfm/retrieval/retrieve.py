@@ -13,9 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float64, Int64
 
-from plantgfm.embedding.config import StrandUse
 from plantgfm.embedding.embed import Embedder
-from plantgfm.embedding.encoders import Encoder
 from plantgfm.embedding.store import VectorTable
 from plantgfm.formats.bed import write_bed, write_bedgraph
 from plantgfm.formats.bigwig import write_bigwig
@@ -26,6 +24,7 @@ from plantgfm.formats.tables import write_tsv
 from plantgfm.identity import fingerprint, plain
 from plantgfm.retrieval.aligned import Confirmed
 from plantgfm.retrieval.approximate import asks_for_index, search_by_embedding
+from plantgfm.retrieval.checks import check_origin, check_search, check_settings
 from plantgfm.retrieval.config import FitOn, QueryPart, RankBy, RetrievalConfig
 from plantgfm.retrieval.debias import no_debias
 from plantgfm.retrieval.hits import Hit, hits_of
@@ -142,7 +141,8 @@ class Retrieval:
         said = []
         said += self.remarks
         if len(self.search.weights) == 1:
-            said.append("ranked by the embedding alone; --target adds evidence from the sequences themselves")
+            more = "" if self.targets.fasta else "; --target adds evidence from the sequences themselves"
+            said.append(f"ranked by the embedding alone{more}")
         said += [level.search.note() for level in self.by_level if level.search.note()]
         if self.without:
             lack = "have no CDS" if self.config.query_part is QueryPart.CDS else "lie on several strands"
@@ -327,44 +327,6 @@ def aligned_cells(confirmed: Confirmed | None) -> dict[str, object]:
     return dict(zip(ALIGNED_COLUMNS, values))
 
 
-def check_origin(targets: Targets, encoder: Encoder) -> None:
-    """Refuse target vectors that another model made, or that are not of the forward strand.
-
-    Raises:
-        ValueError: naming both fingerprints, or the strand.
-    """
-    made_by, here = targets.origin.get("bundle"), encoder.fingerprint
-    if made_by != here:
-        raise ValueError(
-            f"the target vectors were made by bundle {made_by}, this is bundle {here}: embed the target again"
-        )
-    strand = targets.origin["settings"]["strand"]
-    if strand != StrandUse.FORWARD.value:
-        raise ValueError(
-            f"the target vectors have strand={strand!r}: embed the target with --strand forward, both strands of a "
-            "query are searched"
-        )
-
-
-def _check_settings(targets: Targets, embedder: Embedder) -> None:
-    settings = targets.origin["settings"]
-    config = embedder.config
-    for name, value in (("pooling", config.pooling.value), ("layer", config.layer), ("part_bp", config.part_bp)):
-        stored = settings.get(name, 0 if name == "part_bp" else None)  # files from before parts do not tell them
-        if stored != value:
-            raise ValueError(f"the target vectors have {name}={stored!r}, the queries {value!r}: make them equal")
-
-
-def _check_lengths(queries: list[Query], targets: Targets) -> None:
-    target_bp = sum(targets.lengths_bp().values())
-    longest = max(queries, key=lambda query: query.length_bp)
-    if longest.length_bp > target_bp:
-        raise ValueError(
-            f"query {longest.name} has {longest.length_bp:,} bp, the target {target_bp:,}: query and target may have "
-            "changed places"
-        )
-
-
 def weights_of(config: RetrievalConfig, *, bases: bool) -> dict[str, float]:
     """What the windows are ranked by: sources with a weight above 0.
 
@@ -444,19 +406,13 @@ def retrieve(
     Raises:
         ValueError: when targets and model do not belong together, or there is nothing to search.
     """
-    if not queries:
-        raise ValueError("there is no query: give a FASTA file with at least one record, or gene ids")
     targets = Targets.of(targets) if isinstance(targets, VectorTable) else targets
     check_origin(targets, embedder.encoder)
-    _check_settings(targets, embedder)
-    _check_lengths(queries, targets)
+    check_settings(targets, embedder)
+    check_search(queries, config, lengths_bp=targets.lengths_bp(), parts=embedder.parts)
     if projection is not None:
         made_by = {"bundle": embedder.encoder.fingerprint, "settings": targets.origin["settings"]}
         projection.check_made_for(**made_by, config=config)
-    if config.csls >= len(queries):
-        raise ValueError(
-            f"retrieval.csls={config.csls} needs more queries than that, there are {len(queries)}: lower it"
-        )
     weights = weights_of(config, bases=bool(targets.fasta))
     part_bp = targets.origin["settings"].get("part_bp", 0)
     by_index = asks_for_index(config, weights, len(targets), projected=projection is not None, part_bp=part_bp)

@@ -11,13 +11,13 @@ from plantgfm.embedding.encoders import Encoder, open_encoder
 from plantgfm.formats.gff3 import read_gff3
 from plantgfm.identity import file_sha256
 from plantgfm.report.table import Table
+from plantgfm.retrieval.checks import check_origin
 from plantgfm.retrieval.config import ProjectionConfig
 from plantgfm.retrieval.evaluate import few_queries
 from plantgfm.retrieval.projection import Projection, kept_settings
 from plantgfm.retrieval.projection_pairs import OrthologSet
 from plantgfm.retrieval.projection_training import train_projection
 from plantgfm.retrieval.reranker import Seen, binomial
-from plantgfm.retrieval.retrieve import check_origin
 from plantgfm.retrieval.sources import embed_queries
 from plantgfm.retrieval.targets import Targets
 from plantgfm.wiring.retrieval import RetrievalInputs, queries_of, settings_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,28 +15,27 @@ from plantgfm.formats.bigwig import need_bigwig
 from plantgfm.formats.staging import check_folder, staging
 from plantgfm.identity import fingerprint
 from plantgfm.retrieval.approximate import asks_for_index
+from plantgfm.retrieval.checks import check_origin, check_search
 from plantgfm.retrieval.config import QueryPart, RankBy, RetrievalConfig
-from plantgfm.retrieval.evaluate import (
-    RetrievalEvaluation,
-    rows_with_truth,
-)
+from plantgfm.retrieval.evaluate import RetrievalEvaluation
 from plantgfm.retrieval.genes import cut_genes, read_gene_ids
 from plantgfm.retrieval.levels import joined, joined_spans
 from plantgfm.retrieval.localize import SPAN_FILES, Span, localize, scan_widths, write_spans
-from plantgfm.retrieval.places import (
-    PlaceEvaluation,
-)
+from plantgfm.retrieval.places import PlaceEvaluation
 from plantgfm.retrieval.projection import Projection
 from plantgfm.retrieval.queries import Query, fasta_queries, query_of, within_budget
 from plantgfm.retrieval.reranker import Reranker
-from plantgfm.retrieval.retrieve import TRACK_FILES, Retrieval, check_origin, retrieve, weights_of
+from plantgfm.retrieval.retrieve import TRACK_FILES, Retrieval, retrieve, weights_of
 from plantgfm.retrieval.targets import Targets
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.levels import Level, ShortQueries, levels_of, short_queries
 from plantgfm.wiring.retrieval_checks import (
     RetrievalInputs,
+    check_model,
     check_names,
+    check_tiles,
     inputs_of,
+    lengths_of,
     open_projection,
     records_of,
 )
@@ -47,7 +46,6 @@ from plantgfm.wiring.retrieval_evaluation import (
     ROWS_FILE,
     check_evaluation,
     evaluated,
-    truth_of,
 )
 from plantgfm.wiring.retrieval_tools import confirmed, proteins_of, tools_of
 
@@ -94,19 +92,20 @@ def retrieve_files(
     opened = open_encoder(bundle)
     if given is not None:
         check_origin(given, opened)
+    else:
+        check_model(opened)
     embedder = Embedder(opened, settings)
     window_bp = embedder.config.window_bp
     queries, without = queries_of(inputs, config, encoder=opened, window_bp=window_bp)
     if given is None:
-        inputs = _with_vectors(bundle, out, inputs, queries, config, progress=progress)
+        inputs = _with_vectors(bundle, out, inputs, queries, config, embedder=embedder, progress=progress)
     targets = Targets.open(inputs.vectors, fasta=inputs.target) if given is None else given
     short = short_queries(queries, targets, config, window_bp=window_bp)
     if given is not None:
         _check_bases(inputs, config, short)
-    check_names([query.name for query in queries], targets.names)
-    check_evaluation(inputs, queries, targets, config, settings=embedder.config)
-    if config.localize_hits:
-        scan_widths(config, target_window_bp=window_bp)
+    _check_all(inputs, queries, targets.lengths_bp(), config, embedder=embedder)
+    if inputs.target:
+        check_tiles(records_of(inputs.target), targets)
     levels = levels_of(embedder, queries, targets, short, vectors=inputs.vectors, progress=progress)
     searched = [_searched(level, inputs, config, projection, reranker, progress=progress) for level in levels]
     found = joined([one for one, _ in searched], queries)
@@ -133,20 +132,33 @@ def _with_vectors(
     queries: list[Query],
     config: RetrievalConfig,
     *,
+    embedder: Embedder,
     progress: Progress | None,
 ) -> RetrievalInputs:
     """Vectors of the target where none were given; a file of an earlier search is read again, a stopped one goes on.
 
-    What is wrong with names or truth is told before that, which may take long.
+    What can be told of wrong input is told before that, which may take long.
     """
-    lengths_bp = {record.name: record.length_bp for record in records_of(inputs.target)}
-    names = [query.name for query in queries]
-    check_names(names, lengths_bp)
-    if inputs.truth is not None:
-        rows_with_truth(names, truth_of(inputs, lengths_bp, config))
+    _check_all(inputs, queries, lengths_of(records_of(inputs.target)), config, embedder=embedder)
     path = out / TARGET_VECTORS
     embed_files(bundle, path, fasta=inputs.target, manifest=None, config=PARTS, progress=progress)
     return replace(inputs, vectors=path)
+
+
+def _check_all(
+    inputs: RetrievalInputs,
+    queries: list[Query],
+    lengths_bp: Mapping[str, int],
+    config: RetrievalConfig,
+    *,
+    embedder: Embedder,
+) -> None:
+    """Refuse what can be told to fail once queries and the lengths of the target's sequences are known."""
+    check_names([query.name for query in queries], lengths_bp)
+    check_search(queries, config, lengths_bp=lengths_bp, parts=embedder.parts)
+    check_evaluation(inputs, queries, lengths_bp, config, settings=embedder.config)
+    if config.localize_hits:
+        scan_widths(config, target_window_bp=embedder.config.window_bp)
 
 
 def _projection(inputs: RetrievalInputs, targets: Targets | None, config: RetrievalConfig) -> Projection | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plantgfm.embedding.encoders import Encoder
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.formats.tables import fits_a_cell
 from plantgfm.identity import file_sha256
@@ -67,17 +68,23 @@ def records_of(files: Iterable[Path]) -> Iterator[Record]:
         yield from read_fasta(path)
 
 
+def lengths_of(records: Iterable[Record]) -> dict[str, int]:
+    """Base pairs of the target by sequence; ValueError for one that is there twice."""
+    lengths_bp: dict[str, int] = {}
+    for record in records:
+        if record.name in lengths_bp:
+            raise ValueError(f"--target has sequence {record.name!r} twice: give each file once")
+        lengths_bp[record.name] = record.length_bp
+    return lengths_bp
+
+
 def check_tiles(records: Iterable[Record], targets: Targets) -> None:
     """Refuse bases that lack a sequence of the windows or some of its bases, or have one twice.
 
     Raises:
         ValueError: with the sequence.
     """
-    lengths_bp: dict[str, int] = {}
-    for record in records:
-        if record.name in lengths_bp:
-            raise ValueError(f"--target has sequence {record.name!r} twice: give each file once")
-        lengths_bp[record.name] = record.length_bp
+    lengths_bp = lengths_of(records)
     for name, end in targets.lengths_bp().items():
         if name not in lengths_bp:
             raise ValueError(f"--target lacks sequence {name!r} of the vectors: give the FASTA that was embedded")
@@ -86,6 +93,15 @@ def check_tiles(records: Iterable[Record], targets: Targets) -> None:
                 f"--target has {lengths_bp[name]:,} bp of {name!r}, the vectors go to {end:,}: "
                 "give the FASTA that was embedded"
             )
+
+
+def check_model(encoder: Encoder) -> None:
+    """Refuse a model that can't embed a target without --vectors: one that does not know its windows."""
+    if not encoder.window_bp:
+        raise ValueError(
+            "this model does not tell how long its windows are: embed the target with `plantgfm embed --window-bp`, "
+            "and give --vectors"
+        )
 
 
 def check_names(queries: Iterable[str], sequences: Iterable[str]) -> None:

@@ -55,11 +55,7 @@ from plantgfm.retrieval.sources import (
 )
 from plantgfm.retrieval.targets import Targets
 from plantgfm.wiring.levels import Level
-from plantgfm.wiring.retrieval_checks import (
-    RetrievalInputs,
-    check_tiles,
-    records_of,
-)
+from plantgfm.wiring.retrieval_checks import RetrievalInputs, records_of
 from plantgfm.wiring.retrieval_tools import proteins_of, tool_rankings
 
 Progress = Callable[[str, int, int], None]
@@ -170,16 +166,14 @@ def truth_of(inputs: RetrievalInputs, lengths_bp: Mapping[str, int], config: Ret
 def check_evaluation(
     inputs: RetrievalInputs,
     queries: list[Query],
-    targets: Targets,
+    lengths_bp: Mapping[str, int],
     config: RetrievalConfig,
     *,
     settings: EmbeddingConfig,
 ) -> None:
-    """Refuse a truth that can't be read or is of other sequences, targets without the tiles, a wrong bundle."""
+    """Refuse a truth that can't be read or is of other sequences, and an untrained bundle without such vectors."""
     if inputs.truth is not None:
-        rows_with_truth([query.name for query in queries], truth_of(inputs, targets.lengths_bp(), config))
-    if inputs.target:
-        check_tiles(records_of(inputs.target), targets)
+        rows_with_truth([query.name for query in queries], truth_of(inputs, lengths_bp, config))
     if inputs.untrained is not None:
         resolve(settings, open_encoder(inputs.untrained))
 

@@ -1,6 +1,7 @@
 """A search of a target that comes without vectors: they are made of its parts, beside the hits."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -56,6 +57,7 @@ def test_vectors_of_another_target_take_the_place_of_those_that_are_there(made, 
     for target, names in ((both, ["chr1", "chr2"]), (both[:1], ["chr1"])):
         outcome = retrieve_files(bundle, tmp_path / "hits", replace(plain, target=target), alone)
         assert outcome.found.targets.names == names
+        assert outcome.found.notes()[1:] == ["ranked by the embedding alone"]  # --target is there already
         stored = read_origin(tmp_path / "hits" / TARGET_VECTORS)["inputs"]
         assert [one["file"] for one in stored] == [path.name for path in target]
 
@@ -65,12 +67,22 @@ def test_wrong_input_is_told_before_the_target_is_embedded(bundle, search, tmp_p
     plain = replace(search, vectors=None)
     wrong = tmp_path / "wrong.tsv"
     wrong.write_text("query\tchr\tstart\tend\nq0\tchr9\t1\t5\n")
-    for changed, said in (
-        ({"truth": wrong}, "1 labels lie on sequences that were not processed"),
-        ({"queries": tmp_path / "none.fa"}, "none.fa"),
+    write_fasta(tmp_path / "long.fa", [record("long", random_codes(6_001))])
+    for changed, settings, said in (
+        ({"truth": wrong}, {}, "1 labels lie on sequences that were not processed"),
+        ({"queries": tmp_path / "none.fa"}, {}, "none.fa"),
+        ({"queries": tmp_path / "long.fa", "truth": None, "untrained": None}, {}, "query and target may have changed"),
+        ({"target": search.target * 2}, {}, "--target has sequence 'chr1' twice: give each file once"),
+        ({"untrained": tmp_path / "none"}, {}, "none is no bundle"),
+        ({}, {"csls": 3}, "csls=3 is of cosines of whole windows.*: leave it out, or give --vectors"),
+        ({}, {"motifs": "none.meme"}, "none.meme"),
+        ({}, {"localize_hits": 2, "scan_window_bp": 5_000}, "scan_window_bp=5000 is wider"),
     ):
         with pytest.raises((ValueError, OSError), match=said):
-            retrieve_files(bundle, tmp_path / "hits", replace(plain, **changed), CONFIG)
+            retrieve_files(bundle, tmp_path / "hits", replace(plain, **changed), replace(CONFIG, **settings))
+    monkeypatch.setattr(module, "open_encoder", lambda path: SimpleNamespace(window_bp=0))  # of transformers
+    with pytest.raises(ValueError, match="embed the target with `plantgfm embed --window-bp`, and give --vectors"):
+        retrieve_files(bundle, tmp_path / "hits", plain, CONFIG)
     assert not (tmp_path / "hits").exists()
 
 
