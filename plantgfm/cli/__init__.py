@@ -26,7 +26,7 @@ def commands() -> None:
     A whole run:       python train.py run.name=mine corpus=manifest corpus.path=genomes/manifest.csv
     Then:              plantgfm export runs/mine --out runs/mine/bundle
                        plantgfm embed runs/mine/bundle --fasta genome.fa.gz --out vectors.parquet
-                       plantgfm retrieve runs/mine/bundle --queries genes.fa --vectors vectors.parquet --out hits
+                       plantgfm retrieve runs/mine/bundle --queries genes.fa --target genome.fa.gz --out hits
     Public genomes:    plantgfm fetch rice maize soybean --out genomes
     The parts alone:   simulate, curate, explain, compare-corpora, vocabulary, evaluate, report, runs
     What it learned:   plantgfm probe runs/mine --out runs/mine/probes

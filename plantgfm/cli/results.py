@@ -45,7 +45,10 @@ from plantgfm.cli.progress import progress_bars
     "none; or names with commas.",
 )
 @click.option(
-    "--target", type=PATH, multiple=True, help="FASTA of the target: adds sequence evidence, --localize and baselines."
+    "--target",
+    type=PATH,
+    multiple=True,
+    help="FASTA of the target, embedded unless --vectors are given: adds sequence evidence, --localize, baselines.",
 )
 @click.option(
     "--rank-by",
@@ -66,9 +69,9 @@ from plantgfm.cli.progress import progress_bars
 def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> None:
     """Find where sequences of one plant lie in another, by embedding and sequence, and say how that compares.
 
-    With --target alone its windows are embedded in parts of 96 bp, which are matched one by one: the most that the
-    embedding finds, in time that grows with queries times target. With --vectors of `plantgfm embed`, one a window,
-    large searches take a fraction of that.
+    With --target alone its windows are embedded in parts of 96 bp, which are matched one by one: by the embedding alone
+    that finds far more than one vector a window, in time that grows with queries times target. With --vectors of
+    `plantgfm embed`, one a window, large searches take a fraction of that.
 
     With --target windows are ranked by the sum of z of four sources: debiased cosine of the embedding, cosine of 6-mer
     frequencies, 11-mers shared (weighed by rarity), ungapped local alignments; with --vectors, queries no longer than a

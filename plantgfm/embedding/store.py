@@ -81,7 +81,7 @@ def _write(path: Path, batches: Iterable[tuple[pa.RecordBatch, int]], schema: pa
         if not counts["windows"]:
             raise ValueError(
                 f"no window was left to embed ({counts['skipped']} held too many unknown bases): "
-                "raise embedding.max_unknown_fraction or check the input"
+                "check the input, or let more pass with `plantgfm embed --set max_unknown_fraction=1`"
             )
     return counts
 
