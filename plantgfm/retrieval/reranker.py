@@ -72,6 +72,7 @@ class Reranker:
     best_near: list[float] = field(default_factory=list)  # probability of each query's best near hit, likewise; 0: none
     share_votes: bool = False  # of the search behind the hits; rerankers of older code knew no other way
     projected_by: str | None = None  # fingerprint of the projection behind the hits
+    vectors: dict[str, object] | None = None  # settings of the vectors behind the hits; rerankers of older code: None
 
     def probabilities(self, features: Float64[np.ndarray, "n F"]) -> Float64[np.ndarray, "n"]:
         """That hits lie within `within_bp` of the ortholog."""
@@ -115,6 +116,7 @@ class Reranker:
         ranked_by: Mapping[str, float],
         share_votes: bool,
         projected_by: str | None = None,
+        vectors: Mapping[str, object],
     ) -> None:
         """Refuse a target that the model was trained on, and hits of another kind.
 
@@ -125,6 +127,7 @@ class Reranker:
             ranked_by: the weights of the sources behind the hits.
             share_votes: how the search weighs what repeats.
             projected_by: fingerprint of the projection of the search.
+            vectors: what kind they are: pooling, layer, part_bp.
 
         Raises:
             ValueError: naming what overlaps.
@@ -144,6 +147,11 @@ class Reranker:
             raise ValueError(
                 f"the reranker was trained on hits of projection {self.projected_by}, these are of {projected_by}: "
                 "make them equal"
+            )
+        if self.vectors is not None and dict(vectors) != self.vectors:
+            raise ValueError(
+                f"the reranker was trained on hits of vectors with {_told(self.vectors)}, these have {_told(vectors)}: "
+                "give --vectors of the same kind, or train one on hits of such vectors"
             )
 
     def write(self, path: Path) -> None:
@@ -205,6 +213,10 @@ def refuse_files(seen: Seen, inputs: Sequence[str], *, what: str, use: str, othe
         raise ValueError(
             f"the {what} was trained on the very file that {use} (as {seen.species}): train one on other {others}"
         )
+
+
+def _told(vectors: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(vectors.items()))
 
 
 def _weights(ranked_by: Mapping[str, float]) -> str:

@@ -13,7 +13,7 @@ from plantgfm.retrieval.evaluate import read_truth
 from plantgfm.retrieval.rerank_training import Labelled, labelled, train
 from plantgfm.retrieval.reranker import Reranker, Seen, binomial
 from plantgfm.retrieval.retrieve import HIT_COLUMNS
-from plantgfm.wiring.retrieval_checks import inputs_of
+from plantgfm.wiring.retrieval_checks import inputs_of, kind_of
 
 _NEEDED = ("ranked_by", "settings", "target", "target_sequences_bp")
 
@@ -44,6 +44,7 @@ def train_reranker_files(
         raise ValueError(f"{out.parent} is no folder: make it first")
     parts: list[Labelled] = []
     ranked_by: tuple[dict[str, float], bool, str | None] | None = None
+    vectors: list[dict[str, object]] = []
     for folder, name, path in zip(folders, species, truths):
         if not (folder / "retrieval.json").is_file():
             raise ValueError(f"{folder} holds no retrieval.json: give a folder that `plantgfm retrieve` wrote")
@@ -57,12 +58,15 @@ def train_reranker_files(
         if ranked_by is not None and by != ranked_by:
             raise ValueError(f"the hits of {folder} and {folders[0]} were ranked by different sources: make them equal")
         ranked_by = by
+        vectors.append(kind_of(manifest["target"]))
+        if vectors[-1] != vectors[0]:
+            raise ValueError(f"the hits of {folder} and {folders[0]} are of different vectors: make them equal")
         sequences = sorted(manifest["target_sequences_bp"])
         seen = Seen(binomial(name), sequences, inputs_of(manifest["target"]))
         rows = read_tsv(folder / "hits.tsv", required=HIT_COLUMNS)
         parts.append(labelled(rows, _labels(path, sequences), within_bp=within_bp, seen=seen))
     model = train(parts, within_bp=within_bp, ranked_by=ranked_by[0], share_votes=ranked_by[1], seed=seed)
-    model = replace(model, projected_by=ranked_by[2])
+    model = replace(model, projected_by=ranked_by[2], vectors=vectors[0])
     model.write(out)
     return model
 

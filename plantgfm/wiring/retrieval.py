@@ -35,6 +35,7 @@ from plantgfm.wiring.retrieval_checks import (
     check_names,
     check_tiles,
     inputs_of,
+    kind_of,
     lengths_of,
     open_projection,
     records_of,
@@ -247,6 +248,7 @@ def _reranker(
         ranked_by=weights,
         share_votes=config.share_votes,
         projected_by=None if projection is None else fingerprint(projection),
+        vectors=kind_of(targets.origin),
     )
     return model
 

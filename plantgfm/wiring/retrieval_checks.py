@@ -123,6 +123,16 @@ def inputs_of(origin: dict[str, Any]) -> list[str]:
     return [one["sha256"] for one in origin.get("inputs", [])]
 
 
+def kind_of(origin: dict[str, Any]) -> dict[str, object]:
+    """What their scores depend on most, of the settings that vectors were made with."""
+    settings = origin["settings"]
+    return {
+        "pooling": settings["pooling"],
+        "layer": settings["layer"],
+        "part_bp": settings.get("part_bp", 0),  # files from before parts do not tell
+    }
+
+
 def open_projection(
     path: Path,
     targets: Targets,

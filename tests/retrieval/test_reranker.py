@@ -137,6 +137,7 @@ def test_what_it_has_seen_is_refused():
             "inputs": ["bb"],
             "ranked_by": RANKED_BY,
             "share_votes": True,
+            "vectors": {"layer": 0, "part_bp": 96},
         }
         model.check(**{**asked, **changes})
 
@@ -152,6 +153,10 @@ def test_what_it_has_seen_is_refused():
         check(share_votes=False)
     with pytest.raises(ValueError, match="trained on hits of projection None, these are of ab: make them equal"):
         check(projected_by="ab")
+    model = replace(model, vectors={"layer": 0, "part_bp": 96})
+    check()
+    with pytest.raises(ValueError, match="vectors with layer=0, part_bp=96, these have layer=-1, part_bp=0: give"):
+        check(vectors={"layer": -1, "part_bp": 0})
     assert binomial("  arabidopsis LYRATA ssp. x") == "Arabidopsis lyrata"
 
 

@@ -51,6 +51,7 @@ def test_a_reranker_is_trained_used_elsewhere_and_refuses_what_it_saw(bundle, se
     told = train(many / "hits", "--species", "Fictus minor", "--truth", many / "truth.tsv", "--out", out)
     assert told.exit_code == 0, told.output
     assert "Reliability" in told.output and "seen: Fictus minor (1 sequences)" in told.output
+    assert json.loads(out.read_text())["vectors"] == {"layer": -1, "part_bp": 0, "pooling": "mean"}
     config = RetrievalConfig(null_queries=0, resamples=20, permutations=2)
     inputs = replace(search, untrained=None, reranker=out, target_species="Fictus primus")
     outcome = retrieve_files(bundle, tmp_path / "o", inputs, config)
@@ -78,6 +79,9 @@ def test_a_reranker_remembers_the_projection_of_its_hits(many, tmp_path):
     assert told.exit_code == 0 and json.loads((tmp_path / "r.json").read_text())["projected_by"] == "ab"
     both = (tmp_path / "hits", many / "hits", *(("--species", "F m", "--truth", many / "truth.tsv") * 2))
     assert "ranked by different sources" in str(train(*both, "--out", tmp_path / "x.json").exception)
+    target = manifest["target"] | {"settings": manifest["target"]["settings"] | {"part_bp": 96}}
+    (tmp_path / "hits/retrieval.json").write_text(json.dumps({**manifest, "target": target}))
+    assert "are of different vectors" in str(train(*both, "--out", tmp_path / "x.json").exception)
 
 
 def test_folders_and_labels_that_do_not_belong_together_are_refused(search, many, tmp_path):
