@@ -56,6 +56,7 @@ PARTS = EmbeddingConfig(part_bp=96, layer=0, storage=Storage.INT8)
 """How a target without vectors is embedded: as experiments/retrieval checked it. Parts of 64 bp find a little more."""
 TARGET_VECTORS = "target.parquet"
 MADE = "{} holds vectors of the target, of parts of its windows: --vectors reads them again for other queries"
+LEFT_OUT = "{:,} of {:,} bp of the target were not searched: windows with more than a tenth of N are left out"
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,12 @@ def retrieve_files(
     if given is not None:
         _check_bases(inputs, config, short)
     _check_all(inputs, queries, targets.lengths_bp(), config, embedder=embedder)
-    if inputs.target:
-        check_tiles(records_of(inputs.target), targets)
+    lengths_bp = check_tiles(records_of(inputs.target), targets) if inputs.target else {}
     levels = levels_of(embedder, queries, targets, short, vectors=inputs.vectors, progress=progress)
     searched = [_searched(level, inputs, config, projection, reranker, progress=progress) for level in levels]
     found = joined([one for one, _ in searched], queries)
-    said = MADE.format(inputs.vectors) if given is None else short.remark
-    found = replace(found, without=without, remarks=(said,) if said else ())
+    said = _remarks_on(targets, lengths_bp) if given is None else (short.remark,) if short.remark else ()
+    found = replace(found, without=without, remarks=said)
     spans = joined_spans([own for _, own in searched], queries)
     earlier = (EVALUATION_FILE, PLACES_FILE, ROWS_FILE, DIVERGENCE_FILE, *SPAN_FILES, *TRACK_FILES)  # of another search
     with staging(out) as stage:
@@ -144,6 +144,14 @@ def _with_vectors(
     path = out / TARGET_VECTORS
     embed_files(bundle, path, fasta=inputs.target, manifest=None, config=PARTS, progress=progress)
     return replace(inputs, vectors=path)
+
+
+def _remarks_on(targets: Targets, lengths_bp: Mapping[str, int]) -> tuple[str, ...]:
+    """What is to be said of vectors that were made here."""
+    made = MADE.format(targets.source)
+    total_bp = sum(lengths_bp.values())
+    left_bp = total_bp - sum(one.length_bp for one in targets.covered())
+    return (made, LEFT_OUT.format(left_bp, total_bp)) if left_bp else (made,)
 
 
 def _check_all(

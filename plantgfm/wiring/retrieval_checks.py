@@ -78,8 +78,11 @@ def lengths_of(records: Iterable[Record]) -> dict[str, int]:
     return lengths_bp
 
 
-def check_tiles(records: Iterable[Record], targets: Targets) -> None:
+def check_tiles(records: Iterable[Record], targets: Targets) -> dict[str, int]:
     """Refuse bases that lack a sequence of the windows or some of its bases, or have one twice.
+
+    Returns:
+        As `lengths_of`.
 
     Raises:
         ValueError: with the sequence.
@@ -93,6 +96,7 @@ def check_tiles(records: Iterable[Record], targets: Targets) -> None:
                 f"--target has {lengths_bp[name]:,} bp of {name!r}, the vectors go to {end:,}: "
                 "give the FASTA that was embedded"
             )
+    return lengths_bp
 
 
 def check_model(encoder: Encoder) -> None:

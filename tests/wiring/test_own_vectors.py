@@ -62,6 +62,20 @@ def test_vectors_of_another_target_take_the_place_of_those_that_are_there(made, 
         assert [one["file"] for one in stored] == [path.name for path in target]
 
 
+def test_what_lies_among_unknown_bases_is_told_not_to_be_searched(bundle, search, tmp_path):
+    codes = random_codes(1_500, seed=6)
+    codes[:400] = 4
+    write_fasta(tmp_path / "n.fa", [record("chr2", codes)])
+    plain = replace(search, vectors=None, truth=None, untrained=None, target=(*search.target, tmp_path / "n.fa"))
+    for _ in range(2):  # made, and read again
+        outcome = retrieve_files(bundle, tmp_path / "hits", plain, replace(CONFIG, rank_by=RankBy.EMBEDDING))
+        first = int(outcome.found.targets.start[outcome.found.targets.sequence == 1].min())
+        assert 300 < first < 600
+        assert outcome.found.notes()[1] == (
+            f"{first} of 7,500 bp of the target were not searched: windows with more than a tenth of N are left out"
+        )
+
+
 def test_wrong_input_is_told_before_the_target_is_embedded(bundle, search, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "embed_files", lambda *args, **options: pytest.fail("the target was embedded"))
     plain = replace(search, vectors=None)
