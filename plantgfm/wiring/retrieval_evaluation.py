@@ -255,7 +255,8 @@ def _untrained(embedder: Embedder, found: Retrieval, progress: Progress | None) 
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.parquet"
-        write_vectors(path, embedder.embed_tiles(tiles()), width=embedder.width, origin={})
+        stored = {"storage": embedder.config.storage}  # as the trained ones are: rounding is no difference of models
+        write_vectors(path, embedder.embed_tiles(tiles()), width=embedder.width, origin={}, **stored)
         asked = embed_queries(embedder, found.queries, config)
         trained = embedding_source(asked, config)
         sources: dict[str, Source] = {UNTRAINED: trained}

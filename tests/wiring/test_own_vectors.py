@@ -7,10 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.cli import commands
-from plantgfm.embedding.store import read_origin
+from plantgfm.embedding.config import Storage
+from plantgfm.embedding.store import open_vectors, read_origin
 from plantgfm.formats.fasta import read_fasta, write_fasta
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.wiring import retrieval as module
+from plantgfm.wiring import retrieval_evaluation as evaluation
 from plantgfm.wiring.downstream import embed_files
 from plantgfm.wiring.retrieval import PARTS, TARGET_VECTORS, retrieve_files
 from tests.fixtures import random_codes, record
@@ -60,6 +62,20 @@ def test_vectors_of_another_target_take_the_place_of_those_that_are_there(made, 
         assert outcome.found.notes()[1:] == ["ranked by the embedding alone"]  # --target is there already
         stored = read_origin(tmp_path / "hits" / TARGET_VECTORS)["inputs"]
         assert [one["file"] for one in stored] == [path.name for path in target]
+
+
+def test_untrained_vectors_are_rounded_as_the_trained_ones_are(made, bundle, search, tmp_path, monkeypatch):
+    seen = []
+    write = evaluation.write_vectors
+
+    def spy(path, blocks, **options):
+        counts = write(path, blocks, **options)
+        seen.append(open_vectors(path).storage)
+        return counts
+
+    monkeypatch.setattr(evaluation, "write_vectors", spy)
+    retrieve_files(bundle, tmp_path / "o", replace(search, vectors=made[0] / TARGET_VECTORS), CONFIG)
+    assert seen == [Storage.INT8]
 
 
 def test_what_lies_among_unknown_bases_is_told_not_to_be_searched(bundle, search, tmp_path):
