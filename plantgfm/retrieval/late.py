@@ -9,14 +9,17 @@ what its parts give a window, on the better strand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import sqrt
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Float16, Float32, Int64
 
 from plantgfm.retrieval.config import RetrievalConfig
 from plantgfm.retrieval.sources import EmbeddingSource, QueryVectors
+from plantgfm.retrieval.spilled import Spilled
 from plantgfm.retrieval.targets import Block
 
 SHARPNESS = 3.2
@@ -35,6 +38,7 @@ class LateSource(EmbeddingSource):
         self._first = np.flatnonzero(np.diff(self._owner, prepend=-1))
         self._parts: list[np.ndarray] = []
         self._totals = np.zeros((2, self._owner.size))
+        self._kept: Spilled | None = None
         self._last: tuple[Block | None, np.ndarray] = (None, np.zeros(0))
         super().__init__(queries, config, **known)
 
@@ -47,13 +51,18 @@ class LateSource(EmbeddingSource):
         """Count the votes of every part over the whole target."""
         self._totals[:] = 0
         for block in blocks:
-            self.count(self.best(block))
+            for side, totals in zip(self.best(block), self._totals):
+                for rows in self._groups(side.shape[1]):
+                    totals[rows] += self._raised(side[rows]).sum(axis=1, dtype=np.float64)
 
-    def count(self, best: Float16[np.ndarray, "2 K n"]) -> None:
-        """Take in the votes in a block, from `best`."""
-        for side, totals in zip(best, self._totals):
-            for rows in self._groups(side.shape[1]):
-                totals[rows] += self._raised(side[rows]).sum(axis=1, dtype=np.float64)
+    @contextmanager
+    def keeping(self, file: BinaryIO) -> Iterator[None]:
+        """Within it what `best` of a block gave is kept in the file for the passes that follow."""
+        self._kept = Spilled(file)
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def kept_bytes(self, windows: int) -> int:
         """What `best` of so many windows takes."""
@@ -66,6 +75,15 @@ class LateSource(EmbeddingSource):
         """
         if self._last[0] is block:
             return self._last[1]
+        out = None if self._kept is None else self._kept.of(block)
+        if out is None:
+            out = self._matched(block)
+            if self._kept is not None:
+                self._kept.put(block, out)
+        self._last = block, out
+        return out
+
+    def _matched(self, block: Block) -> Float16[np.ndarray, "2 K n"]:
         n, width = block.vectors.shape[0], self.queries.width
         parts = block.vectors.reshape(n, -1, width)
         n_parts = parts.shape[1]
@@ -80,7 +98,6 @@ class LateSource(EmbeddingSource):
                     found = (phase[rows] @ unit).reshape(-1, n_parts, n).max(axis=1)
                     highest = found if highest is None else np.maximum(highest, found, out=highest)
                 side[rows] = highest
-        self._last = block, out
         return out
 
     def shares(self, best: Float16[np.ndarray, "2 K n"]) -> Float32[np.ndarray, "Q n"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +25,7 @@ from plantgfm.retrieval.late import embedding_source
 from plantgfm.retrieval.queries import rewindowed
 from plantgfm.retrieval.retrieve import ALIGNED_COLUMNS, Retrieval, aligned_cells
 from plantgfm.retrieval.search import backgrounds_of, fused_z
-from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, FirstQueries, QueryVectors, embed_queries
+from plantgfm.retrieval.sources import ALIGNMENT, EMBEDDING, FirstQueries, QueryVectors, Source, embed_queries
 from plantgfm.retrieval.targets import Targets
 from plantgfm.schema import Feature, Record
 from plantgfm.sequence import Interval
@@ -209,12 +210,13 @@ def localize(found: Retrieval, embedder: Embedder, records: Iterable[Record]) ->
     for hit in found.hits:
         if hit.rank <= config.localize_hits:
             targets[hit.query].append(hit.target)
+    narrow = Embedder(embedder.encoder, replace(embedder.config, window_bp=window_bp, stride_bp=stride_bp))
     regions = merged(target for hits in targets.values() for target in hits)
-    scan = scan_regions(records, regions, embedder.embed, window_bp=window_bp, stride_bp=stride_bp)
+    scan = scan_regions(records, regions, narrow.embed, window_bp=window_bp, stride_bp=stride_bp)
     index = ScanIndex(scan.windows)
     candidates = [merged(targets[query.name]) for query in found.queries]
     rows = [[index.rows(candidate) for candidate in own] for own in candidates]
-    queries = embed_queries(embedder, [rewindowed(query, window_bp=window_bp) for query in found.queries], config)
+    queries = embed_queries(narrow, [rewindowed(query, window_bp=window_bp) for query in found.queries], config)
     scored = _scored(found, scan, queries, [np.concatenate(own) for own in rows])
     spans: list[Span] = []
     for query, own, inside, scores in zip(found.queries, candidates, rows, scored):
@@ -230,11 +232,22 @@ def _scored(
     n, weights = len(found.queries), found.search.weights
     table = VectorTable(scan.windows, scan.vectors, np.zeros(0), np.zeros(len(scan.windows)), found.targets.origin)
     windows = Targets.of(table, fasta=found.targets.fasta)
-    embedding = embedding_source(queries, found.config, debias=found.embedding.debias)
-    embedding.settle(windows.blocks())
     sources = {name: FirstQueries(source, n) for name, source in found.sources.items() if name in weights}
-    sources[EMBEDDING] = embedding
+    sources[EMBEDDING] = embedding = embedding_source(queries, found.config, debias=found.embedding.debias)
+    with tempfile.TemporaryFile() as file, embedding.keeping(file):
+        return _scored_at(found, windows, sources, queries, rows)
+
+
+def _scored_at(
+    found: Retrieval,
+    windows: Targets,
+    sources: Mapping[str, Source],
+    queries: QueryVectors,
+    rows: list[Int64[np.ndarray, "_"]],
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    n, weights, embedding = len(found.queries), found.search.weights, sources[EMBEDDING]
     bases = any(source.needs_bases for source in sources.values())
+    embedding.settle(windows.blocks())
     backgrounds = backgrounds_of(windows.blocks(bases=bases), sources, n_queries=n)
     out = [(np.empty(own.size), np.empty(own.size), np.empty(own.size, bool)) for own in rows]
     for block in windows.blocks(bases=bases):

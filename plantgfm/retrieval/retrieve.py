@@ -92,7 +92,7 @@ ALL_COLUMNS = (*HIT_COLUMNS, *_LATER_COLUMNS)
 _PARTS = {"z": EMBEDDING, "z_6mers": COMPOSITION, "z_11mers": CONTAINMENT, "z_alignments": ALIGNMENT}
 COSINE_COLUMNS = ("from", "to", "before", "after")
 HUB_AT = 10
-_SAMPLED = 16
+_EVERY, _SAMPLED = 16, 512  # windows that cosines of parts are counted of: every 16th, or about so many
 _TRACKS = ("best_z", "best_z_short")
 """The best score along the target: over the windows that were given, and over those of short queries beside them."""
 HITS_BIGWIG = "hits.bw"
@@ -218,7 +218,7 @@ class Retrieval:
         """The distribution of all cosines before and after the correction, a line a bin.
 
         Where an index searched, it is that of windows that lie evenly over the target.
-        Of parts, which take long, it is that of every 16th window.
+        Of parts, which take long, it is that of every 16th window, or of 512 where there are more.
         """
         before, after = (sum(counts) for counts in zip(*(level._cosine_counts() for level in self.by_level)))
         edges = np.linspace(-1, 1, before.size + 1)
@@ -231,7 +231,8 @@ class Retrieval:
         queries = self.embedding.queries
         raw = embedding_source(queries, self.config, debias=no_debias(queries.width))
         seen = self.targets if self.search.approximation is None else self.search.approximation.sample
-        sizes = {"n_queries": len(self.queries), "step": _SAMPLED if queries.parts > 1 else 1}
+        step = max(_EVERY, len(self.targets) // _SAMPLED) if queries.parts > 1 else 1
+        sizes = {"n_queries": len(self.queries), "step": step}
         return [cosine_histogram(source, seen.blocks(), **sizes) for source in (raw, self.embedding)]
 
     def hubs(self) -> dict[str, object]:

@@ -8,10 +8,10 @@ is sure outweighs it; what is fused is the weighted sum of z.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO, no_type_check
 
@@ -22,6 +22,7 @@ from numba import njit
 from plantgfm.retrieval.index import Approximation
 from plantgfm.retrieval.late import LateSource
 from plantgfm.retrieval.sources import AlignmentSource, Source
+from plantgfm.retrieval.spilled import Spilled
 from plantgfm.retrieval.targets import Block, Targets
 
 FUSED = "fused"
@@ -172,24 +173,21 @@ def search(
         top_k: windows a query, after merging.
         progress: called with (label, done, total) after every block.
     """
-    late = any(isinstance(one, LateSource) for one in sources.values())
+    late = [one for one in sources.values() if isinstance(one, LateSource)]
     bases = any(source.needs_bases for source in sources.values())
-    passes = _Passes(targets, bases=bases, count=4 if late else 3, progress=progress)
-    for source in sources.values():
-        if isinstance(source, LateSource):
-            _check_room(source.kept_bytes(len(targets)))
+    passes = _Passes(targets, bases=bases, count=3 + len(late), progress=progress)
+    for source in late:
+        _check_room(source.kept_bytes(len(targets)))
     with tempfile.TemporaryFile() as file:
-        kinds = {AlignmentSource: _Kept, LateSource: _KeptVotes}
-        kept = {name: kinds[type(one)](one, file) if type(one) in kinds else one for name, one in sources.items()}
+        kept = {name: _Kept(one, file) if type(one) is AlignmentSource else one for name, one in sources.items()}
         for block in passes.blocks():
             for source in kept.values():
                 source.fit(block)
-        if late:
-            for block in passes.blocks():
-                for source in kept.values():
-                    if isinstance(source, _KeptVotes):
-                        source.count(block)
-        return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
+        with ExitStack() as stack:
+            for source in late:
+                stack.enter_context(source.keeping(file))
+                source.settle(passes.blocks())
+            return _searched(targets, kept, passes, weights, n_queries=n_queries, n_counted=n_counted, top_k=top_k)
 
 
 def _check_room(needed: int) -> None:
@@ -229,31 +227,12 @@ def _searched(
     return Search(rankings, backgrounds, dict(weights), best_z)
 
 
-class _Spilled:
-    """An array a block, kept in a file from one pass to the next."""
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self._at: dict[int, tuple[int, tuple[int, ...], np.dtype]] = {}  # first row -> where in the file, and what
-
-    def put(self, block: Block, array: np.ndarray) -> None:
-        """Keep the array of a block."""
-        self._at[int(block.rows[0])] = self._file.seek(0, 2), array.shape, array.dtype
-        self._file.write(array.tobytes())
-
-    def of(self, block: Block) -> np.ndarray:
-        """What was kept of a block."""
-        start, shape, dtype = self._at[int(block.rows[0])]
-        self._file.seek(start)
-        return np.frombuffer(self._file.read(dtype.itemsize * math.prod(shape)), dtype).reshape(shape)
-
-
 class _Kept:
     """A source whose alignments are made once a block, where they are learned from, and kept in a file."""
 
     def __init__(self, source: AlignmentSource, file: BinaryIO):
         self.needs_bases, self.floor = source.needs_bases, source.floor
-        self._source, self._found = source, _Spilled(file)
+        self._source, self._found = source, Spilled(file)
 
     def fit(self, block: Block) -> None:
         """Align a block."""
@@ -264,24 +243,6 @@ class _Kept:
     def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
         """Those of the source."""
         return self._source.shares(self._found.of(block), block.rows.size).max(axis=0)
-
-
-class _KeptVotes:
-    """A source of votes whose cosines are made once a block, where votes are counted, and kept in a file."""
-
-    def __init__(self, source: LateSource, file: BinaryIO):
-        self.needs_bases, self.floor, self.fit = source.needs_bases, source.floor, source.fit
-        self._source, self._best = source, _Spilled(file)
-
-    def count(self, block: Block) -> None:
-        """Take in the votes in a block."""
-        best = self._source.best(block)
-        self._source.count(best)
-        self._best.put(block, best)
-
-    def scores(self, block: Block) -> Float32[np.ndarray, "Q n"]:
-        """Those of the source."""
-        return self._source.shares(self._best.of(block))
 
 
 class _Passes:

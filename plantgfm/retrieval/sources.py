@@ -5,9 +5,10 @@ A source is shown every block once to learn what it needs of the target (`fit`),
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
@@ -146,6 +147,11 @@ class EmbeddingSource:
 
     def settle(self, blocks: Iterable[Block]) -> None:
         """Learn what needs the correction: nothing, where a window has one vector."""
+
+    @contextmanager
+    def keeping(self, file: BinaryIO) -> Iterator[None]:
+        """Keep in a file what takes long to compute again: nothing, where a window has one vector."""
+        yield
 
     @property
     def debias(self) -> Debias | Projected:

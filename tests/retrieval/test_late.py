@@ -116,6 +116,21 @@ def test_a_search_finds_what_scores_of_the_whole_target_find(monkeypatch):
     assert source.moments.rows == 27  # parts, not windows
 
 
+def test_cosines_of_a_block_are_made_once_while_they_are_kept(monkeypatch, tmp_path):
+    vectors = rows(random_rows(2, 3, 4, seed=12))
+    source = LateSource(QueryVectors(np.arange(2), vectors, vectors, parts=3), PLAIN, debias=no_debias(4))
+    parts = random_rows(6, 3, 4, seed=13)
+    plain, made = source._matched, []
+    monkeypatch.setattr(source, "_matched", lambda block: made.append(block.rows.size) or plain(block))
+    with (tmp_path / "kept").open("w+b") as file, source.keeping(file):
+        first = source.best(block_of(parts))
+        np.testing.assert_array_equal(source.best(block_of(parts)), first)
+        np.testing.assert_array_equal(source.best(block_of(parts).take(np.array([0, 2]))), first[:, :, [0, 2]])
+    assert made == [6, 2]  # some of a block's windows are no block of the search
+    source.best(block_of(parts))
+    assert made == [6, 2, 6]
+
+
 def test_one_vector_a_window_is_searched_as_before():
     queries = QueryVectors(np.array([0]), np.ones((1, 4), np.float32), np.ones((1, 4), np.float32))
     assert type(embedding_source(queries, PLAIN)) is EmbeddingSource

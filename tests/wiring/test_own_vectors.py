@@ -10,6 +10,7 @@ from plantgfm.cli import commands
 from plantgfm.embedding.config import Storage
 from plantgfm.embedding.store import open_vectors, read_origin
 from plantgfm.formats.fasta import read_fasta, write_fasta
+from plantgfm.retrieval import localize
 from plantgfm.retrieval.config import RankBy, RetrievalConfig
 from plantgfm.wiring import retrieval as module
 from plantgfm.wiring import retrieval_evaluation as evaluation
@@ -42,6 +43,20 @@ def test_parts_of_the_target_are_embedded_and_found_by(made, bundle, search, tmp
     embed_files(bundle, tmp_path / "v.parquet", fasta=search.target, manifest=None, config=PARTS)
     given = retrieve_files(bundle, tmp_path / "given", replace(search, vectors=tmp_path / "v.parquet"), CONFIG)
     assert tables(tmp_path / "given") == tables(out) and len(given.found.notes()) == len(outcome.found.notes()) - 1
+
+
+def test_a_fine_scan_holds_no_more_parts_than_its_windows(bundle, search, tmp_path, monkeypatch):
+    widths, plain = [], localize._scored
+    monkeypatch.setattr(
+        localize, "_scored", lambda f, scan, *rest: widths.append(scan.vectors.shape) or plain(f, scan, *rest)
+    )
+    config = replace(CONFIG, localize_hits=2, scan_window_bp=100)
+    outcome = retrieve_files(bundle, tmp_path / "hits", replace(search, vectors=None), config)
+    ((n, width),) = widths
+    own, given = outcome.found.embedding.queries.width, outcome.found.targets.origin["settings"]["window_bp"]
+    assert width == 2 * own and given > 150 and n  # 100 bp have two parts of 96
+    first = {span.query: span.where for span in outcome.spans if span.rank == 1}
+    assert len(first) == 6 and all(where.length_bp < given for where in first.values())
 
 
 def test_a_second_search_reads_the_vectors_again_and_writes_the_same(made, bundle, search):
