@@ -77,8 +77,8 @@ def retrieve_files(
     What serves the evaluation is checked first, so that nothing is written beside a wrong file, and then let go: the
     search has no truth at hand, which is read again after the hits are written.
 
-    Files take their places in `out` together, and one run's at a time. An error leaves nothing there but the vectors of the
-    target, where they were made and are whole.
+    Files take their places in `out` together, and one run's at a time. An error leaves nothing there but the vectors of
+    the target, where they were made and are whole.
 
     Raises:
         ValueError: for wrong or malformed input.
