@@ -103,13 +103,19 @@ def jobs_of(
 
 
 def job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
-    """Settings of one run of an arm; its name is their fingerprint."""
+    """Settings of one run of an arm; its name is their fingerprint.
+
+    A warm-up that leaves none of `steps`, as where equal tokens take few of them, is shortened as they are.
+    """
     if config.run.short_tokens:
         raise ValueError(
             f"run.short_tokens={config.run.short_tokens} is not for arms of a sweep, whose steps count windows of one "
             "length: leave it out"
         )
     config = replace(config, sampler=replace(config.sampler, seed=seed))
+    if config.run.steps > steps <= config.optimizer.warmup_steps:
+        warmup = round(config.optimizer.warmup_steps * steps / config.run.steps)
+        config = replace(config, optimizer=replace(config.optimizer, warmup_steps=warmup))
     config = replace(config, run=replace(config.run, folder=str(folder), seed=seed, steps=steps))
     return replace(config, run=replace(config.run, name=f"run-{job_fingerprint(config)}"))
 
@@ -363,6 +369,9 @@ def train_command(experiment: Experiment, job: Job) -> str:
     run = job.config.run
     swept = {"run.folder": str(from_code(Path(run.folder))), "run.name": run.name, "run.seed": run.seed}
     swept |= {"run.steps": run.steps, "sampler.seed": job.config.sampler.seed}
+    warmup = job.config.optimizer.warmup_steps
+    if warmup != experiment.arms[job.arm].optimizer.warmup_steps:
+        swept["optimizer.warmup_steps"] = warmup
     settings = [f"{name}={value}" for name, value in swept.items()]
     return shlex.join(["python", "train.py", *experiment.arguments(job.arm), *settings])
 

@@ -23,7 +23,17 @@ from plantgfm.ablation.packed import main as packed_main
 from plantgfm.ablation.probe_run import ProbeInputs, probe_model, probe_sweep, read_probes
 from plantgfm.ablation.probes import MODEL, UNTRAINED
 from plantgfm.ablation.report import load_runs, write_reports
-from plantgfm.ablation.sweep import count_tokens, is_done, job_config, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.ablation.sweep import (
+    Job,
+    count_tokens,
+    is_done,
+    job_config,
+    jobs_of,
+    metrics_path,
+    read_metrics,
+    run_sweep,
+    train_command,
+)
 from plantgfm.cli import commands
 from plantgfm.export.bundle import load_bundle, write_bundle
 from plantgfm.identity import fingerprint, plain
@@ -147,6 +157,20 @@ def test_equal_tokens_take_other_steps_where_tokens_differ(swept):
         ("even", 4, (View.TOKENS,)),
     }
     assert len(doubled) == 6
+
+
+def test_a_warm_up_that_leaves_no_step_is_shortened_in_proportion_and_no_other_is(swept):
+    experiment, _, folder, _ = swept
+    stated = replace(experiment.arms["even"], run=replace(experiment.base.run, steps=300))
+    arms = {**experiment.arms, "even": replace(stated, optimizer=replace(stated.optimizer, warmup_steps=50))}
+    for steps, warmup in ((300, 50), (51, 50), (50, 8), (46, 8), (920, 50)):
+        config = job_config(arms["even"], folder, 0, steps)
+        assert config.optimizer.warmup_steps == warmup
+        assert config.optimizer == replace(arms["even"].optimizer, warmup_steps=warmup)
+        job = Job("even", 0, config, (View.TOKENS,), 1.0)
+        assert ("optimizer.warmup_steps=8" in train_command(replace(experiment, arms=arms), job)) == (warmup == 8)
+    whole = replace(stated, optimizer=replace(stated.optimizer, warmup_steps=300))
+    assert job_config(whole, folder, 0, 300).optimizer.warmup_steps == 300  # wrong as stated: training says so
 
 
 def test_a_job_leaves_sums_of_windows_and_where_it_comes_from(swept):
