@@ -15,7 +15,7 @@ import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -121,6 +121,7 @@ class Parts:
             ValueError: where another process is, without `wait`.
         """
         self.path, self.folder = path, path.with_name(f".{path.name}.parts")
+        self._made = [one for one in path.absolute().parents if not one.exists()]  # the innermost first
         if (held := hold(self.folder, wait=wait)) is None:
             raise ValueError(f"another process writes {path}: wait until it is done, or name another file")
         self._let_go = weakref.finalize(self, os.close, held)
@@ -162,6 +163,9 @@ class Parts:
             shutil.rmtree(self.folder)
         except ValueError:
             shutil.rmtree(self.folder)
+            for one in self._made:
+                with suppress(OSError):  # another command has put something there
+                    one.rmdir()
             raise
         finally:
             self._let_go()

@@ -126,10 +126,16 @@ def test_after_an_error_in_the_input_nothing_stays(tmp_path, kind):
         yield from blocks()
         raise ValueError("line 9: no base")
 
-    for wrong in (damaged(), iter(())):
-        with pytest.raises(ValueError, match="no base|no window was left"):
-            Parts(tmp_path / f"v.{kind}", width=4, origin=ORIGIN).write(wrong)
-        assert not list(tmp_path.iterdir())
+    for made in (".", "new/folder"):
+        for wrong in (damaged(), iter(())):
+            with pytest.raises(ValueError, match="no base|no window was left"):
+                Parts(tmp_path / made / f"v.{kind}", width=4, origin=ORIGIN).write(wrong)
+            assert not list(tmp_path.iterdir())
+    parts = Parts(tmp_path / "new" / "folder" / f"v.{kind}", width=4, origin=ORIGIN)
+    (tmp_path / "new" / "mine.txt").write_text("put there meanwhile")
+    with pytest.raises(ValueError, match="no base"):
+        parts.write(damaged())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine.txt"]
 
 
 def test_strands_and_names_of_regions_are_kept_and_older_files_still_open(tmp_path):

@@ -107,6 +107,16 @@ def test_what_lies_among_unknown_bases_is_told_not_to_be_searched(bundle, search
         )
 
 
+def test_a_target_of_unknown_bases_alone_is_told_and_leaves_nothing(bundle, search, tmp_path):
+    codes = random_codes(1_500, seed=6)
+    codes[:] = 4
+    write_fasta(tmp_path / "n.fa", [record("chr2", codes)])
+    plain = replace(search, vectors=None, truth=None, untrained=None, target=(tmp_path / "n.fa",))
+    with pytest.raises(ValueError, match="no window was left to embed"):
+        retrieve_files(bundle, tmp_path / "hits", plain, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["n.fa"]
+
+
 def test_wrong_input_is_told_before_the_target_is_embedded(bundle, search, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "embed_files", lambda *args, **options: pytest.fail("the target was embedded"))
     plain = replace(search, vectors=None)
