@@ -32,6 +32,13 @@ def test_on_a_pipe_a_job_without_things_is_told_at_its_end(monkeypatch):
     assert told(events, monkeypatch, io.StringIO()) == "search: 3/3\ncorpus: 0/0\n"
 
 
+def test_on_a_pipe_a_long_job_is_told_every_minute_too(monkeypatch):
+    seconds = iter(range(1000, 9000, 25))
+    monkeypatch.setattr("plantgfm.cli.progress.time.monotonic", lambda: next(seconds))
+    events = [("search", done, 9) for done in range(1, 10)]
+    assert told(events, monkeypatch, io.StringIO()) == "search: 4/9\nsearch: 7/9\nsearch: 9/9\n"
+
+
 def test_a_terminal_shows_one_bar_a_job_that_names_what_it_is_at(monkeypatch):
     text = told(EVENTS, monkeypatch, Terminal())
     assert "curate: a.fa (Zea mays)" in text and "curate: b.fa (Zea mays)" in text
