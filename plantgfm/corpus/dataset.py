@@ -49,6 +49,13 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
+class _Info(tfds.core.DatasetInfo):
+    """Of a dataset that is made here: no public bucket is asked for it, which leaves a temporary folder each time."""
+
+    def initialize_from_bucket(self) -> None:
+        """Nothing."""
+
+
 class PlantCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes the segments that it is given, in their order, split by split."""
 
@@ -62,7 +69,7 @@ class PlantCorpus(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(data_dir=data_dir, file_format="array_record")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, description=DESCRIPTION, features=features(), disable_shuffling=True)
+        return _Info(builder=self, description=DESCRIPTION, features=features(), disable_shuffling=True)
 
     def _split_generators(self, dl_manager) -> dict:
         return {name: self._generate_examples(examples) for name, examples in self._splits.items()}

@@ -180,6 +180,15 @@ def test_nothing_half_written_stays(records, small, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_no_bucket_is_asked_and_no_temporary_folder_left(records, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    asked = "tensorflow_datasets.core.utils.gcs_utils.gcs_dataset_info_files"
+    monkeypatch.setattr(asked, lambda name: pytest.fail(f"a bucket was asked for {name}"))
+    write_corpus(records[:3], small, out=tmp_path / "corpus", lineage={})
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def test_the_fingerprint_speaks_of_content_not_of_paths(records, written, small, tmp_path):
     moved = [dataclasses.replace(r, bases=Path(shutil.copy(r.bases, tmp_path))) for r in records]
     assert write_corpus(moved, small, out=tmp_path / "a", lineage={}).fingerprint == written.fingerprint
