@@ -22,17 +22,17 @@ class CorpusConfig:
     def __post_init__(self):
         if self.region_bp < 1 or not 0 <= self.min_region_bp <= self.region_bp:
             raise ValueError(
-                f"corpus.region_bp={self.region_bp} must be positive and corpus.min_region_bp={self.min_region_bp} "
-                "lie between 0 and it"
+                f"corpus.layout.region_bp={self.region_bp} must be positive and corpus.layout.min_region_bp="
+                f"{self.min_region_bp} lie between 0 and it"
             )
         if 2 * self.segment_bp < 3 * self.region_bp:
             raise ValueError(
-                f"corpus.segment_bp={self.segment_bp} must hold the longest region, 1.5 x corpus.region_bp="
-                f"{self.region_bp}: set it to {-(-3 * self.region_bp // 2)} or more"
+                f"corpus.layout.segment_bp={self.segment_bp} must hold the longest region, 1.5 x "
+                f"corpus.layout.region_bp={self.region_bp}: set it to {-(-3 * self.region_bp // 2)} or more"
             )
         held_out = self.validation_fraction + self.test_fraction
         if min(self.validation_fraction, self.test_fraction) < 0 or held_out > 0.5:
             raise ValueError(
-                f"corpus.validation_fraction={self.validation_fraction} and corpus.test_fraction={self.test_fraction} "
-                "must not be negative, nor hold out more than half"
+                f"corpus.layout.validation_fraction={self.validation_fraction} and corpus.layout.test_fraction="
+                f"{self.test_fraction} must not be negative, nor hold out more than half"
             )

@@ -64,10 +64,10 @@ def test_the_hash_depends_on_every_part_of_the_key():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"segment_bp": 40_000}, "corpus.segment_bp"),
-        ({"validation_fraction": 0.4, "test_fraction": 0.2}, "corpus.test_fraction"),
-        ({"test_fraction": -0.1}, "corpus.test_fraction"),
-        ({"min_region_bp": 50_000}, "corpus.min_region_bp"),
+        ({"segment_bp": 40_000}, "corpus.layout.segment_bp"),
+        ({"validation_fraction": 0.4, "test_fraction": 0.2}, "corpus.layout.test_fraction"),
+        ({"test_fraction": -0.1}, "corpus.layout.test_fraction"),
+        ({"min_region_bp": 50_000}, "corpus.layout.min_region_bp"),
     ],
 )
 def test_settings_that_can_not_be_are_named(change, named):
