@@ -113,7 +113,8 @@ class TorchEncoder:
     @property
     def _hint(self) -> str:
         left_out = self._own_code and not self._remote_code
-        return " (the folder holds Python code of its own: --remote-code runs it)" if left_out else ""
+        said = " (the folder holds Python code of its own: in `embed` and `score-variants` --remote-code runs it)"
+        return said if left_out else ""
 
     def _built(self, kind: Any, error: Exception) -> tuple[Any, set[str]]:
         """The folder's own class, built and filled here, and the names that the folder lacks.
