@@ -24,7 +24,12 @@ _SIGNAL_STATUS = {"SIGINT": 130, "SIGTERM": 143}
     "--folder", type=PATH, default=Path("runs/ablations"), show_default=True, help="Folder of runs, metrics, reports."
 )
 @click.option("--experiments", type=PATH, help="Folder of questions.  [default: experiments/ of the code]")
-@click.option("--without", multiple=True, metavar="ARM", help="Leave an arm out; the report says so.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="ARM",
+    help="Leave an arm out, not the base; may be repeated. The report says so.",
+)
 @click.option("--dry-run", is_flag=True, help="Compose and check the arms, show the jobs, run nothing.")
 @click.option("--report", "only_report", is_flag=True, help="Draw report and index from stored metrics, run nothing.")
 @click.option("--keep", type=PATH, help="Folder to keep the metrics in for good, gzipped, without the runs.")

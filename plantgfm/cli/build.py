@@ -27,10 +27,11 @@ def simulate(out: Path, world: str, seed: int | None, overrides: tuple[str, ...]
     """Write a simulated plant clade, or genomes without structure, with the truth beside it.
 
     \b
-    manifest.csv    assemblies for pre-training, planted defects among them
-    held_out.csv    the species kept out of pre-training
-    passport.tsv    MCPD records that name a reference per accession
-    truth/          annotation, orthologs, repeats, defects
+    manifest.csv              assemblies for pre-training, planted defects among them
+    held_out.csv              the species kept out of pre-training
+    genomes/, annotation/     FASTA and GFF3 of all of them
+    passport.tsv, references/ MCPD records that name a reference per accession; contaminants to screen against
+    truth/                    orthologs, repeats, motifs, tree, defects; of the null world orthologs and entropy
 
     Example: plantgfm simulate --out world --set genome_size_bp=200000
     """

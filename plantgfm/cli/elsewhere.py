@@ -22,7 +22,12 @@ _OPTIONS = (
     click.option("--sbatch", default="", help='Options for sbatch, such as "--partition=gpu --gpus=1".'),
     click.option("--part", metavar="I/N", help="Only share I of N of the arms with seeds, for a task of an array job."),
     click.option("--prepare", is_flag=True, help="Only make corpus and vocabulary of every arm, before an array job."),
-    click.option("--pack", type=PATH, metavar="FILE.tar", help="Only write all that runs the jobs as one file."),
+    click.option(
+        "--pack",
+        type=PATH,
+        metavar="FILE.tar.xz",
+        help="Only write all that runs the jobs as one file, .tar, .tar.gz or .tar.xz.",
+    ),
 )
 
 

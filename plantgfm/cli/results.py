@@ -60,8 +60,12 @@ from plantgfm.cli.progress import progress_bars
 @click.option("--truth", type=PATH, help="Evaluate: orthologs (gene_id, chr, start, end, ...). Ranking never sees it.")
 @click.option("--truth-annotation", type=PATH, help="GFF3 of the target, for a Compara dump as --truth.")
 @click.option("--untrained", type=PATH, help="Bundle of the untrained model: adds it to the evaluation.")
-@click.option("--reranker", type=PATH, help="From `plantgfm train-reranker`: orders the hits by their probability.")
-@click.option("--projection", type=PATH, help="From `plantgfm train-projection`: a head on the vectors of both sides.")
+@click.option(
+    "--reranker", type=PATH, help="From `plantgfm train-reranker`, needs --vectors: orders the hits by probability."
+)
+@click.option(
+    "--projection", type=PATH, help="From `plantgfm train-projection`, needs --vectors: a head on those of both sides."
+)
 @click.option("--target-species", help="With --reranker or --projection, which must not have seen it.")
 @click.option("--query-species", help="With --projection, which must not have seen it either.")
 @click.option("--bigwig", is_flag=True, help="Tracks as bigWig, too: best_z.bw and hits.bw (extra bigwig).")
@@ -76,7 +80,8 @@ def retrieve(bundle: Path, out: Path, overrides: tuple[str, ...], **options) -> 
     With --target windows are ranked by the sum of z of four sources: debiased cosine of the embedding, cosine of 6-mer
     frequencies, 11-mers shared (weighed by rarity), ungapped local alignments; with --vectors, queries no longer than a
     quarter of a window are ranked among windows of their own size, whose vectors are made once beside them. By the
-    embedding alone, --set index=APPROXIMATE (extra index) finds windows by an approximate index, and tells its recall.
+    embedding alone, of one vector a window, --set index=APPROXIMATE (extra index) finds windows by an approximate
+    index, and tells its recall.
     --truth is a table with columns gene_id (or query), chr, start (0-based), end, and where known strand, display_name,
     homology_type, perc_id, perc_cov, score, source_seed; a BioMart table of Ensembl; or a Compara dump with
     --truth-annotation.

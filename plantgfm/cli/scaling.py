@@ -50,7 +50,7 @@ def scaling(
 ) -> None:
     """Run a grid of sizes x steps x seeds, fit the loss to parameters, tokens and compute, predict larger models.
 
-    L = E + A / N^a + B / D^b with intervals over held-out regions and seeds; sizes that the grid holds out are
+    L = E + A / N^a + B / D^b with intervals over held-out regions, seeds and misfit; sizes that the grid holds out are
     predicted by a fit that did not see them, and passed or failed. Then cost and loss of `base` and `1b`, and how far
     they lie beyond what the grid supports. OVERRIDES are Hydra's and reach every size. Stopped, the same command goes
     on.

@@ -58,7 +58,7 @@ class RetrievalConfig:
     whiten: bool = True  # scale the other components to the same variance; false: all-but-the-top alone
     ridge: float = 1e-3  # of whitening: variance added to each component, as a share of the components' mean variance
     fit_on: FitOn = FitOn.TARGETS  # both: each window of either set counts once, in however many strands and phases
-    index: IndexUse = IndexUse.AUTO  # of the embedding alone: compare all windows, or those that an index names
+    index: IndexUse = IndexUse.AUTO  # of the embedding alone, one vector a window: compare all, or what an index names
     index_least_windows: int = 1_000_000  # of a target, for auto to take the approximate index
     index_recall: float = 0.95  # of the exact hits among those of the index, which reads more lists until it has that
     query_part: QueryPart = QueryPart.GENE  # of genes that are cut out as queries
