@@ -17,6 +17,7 @@ class SamplerConfig:
     distance_min_bp: int = 64  # gap between the two windows of a pair, log-uniform from here
     distance_max_bp: int = 8_192  # to here, or to what fits in the region
     cluster_alpha: float = 0.5  # a window weighs (windows in its duplicate cluster)^-alpha: 0 all, 1 one a cluster
+    both_strands: bool = True  # a pair is read on a drawn strand; False: all on the strand of their FASTA records
     max_unknown_fraction: float = 0.1  # of either window; a window with more is never planned
     near_identity: float = 0.97  # a held-out window is dropped where training holds a copy at this identity, or above
     prefetch_batches: int = 4  # made ahead by a thread

@@ -85,13 +85,16 @@ class Plan:
             self.config.seed,
             out,
         )
-        start, following = out[:, 0].copy(), out[:, 1].copy()
+        start, following, reverse = out[:, 0].copy(), out[:, 1].copy(), out[:, 2].astype(bool)
+        if not self.config.both_strands:  # the same two windows, the left one first
+            start, following = np.minimum(start, following), np.maximum(start, following)
+            reverse[:] = False
         return WindowPairs(
             region=grid.region[cells],
             species=species.astype(np.int32),
             start=start,
             next_start=following,
-            reverse=out[:, 2].astype(bool),
+            reverse=reverse,
             distance_bp=(np.abs(following - start) - law[0]).astype(np.int32),
         )
 

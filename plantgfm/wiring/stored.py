@@ -16,6 +16,7 @@ from plantgfm.identity import plain
 ADDED: dict[str, Any] = {
     "tokenizer.kind": "hybrid",
     "sampler.width_bp": 0,
+    "sampler.both_strands": True,
     "run.short_tokens": [],
     "run.short_steps": [],
     "run.short_rope_thetas": [],

@@ -109,6 +109,21 @@ def test_the_gap_is_the_distance_and_the_strand_its_side(gapped, make_config):
     assert abs(pairs.reverse.mean() - 0.5) < 0.02
 
 
+def test_on_one_strand_the_same_windows_are_read_from_the_left(gapped, make_config):
+    drawn, forward = (
+        joined(build_plan(gapped, make_config(both_strands=both)), range(STEPS)) for both in (True, False)
+    )
+    assert drawn.reverse.any() and not forward.reverse.any()
+    for name in ("region", "species", "distance_bp"):
+        assert np.array_equal(getattr(drawn, name), getattr(forward, name))
+    assert np.all(forward.start < forward.next_start)
+    for first, second in ((drawn.start, forward.start), (drawn.next_start, forward.next_start)):
+        assert np.array_equal(first[~drawn.reverse], second[~drawn.reverse])
+        assert not np.any(first[drawn.reverse] == second[drawn.reverse])
+    both_ways = np.sort([drawn.start, drawn.next_start], axis=0)
+    assert np.array_equal(both_ways, [forward.start, forward.next_start])
+
+
 def test_no_window_is_mostly_unknown(gapped, make_config):
     config = make_config(max_unknown_fraction=0.1)
     pairs = joined(build_plan(gapped, config), range(STEPS))
