@@ -133,11 +133,16 @@ def run(draws: int = _DRAWS) -> list[dict[str, Any]]:
     ]
 
 
+def rates_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows of `run`, for a terminal."""
+    columns = ("name", "value", "unit", "bar")
+    cells = [tuple(row[column] for column in columns) for row in rows]
+    return Table("Decisions", columns, cells, formats={"value": ".1f", "bar": ".1f"})
+
+
 def _worse(sweeps: Sequence[Answer]) -> float:
     return float(np.mean([sweep.comparisons["arm1"].verdict is Verdict.WORSE for sweep in sweeps]))
 
 
 if __name__ == "__main__":
-    columns = ("what", "value", "unit", "bar")
-    rows = [tuple(row[name] for name in columns) for row in run()]
-    print(Table("Decisions", columns, rows, formats={"value": ".1f", "bar": ".1f"}).to_text())
+    print(rates_table(run()).to_text())

@@ -49,3 +49,10 @@ def test_the_measured_rates_are_rows_with_bars(monkeypatch):
     rows = decisions.run(draws=2)
     assert len(rows) == 8 and all(0 <= row["value"] <= 100 for row in rows)
     assert {row["bar"] for row in rows} == {5.0, 80.0, 95.0, None}
+
+
+def test_the_measured_rates_are_told_as_a_table(monkeypatch):
+    monkeypatch.setattr(decisions, "_RESAMPLES", 100)
+    lines = decisions.rates_table(decisions.run(draws=2)).to_text().splitlines()
+    assert any("any of 3 same arms told apart" in line and "5.0" in line for line in lines)
+    assert any("intervals of all arms hold the truth" in line and "95.0" in line for line in lines)
