@@ -60,9 +60,9 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
     """Compare the arms of a view and apply the decision rule.
 
     Raises:
-        ValueError: naming the runs that are missing.
+        ValueError: naming the runs that are missing, or of other steps than their like.
     """
-    mine = {(run["arm"], run["seed"]): run for run in runs if view.value in run["views"]}
+    mine = _runs_of(definition, runs, view)
     wanted = [(arm, seed) for arm in definition.arms for seed in definition.seeds]
     if missing := [f"{arm} seed {seed}" for arm, seed in wanted if (arm, seed) not in mine]:
         raise ValueError(
@@ -92,6 +92,21 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
     if definition.left_out:
         line += f"; {', '.join(definition.left_out)}: left out"
     return Answer(view, definition.base, scores, comparisons, lost, chosen, line)
+
+
+def _runs_of(definition: Definition, runs: list[dict[str, Any]], view: View) -> dict[tuple[str, int], dict[str, Any]]:
+    """The runs of a view by arm and seed; of equal bases all have the same steps, of equal tokens those of an arm."""
+    mine = [run for run in runs if view.value in run["views"] and run["arm"] in definition.arms]
+    steps: dict[str, set[int]] = {}
+    for run in mine:
+        steps.setdefault("runs" if view is View.BASES else run["arm"], set()).add(run["steps"])
+    for whose, found in steps.items():
+        if len(found) > 1:
+            told = " and ".join(f"{number:,}" for number in sorted(found))
+            raise ValueError(
+                f"{whose} for equal {view.value} have {told} steps: compare within one, each in a folder of its own"
+            )
+    return {(run["arm"], run["seed"]): run for run in mine}
 
 
 def answer_line(comparisons: dict[str, Comparison], *, base: str, chosen: str, lost: list[str]) -> str:

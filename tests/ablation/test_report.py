@@ -154,6 +154,19 @@ def test_a_missing_run_is_named_and_a_lost_arm_is_told(tmp_path):
         answer_view(DEFINITION, load_runs(tmp_path, "planted"), View.BASES)
 
 
+def test_runs_of_several_budgets_are_not_compared(tmp_path):
+    """As a sweep leaves them that was asked for more steps in the same folder, and stopped behind its base."""
+    write_runs(tmp_path, {"usual": 0.0, "worse": 0.0, "same": 0.0}, views=("bases", "tokens"))
+    write_runs(tmp_path, {"usual": -0.05}, steps=1200)
+    runs = load_runs(tmp_path, "planted")
+    with pytest.raises(ValueError, match="runs for equal bases have 300 and 1,200 steps: compare within one"):
+        answer_view(DEFINITION, runs, View.BASES)
+    assert answer_view(DEFINITION, runs, View.TOKENS).winner == "usual"
+    write_runs(tmp_path, {"worse": 0.0}, steps=100, views=("tokens",))
+    with pytest.raises(ValueError, match="worse for equal tokens have 100 and 300 steps"):
+        answer_view(DEFINITION, load_runs(tmp_path, "planted"), View.TOKENS)
+
+
 def test_metrics_of_several_corpora_damaged_ones_and_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no metrics: run `plantgfm ablate planted` first"):
         load_runs(tmp_path, "planted")
