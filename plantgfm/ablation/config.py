@@ -83,6 +83,11 @@ class Definition:
         if self.windows < 1 or self.resamples < 100:
             raise ValueError(f"windows = {self.windows} must be 1 or more, resamples = {self.resamples} 100 or more")
 
+    @property
+    def n_comparisons(self) -> int:
+        """Arms stated beside the base, those that were left out among them: what error rates are over."""
+        return len(self.arms) - 1 + len(self.left_out)
+
 
 @dataclass
 class Grid:

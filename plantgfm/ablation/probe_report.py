@@ -181,6 +181,7 @@ def compare_probes(definition: Definition, found: dict[str, list[dict[str, Any]]
         margin=0.0,
         lower_is_better=base[0]["less_is_better"],
         resamples=definition.resamples,
+        stated=definition.n_comparisons,
     )
     first = measured.pop(definition.base)
     return compare_measured(first, measured, groups=groups, free=free, rule=rule), ""

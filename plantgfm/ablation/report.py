@@ -81,7 +81,7 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
         margin=definition.margin,
         lower_is_better=definition.metric.lower_is_better,
         resamples=definition.resamples,
-        stated=len(definition.arms) - 1 + len(definition.left_out),
+        stated=definition.n_comparisons,
     )
     first = windows[definition.base][0]
     names, at = np.unique(first["region"], return_index=True)

@@ -1,6 +1,7 @@
 """Probes of arms: a planted difference is found, equal arms are not told apart, what is missing is said."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,17 @@ def test_arms_without_all_seeds_or_with_other_rows_are_not_compared():
     assert compare_probes(DEFINITION, found) == ({}, "")
     found["usual"].pop()
     assert compare_probes(DEFINITION, found)[1] == "the base has 2 of 3 seeds: nothing is compared"
+
+
+def test_an_arm_left_out_or_not_probed_spares_the_others_no_correction():
+    found = results({"usual": 0.5, "better": 0.55, "same": 0.5})
+    every = compare_probes(DEFINITION, found)[0]["better"]
+    del found["same"]
+    definition = replace(DEFINITION, arms=["usual", "better"], left_out=["same"])
+    without = compare_probes(definition, found)[0]["better"]
+    unprobed = compare_probes(DEFINITION, found | {"same": []})[0]["better"]
+    for one in (without, unprobed):
+        assert (one.low, one.high, one.p_adjusted) == (every.low, every.high, pytest.approx(2 * one.p))
 
 
 def test_the_report_shows_probes_of_the_deciding_view_and_none_where_there_are_none(tmp_path):
