@@ -53,6 +53,7 @@ class Definition:
     windows: int = 512  # held-out windows that every arm is scored on
     hidden_share: float = 0.15  # of their bases, half at single points and half in runs of span_bp
     span_bp: int = 24
+    drawn_phase: bool = False  # runs begin at a base drawn for a window, not at multiples of span_bp, where 6-mers do
     in_turn: bool = False  # also score hidden tokens one after the other, which vocabularies of short tokens need
     resamples: int = 2000
     longer: str = ""  # the question that asks a winner again over more steps; until then it is a candidate

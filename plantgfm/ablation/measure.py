@@ -66,9 +66,15 @@ def hidden_bases(n_windows: int, window_bp: int, definition: Definition) -> Int8
     """
     generator = np.random.default_rng(_SEED)
     span, share = definition.span_bp, definition.hidden_share / 2
-    kinds = np.zeros((n_windows, window_bp), dtype=np.int8)
-    cells = generator.random((n_windows, window_bp // span)) < share
-    kinds[:, : window_bp // span * span] = np.repeat(cells, span, axis=1) * SPAN
+    if definition.drawn_phase:
+        cells = generator.random((n_windows, window_bp // span + 2)) < share
+        phase = generator.integers(span, size=(n_windows, 1))
+        runs = np.repeat(cells, span, axis=1)
+        kinds = (np.take_along_axis(runs, phase + np.arange(window_bp), axis=1) * SPAN).astype(np.int8)
+    else:
+        kinds = np.zeros((n_windows, window_bp), dtype=np.int8)
+        cells = generator.random((n_windows, window_bp // span)) < share
+        kinds[:, : window_bp // span * span] = np.repeat(cells, span, axis=1) * SPAN
     # A point hides the token that it lies in, some 6 bases.
     points = generator.random(kinds.shape) < share / 6
     kinds[points & (kinds == 0)] = POINT

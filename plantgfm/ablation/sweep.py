@@ -196,7 +196,8 @@ def _settings_of(experiment: Experiment, job: Job) -> str:
 def _measuring(definition: Definition) -> dict[str, Any]:
     """What of a definition says how every arm is measured."""
     said = {name: getattr(definition, name) for name in ("windows", "hidden_share", "span_bp")}
-    return {**said, "in_turn": True} if definition.in_turn else said
+    said |= {"in_turn": True} if definition.in_turn else {}
+    return said | ({"phase": "drawn"} if definition.drawn_phase else {})
 
 
 def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:

@@ -25,6 +25,21 @@ def test_half_of_the_hidden_share_is_runs_and_half_points_of_a_token():
     assert (hidden_bases(400, 1530, DEFINITION) == kinds).all()
 
 
+def test_runs_at_a_drawn_phase_begin_at_every_base_alike():
+    kinds = hidden_bases(4_000, 1530, replace(DEFINITION, drawn_phase=True)) == SPAN
+    assert kinds.mean() == pytest.approx(0.075, abs=0.004)
+    begun = np.diff(kinds.astype(np.int8), axis=1) == 1
+    counts = np.bincount((np.nonzero(begun)[1] + 1) % 24, minlength=24)
+    assert counts.min() > 0.7 * counts.mean() and counts.max() < 1.3 * counts.mean()  # a window has one phase
+    inside = [length for row in kinds for first, length in runs_of(row) if first and first + length < row.size]
+    assert len(inside) > 1_000 and all(length % 24 == 0 for length in inside)
+
+
+def runs_of(row):
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], row.astype(np.int8), [0]))))
+    return [(first, end - first) for first, end in zip(edges[::2], edges[1::2])]
+
+
 def spans_of(held_out, vocabulary):  # noqa: F811
     """Start and end of every token in its window, by a plain loop."""
     for row, tokens in enumerate(held_out.batch.tokens):

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from jax.experimental.compilation_cache import compilation_cache
 
-from plantgfm.ablation import pack
+from plantgfm.ablation import pack, sweep
 from plantgfm.ablation.config import ProbeConfig, View
 from plantgfm.ablation.definition import open_experiment
 from plantgfm.ablation.pack import pack_experiment
@@ -209,9 +209,12 @@ def test_the_report_comes_again_from_metrics_alone(swept):
 
 def test_metrics_of_other_settings_are_refused(swept):
     experiment, jobs, folder, _ = swept
-    other = replace(experiment, definition=replace(experiment.definition, hidden_share=0.3))
-    with pytest.raises(ValueError, match="was measured with other settings: choose another --folder"):
-        is_done(folder, other, jobs[0])
+    for said in ({"hidden_share": 0.3}, {"drawn_phase": True}, {"in_turn": True}):
+        other = replace(experiment, definition=replace(experiment.definition, **said))
+        with pytest.raises(ValueError, match="was measured with other settings: choose another --folder"):
+            is_done(folder, other, jobs[0])
+    measured = [sweep._measuring(replace(experiment.definition, **{name: True})) for name in ("drawn_phase", "in_turn")]
+    assert fingerprint([*measured[0].values()]) != fingerprint([*measured[1].values()])
 
 
 def _lacking(stated, name):
