@@ -36,6 +36,8 @@ def progress_bars(*, unit: str = "it") -> Iterator[Progress]:
         job, _, thing = label.partition(": ")
         if quiet:
             now = time.monotonic()
+            if not thing and done < told.get(job, 0):  # another job of that name
+                told[job], told_at[job] = 0, now
             due = now - told_at.setdefault(job, now) >= EVERY_S or done >= total
             if done > told.get(job, min(total - 1, 0)) and (thing or due):
                 told[job], told_at[job] = done, now

@@ -39,6 +39,11 @@ def test_on_a_pipe_a_long_job_is_told_every_minute_too(monkeypatch):
     assert told(events, monkeypatch, io.StringIO()) == "search: 4/9\nsearch: 7/9\nsearch: 9/9\n"
 
 
+def test_on_a_pipe_a_second_job_of_the_same_name_is_told_too(monkeypatch):
+    events = [("search", done, 3) for done in (1, 3, 3, 1, 2, 3)]
+    assert told(events, monkeypatch, io.StringIO()) == "search: 3/3\nsearch: 3/3\n"
+
+
 def test_a_terminal_shows_one_bar_a_job_that_names_what_it_is_at(monkeypatch):
     text = told(EVENTS, monkeypatch, Terminal())
     assert "curate: a.fa (Zea mays)" in text and "curate: b.fa (Zea mays)" in text
