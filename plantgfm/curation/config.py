@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+
+STAGES = ("completeness", "contamination", "assembly_score", "duplicates", "label")
+"""The five stages, in order."""
+
+_SCREENED = ("foreign_intervals", "vector_intervals", "organelle_insertions", "rdna_insertions", "chimeras")
 
 
 class IntervalAction(Enum):
@@ -84,9 +89,6 @@ class ContaminationConfig:
         _fraction("min_chimera_fraction", self.min_chimera_fraction)
         if self.min_expected_shared < 5:
             raise ValueError(f"min_expected_shared = {self.min_expected_shared} must be at least 5: less is chance")
-        for name in ("foreign_intervals", "vector_intervals"):
-            if getattr(self, name) is IntervalAction.FLAG:
-                raise ValueError(f"{name} = FLAG would keep contamination: choose MASK, CUT or DROP")
         for name in ("organelle_insertions", "rdna_insertions", "chimeras"):
             if getattr(self, name) is IntervalAction.MASK:
                 raise ValueError(f"{name} = MASK is not done: choose FLAG, CUT or DROP")
@@ -233,3 +235,23 @@ class CurationConfig:
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     repeats: RepeatConfig = field(default_factory=RepeatConfig)
+    flag_only: list[str] = field(default_factory=list)  # stages that judge and tell, but take nothing out
+
+    def __post_init__(self):
+        if unlike := [stage for stage in self.flag_only if stage not in STAGES]:
+            raise ValueError(f"flag_only names {unlike[0]!r}: stages are {', '.join(STAGES)}")
+        if "contamination" in self.flag_only:
+            return
+        for name in ("foreign_intervals", "vector_intervals"):
+            if getattr(self.contamination, name) is IntervalAction.FLAG:
+                raise ValueError(
+                    f"{name} = FLAG would keep contamination: choose MASK, CUT or DROP, or flag_only=[contamination]"
+                )
+
+    def acting(self) -> CurationConfig:
+        """As the stages act: where contamination only flags, no interval is masked or cut; stages in their order."""
+        stages = [stage for stage in STAGES if stage in self.flag_only]
+        if "contamination" not in stages:
+            return replace(self, flag_only=stages)
+        flagged = replace(self.contamination, **dict.fromkeys(_SCREENED, IntervalAction.FLAG))
+        return replace(self, contamination=flagged, flag_only=stages)

@@ -83,6 +83,7 @@ def curate(
         WorkerDied: for a file on which worker processes die again and again.
         ValueError: for two assemblies of the same key, or a record that the ledger would lose.
     """
+    config = config.acting()
     accessions = read_passport(passport) if passport else []  # a wrong one is told before the long work
     remove_leftovers(store)
     hashes = FileHashes(store / "files.json")
@@ -133,6 +134,7 @@ def prepare_part(
     """
     if not 1 <= part <= parts:
         raise ValueError(f"part {part} of {parts} is none: give I/N with I from 1 to N")
+    config = config.acting()
     hashes = FileHashes(store / "files.json")
     known_references = list_references(references, config.contamination)
     mine = sorted(assemblies, key=lambda assembly: assembly.key)[part - 1 :: parts]
@@ -220,12 +222,20 @@ def _join_artefact(
     if config.label.synonyms:
         check_file(Path(config.label.synonyms))
         names = hashes.sha256(Path(config.label.synonyms))
-    return Artefact(store / "joins", fingerprint([JOIN_VERSION, labels, claims, sketches, names, config]))
+    return Artefact(store / "joins", fingerprint([JOIN_VERSION, labels, claims, sketches, names, _as_asked(config)]))
+
+
+def _as_asked(config: CurationConfig) -> dict[str, Any]:
+    settings = plain(config)
+    if not config.flag_only:
+        settings.pop("flag_only")  # joins from before there was one stay found
+    return settings
 
 
 def _load(tasks: list[Task], config: CurationConfig) -> list[Prepared]:
     synonyms = read_synonyms(config.label.synonyms) if config.label.synonyms else {}
-    return [Prepared(task.assembly, task.artefact, *task.artefact.read(), synonyms) for task in tasks]
+    told = config.flag_only
+    return [Prepared(task.assembly, task.artefact, *task.artefact.read(), synonyms, flag_only=told) for task in tasks]
 
 
 def _join_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from plantgfm.curation.facts import Verdict
@@ -21,6 +22,7 @@ def decisions_on(one: Prepared) -> list[Decision]:
     for row in one.description["records"]:
         cut_bp = 0
         found = sorted(by_record.get(row["name"], []), key=lambda v: (STAGES.index(v.stage), v.reason, v.evidence))
+        found = [v if v.outcome is Outcome.FLAGGED or v.rejects(one.flag_only) else _told(v) for v in found]
         if not any(verdict.outcome is Outcome.REJECTED for verdict in found):
             flags = len(found)
             text = f"passed every stage with {flags} flag{'s' * (flags != 1)}" if flags else "passed every stage"
@@ -46,6 +48,12 @@ def decisions_on(one: Prepared) -> list[Decision]:
             for v in found
         ]
     return decisions
+
+
+def _told(verdict: Verdict) -> Verdict:
+    """A rejection by a stage that only flags."""
+    text = f"{verdict.evidence}; only flagged, as flag_only says of {verdict.stage}"
+    return replace(verdict, outcome=Outcome.FLAGGED, evidence=text, kept_assembly="", kept_record="")
 
 
 def _describe_cuts(one: Prepared, row: dict[str, Any], cuts: list[tuple[int, int]], cut_bp: int) -> str:

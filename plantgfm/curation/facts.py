@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import no_type_check
 
@@ -30,6 +31,10 @@ class Verdict:
     evidence: str
     kept_assembly: str = ""  # of a duplicate: what is kept in its place, as in `Decision`
     kept_record: str = ""
+
+    def rejects(self, flag_only: Collection[str]) -> bool:
+        """Whether its record goes; a verdict of a stage in `flag_only` tells, and takes nothing out."""
+        return self.outcome is Outcome.REJECTED and self.stage not in flag_only
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,11 @@ def act(
     return Screened([Verdict(fact.name, Outcome.FLAGGED, stage, f"{reason}{_SUFFIX[action]}", text)], done)
 
 
+def as_told(found: Screened) -> Screened:
+    """The same where contamination only flags: nothing was done with any interval, whatever befits its record."""
+    return Screened(found.verdicts, [replace(finding, action=IntervalAction.FLAG) for finding in found.findings])
+
+
 def pieces_of(cut: Int64[np.ndarray, "runs 2"], length_bp: int, *, min_piece_bp: int) -> list[tuple[int, int]]:
     """What is left between cuts of a record, as (start, end) in it; what is shorter than `min_piece_bp` is not."""
     kept = runs_of(~mask_of(cut, length_bp))

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plantgfm.curation import config
 from plantgfm.curation.findings import Finding, write_intervals
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures, Step
 from plantgfm.formats.streams import atomic_binary, atomic_text
@@ -19,7 +20,7 @@ from plantgfm.schema import Decision, Outcome
 ACCEPTED = "accepted"
 CUT = "cut"  # reason of a record that was accepted in pieces
 LEDGER_FILE = "ledger.json"
-STAGES = ("completeness", "contamination", "assembly_score", "duplicates", "label", ACCEPTED)
+STAGES = (*config.STAGES, ACCEPTED)
 
 
 @dataclass(frozen=True)

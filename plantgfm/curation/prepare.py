@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import UInt8, UInt64
 
 from plantgfm.curation import assembly_score, completeness, contamination, screens
-from plantgfm.curation.config import ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.config import CurationConfig, IntervalAction
 from plantgfm.curation.digests import strand_digests
 from plantgfm.curation.dust import low_complexity_runs
 from plantgfm.curation.facts import RecordFacts, Verdict, measure, unknown_bp
-from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of, runs_with
+from plantgfm.curation.findings import Finding, Screened, as_told, cuts_between, pieces_of, runs_with
 from plantgfm.curation.markers import MarkerSearch
 from plantgfm.curation.references import Reference, load_references
 from plantgfm.curation.repeats import (
@@ -43,6 +43,7 @@ from plantgfm.sketch import EMPTY, Survey, densify, distinct, fraction, survey, 
 PREPARE_VERSION = 15  # names that hold a compartment, or a length as SPAdes writes it, state it
 
 _INDEX = ".fai"
+_JUDGED = (completeness.STAGE, contamination.STAGE, assembly_score.STAGE)  # here; the others wait for all assemblies
 _LOW_BIT = 16  # beside the repeat bit, of bases that are stored and wait for the whole assembly
 
 
@@ -71,6 +72,8 @@ def artefact_key(assembly: Assembly, config: CurationConfig, references_key: str
         "references": references_key,
         "stages": [config.completeness, config.assembly_score, config.repeats, _sketching(config)],
     }
+    if told := [stage for stage in config.flag_only if stage in _JUDGED]:
+        content["flag_only"] = told
     return fingerprint(content) + fingerprint(["second half", content])
 
 
@@ -117,21 +120,21 @@ def prepare(task: Task) -> str:
         reading = _Reading(_markers(assembly, config))
         for record in read_fasta(assembly.fasta):
             _read(record, lengths.get(record.name, {}), task, others, reading, out)
-        verdicts, left = list(reading.completeness), _survivors(reading.facts, reading.completeness)
+        verdicts, left = list(reading.completeness), _survivors(reading.facts, reading.completeness, config)
         known_bp = sum(fact.length_bp - fact.unknown_bp for fact in left)
         verdicts += completeness.judge_index(left, _missing(lengths, reading.facts))
         verdicts += completeness.judge_assembly(left, assembly.expected_size_bp, config.completeness)
-        left = _survivors(left, verdicts)
+        left = _survivors(left, verdicts, config)
         genes = reading.markers.count(config.completeness) if reading.markers else genes
         verdicts += completeness.judge_genes(left, genes, assembly.expected_size_bp, config.completeness)
-        left = _survivors(left, verdicts)
+        left = _survivors(left, verdicts, config)
         # A rejected assembly has no other reason to go.
         more, findings, masked, scored = reading.screens() if left else ([], [], {}, [])
         verdicts += more
         metrics = assembly_score.assembly_metrics(scored, assembly.expected_size_bp, config.assembly_score)
         metrics = replace(metrics, **reading.multiplicity.figures(config.repeats.min_count))
         verdicts += assembly_score.judge_assembly(scored, assembly.expected_size_bp, config.assembly_score)
-        if not _survivors(scored, verdicts):
+        if not _survivors(scored, verdicts, config):
             out.clear()
             reading.stored, reading.signatures, reading.sketch = [], [], None
         source = _finish_masks(reading, out, config)
@@ -167,7 +170,7 @@ def _read(
     reading.facts.append(fact)
     verdicts = completeness.judge_records([fact], config.completeness)
     reading.completeness += verdicts
-    if not _survivors([fact], verdicts):
+    if not _survivors([fact], verdicts, config):
         return
     found = _survey(codes, config)
     if reading.markers:
@@ -176,7 +179,7 @@ def _read(
     reading.contamination += clean.verdicts
     reading.findings += clean.findings
     reading.masked[fact.name] = clean.masked, clean.masked_bp
-    if not _survivors([fact], clean.verdicts):
+    if not _survivors([fact], clean.verdicts, config):
         return
     reading.multiplicity.add(found.hashes)
     if clean.record is not record:
@@ -252,8 +255,8 @@ def _figures(fact: RecordFacts, masked: tuple[list[list[int]], int], config: Cur
     }
 
 
-def _survivors(facts: list[RecordFacts], verdicts: list[Verdict]) -> list[RecordFacts]:
-    rejected = {verdict.record for verdict in verdicts if verdict.outcome is Outcome.REJECTED}
+def _survivors(facts: list[RecordFacts], verdicts: list[Verdict], config: CurationConfig) -> list[RecordFacts]:
+    rejected = {verdict.record for verdict in verdicts if verdict.rejects(config.flag_only)}
     return [fact for fact in facts if fact.name not in rejected]
 
 
@@ -286,16 +289,20 @@ def _screen(fact: RecordFacts, record: Record, survey_of_it: Survey, task: Task,
         config=settings,
     )
     found += screens.judge_record(fact, others, task.assembly.compartment, settings)
-    return _clean(record, Screened(screens.settle(found.verdicts), found.findings), settings)
+    return _clean(record, Screened(screens.settle(found.verdicts), found.findings), task.config)
 
 
-def _clean(record: Record, found: Screened, config: ContaminationConfig) -> _Clean:
+def _clean(record: Record, found: Screened, config: CurationConfig) -> _Clean:
     """The record without what is to be masked or cut; of a reject nothing is."""
+    if contamination.STAGE in config.flag_only:
+        found = as_told(found)
+        return _Clean(record, found.verdicts, found.findings, [], 0, [(0, record.length_bp)])
+    settings = config.contamination
     verdicts, length = found.verdicts, record.length_bp
     cut = runs_with(found.findings, IntervalAction.CUT, length)
-    pieces = pieces_of(cut, length, min_piece_bp=config.min_piece_bp) if cut.size else [(0, length)]
+    pieces = pieces_of(cut, length, min_piece_bp=settings.min_piece_bp) if cut.size else [(0, length)]
     if not pieces:
-        verdicts = [contamination.nothing_left(record.name, len(cut), config)]
+        verdicts = [contamination.nothing_left(record.name, len(cut), settings)]
     if any(verdict.outcome is Outcome.REJECTED for verdict in verdicts):
         dropped = [replace(finding, action=IntervalAction.DROP) for finding in found.findings]
         return _Clean(record, verdicts, dropped, [], 0, [])

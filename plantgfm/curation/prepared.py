@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from plantgfm.curation.config import ContaminationConfig, IntervalAction
-from plantgfm.curation.contamination import nothing_left
+from plantgfm.curation.contamination import STAGE, nothing_left
 from plantgfm.curation.facts import RecordFacts, Verdict, bare_facts
-from plantgfm.curation.findings import Finding, Screened, cuts_between, pieces_of
+from plantgfm.curation.findings import Finding, Screened, as_told, cuts_between, pieces_of
 from plantgfm.curation.species import Genome
 from plantgfm.curation.store import Artefact
 from plantgfm.schema import Assembly, Outcome
@@ -37,6 +37,7 @@ class Prepared:
     findings: list[Finding] = field(init=False)  # of screens; those of the join are added
     pieces: dict[str, list[tuple[int, int]]] = field(init=False)  # of each surviving record, what cuts leave of it
     verified: str = ""  # what verified its label
+    flag_only: Collection[str] = ()  # stages whose rejections only flag
     answers: dict[Any, Any] = field(default_factory=dict)  # of long comparisons that begin with it, by what was asked
 
     def __post_init__(self, synonyms):
@@ -67,7 +68,7 @@ class Prepared:
 
     def rejected(self) -> set[str]:
         """Names of records that any stage has rejected so far."""
-        return {verdict.record for verdict in self.verdicts if verdict.outcome is Outcome.REJECTED}
+        return {verdict.record for verdict in self.verdicts if verdict.rejects(self.flag_only)}
 
     def left(self) -> list[dict[str, Any]]:
         """Descriptions of the records that are not rejected, in file order."""
@@ -97,6 +98,7 @@ class Prepared:
 
     def add(self, record: str, found: Screened, config: ContaminationConfig) -> None:
         """Add what a screen says of a surviving record; what it cuts is gone from then on, of all, it is rejected."""
+        found = as_told(found) if STAGE in self.flag_only else found
         self.findings += [replace(finding, assembly=self.assembly.key) for finding in found.findings]
         self.verdicts += found.verdicts
         if cuts := [(f.start, f.end) for f in found.findings if f.action is IntervalAction.CUT]:

@@ -128,6 +128,7 @@ UNTRIED = {
         *(f"repeats.{item.name}" for item in fields(RepeatConfig)),
     ),
     "they are choices without a step": (
+        "flag_only",
         *(f"contamination.{name}_intervals" for name in ("foreign", "vector")),
         *(f"contamination.{name}_insertions" for name in ("organelle", "rdna")),
         "contamination.chimeras",
@@ -161,7 +162,8 @@ def sensitivity(
                 changed = replace(config, **{stage: replace(vars(config)[stage], **{name: to})})
             except ValueError:  # beyond another setting, as the two bounds of contiguity: there it ends
                 to, changed = value, config
-            lost, gained = (set(), set()) if to == value else _REJUDGE[stage](joined, changed, finals, rejected)
+            idle = to == value or stage in config.flag_only
+            lost, gained = (set(), set()) if idle else _REJUDGE[stage](joined, changed, finals, rejected)
             told = (threshold.setting, direction, threshold.describe(), value, to)
             rows += _by_species(told, lost, gained, finals)
     return rows
@@ -308,7 +310,7 @@ def _contaminated(one: Prepared, config: ContaminationConfig) -> dict[str, set[s
 def _again_score(joined: _Joined, config: CurationConfig, finals: dict, rejected: Names) -> tuple[Names, Names]:
     lost, gained = set(), set()
     for one, verdicts in zip(joined.prepared, joined.own):
-        earlier = {v.record for v in verdicts if v.outcome is Outcome.REJECTED and v.stage != assembly_score.STAGE}
+        earlier = {v.record for v in verdicts if v.rejects((*config.flag_only, assembly_score.STAGE))}
         facts = [RecordFacts(**row) for row in one.description["facts"] if row["name"] not in earlier]
         found = assembly_score.judge_assembly(facts, one.assembly.expected_size_bp, config.assembly_score)
         names = {(one.assembly.key, fact.name) for fact in facts}

@@ -77,7 +77,9 @@ def _finals(ledger: Ledger) -> list[Decision]:
 
 def _summary(ledger: Ledger) -> str:
     clauses = [f"{name} {records:,} ({bp:,} bp)" for name, (records, bp) in ledger.totals().items()]
-    return f"Of {ledger.input_records:,} records ({ledger.input_bp:,} bp): {', '.join(clauses)}."
+    told = ledger.settings.get("flag_only")
+    only = f" Only flagged, not rejected, as flag_only says: what {', '.join(told)} found." if told else ""
+    return f"Of {ledger.input_records:,} records ({ledger.input_bp:,} bp): {', '.join(clauses)}.{only}"
 
 
 def funnel_counts(ledger: Ledger) -> tuple[list[str], dict[str, dict[str, list[float]]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plantgfm.corpus.read import IDENTITY_FILE
-from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.config import STAGES, CurationConfig
 from plantgfm.curation.ledger import LEDGER_FILE, Ledger, read_ledger
 from plantgfm.identity import restore
 from plantgfm.wiring.runs import settings_of
@@ -64,7 +64,7 @@ def thresholds_of(source: Source) -> CurationConfig:
     """
     known = source.ledger.settings if source.ledger and source.ledger.settings else source.settings.get("curation")
     config = restore(CurationConfig, known) if known else CurationConfig()
-    wrong = [name for name, stage in vars(config).items() if not is_dataclass(stage)]
+    wrong = [stage for stage in STAGES if not is_dataclass(getattr(config, stage))]
     if wrong:
         raise ValueError(f"{source.path}: its settings of {wrong[0]!r} are damaged, curate again to renew them")
     return config

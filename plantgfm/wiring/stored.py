@@ -21,6 +21,7 @@ ADDED: dict[str, Any] = {
     "run.short_steps": [],
     "run.short_rope_thetas": [],
     "corpus.more": [],
+    "curation.flag_only": [],
 }
 """Settings that came after the first stored sweeps, by dotted name -> what the code did before; never taken out."""
 

@@ -204,8 +204,6 @@ def test_pieces_and_cuts_are_complements(cut_runs, pieces):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"foreign_intervals": IntervalAction.FLAG}, "would keep contamination"),
-        ({"vector_intervals": IntervalAction.FLAG}, "would keep contamination"),
         ({"organelle_insertions": IntervalAction.MASK}, "FLAG, CUT or DROP"),
         ({"rdna_insertions": IntervalAction.MASK}, "FLAG, CUT or DROP"),
         ({"min_piece_bp": 20}, "at least k = 21"),
@@ -215,6 +213,14 @@ def test_pieces_and_cuts_are_complements(cut_runs, pieces):
 def test_settings_that_can_not_be_are_refused(asked, message):
     with pytest.raises(ValueError, match=message):
         ContaminationConfig(**asked)
+
+
+@pytest.mark.parametrize("name", ["foreign_intervals", "vector_intervals"])
+def test_contamination_is_left_in_only_where_the_stage_is_said_to_flag(name):
+    left_in = ContaminationConfig(**{name: IntervalAction.FLAG})
+    with pytest.raises(ValueError, match=f"{name} = FLAG would keep contamination"):
+        CurationConfig(contamination=left_in, flag_only=["duplicates"])
+    CurationConfig(contamination=left_in, flag_only=["contamination"])
 
 
 def test_the_story_of_a_cut_record_tells_what_went_and_what_is_left(cut):
