@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from plantgfm.ablation.config import Definition
 from plantgfm.config import Config, explain_composition, register, to_config
-from plantgfm.identity import plain
+from plantgfm.identity import fingerprint, plain
 from plantgfm.training.run_folder import differences
+from plantgfm.wiring.stored import without_added
 
 CODE = Path(__file__).resolve().parents[2]
 CONFIGS = CODE / "configs"
@@ -39,6 +40,7 @@ class Experiment:
     overrides: tuple[str, ...]  # of the definition, then those of the caller
     arms: dict[str, Config]
     changes: dict[str, dict[str, tuple]]  # arm -> dotted setting -> (in the base, in the arm)
+    other_data: tuple[Config, ...] = ()  # one of each corpus that an arm, left out or not, has and the base has not
 
     @property
     def base(self) -> Config:
@@ -154,7 +156,18 @@ def compose_experiment(
         raise ValueError(
             f"arm {same[0]} has the very settings of the base {definition.base}: nothing would be compared"
         )
-    return Experiment(folder.name, folder, definition, every, arms, changes)
+    return Experiment(folder.name, folder, definition, every, arms, changes, _other_data(arms, definition.base))
+
+
+def _other_data(arms: Mapping[str, Config], base: str) -> tuple[Config, ...]:
+    found = {data_of(config): config for config in reversed(arms.values())}
+    found.pop(data_of(arms[base]))
+    return tuple(found[key] for key in sorted(found))
+
+
+def data_of(config: Config) -> str:
+    """Fingerprint of the settings that shape a corpus: where it comes from, how it is curated and laid out."""
+    return fingerprint(without_added({"corpus": plain(config.corpus), "curation": plain(config.curation)}))
 
 
 def read_arm(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ whatever its tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -97,6 +98,7 @@ def hide(
     *,
     base: Arm | None = None,
     pairs: EvaluationPairs | None = None,
+    elsewhere: Sequence[Corpus] = (),
 ) -> tuple[HeldOut, Bool[np.ndarray, "N"]]:
     """The held-out windows with all tokens hidden that touch a hidden base, and which scored ones touch a span.
 
@@ -107,9 +109,10 @@ def hide(
         definition: how many windows, what is hidden.
         base: the base arm, whose hidden bases an arm of single bases hides; None where `arm` is the base.
         pairs: windows that were chosen already; None: the first `definition.windows` of the test split.
+        elsewhere: corpora of other arms, which must hold the windows out as well.
     """
     if pairs is None:
-        pairs = evaluation_pairs(corpus, Split.TEST, sampler, max_windows=definition.windows)
+        pairs = evaluation_pairs(corpus, Split.TEST, sampler, max_windows=definition.windows, elsewhere=elsewhere)
     kinds = hidden_bases(len(pairs), sampler.window_bp, definition)
     if base is not None and arm.vocabulary.kind is VocabularyKind.BASES:
         kinds = _as_hidden(*hide(corpus, base, sampler, definition, pairs=pairs), base.vocabulary, sampler.window_bp)
@@ -177,23 +180,25 @@ def measure(
     sampler: SamplerConfig,
     evaluation: EvaluationConfig,
     definition: Definition,
+    elsewhere: Sequence[Corpus] = (),
 ) -> Columns:
     """Score a network; one row a held-out window.
 
     Args:
         network: of the arm.
         params: its parameters.
-        corpus: whose test split to score.
+        corpus: of the base arm, whose test split to score.
         arm: its vocabulary and slots.
         base: the same of the base arm; None where the arm is the base.
         sampler: of the base arm: it chooses the windows, which are the same for all arms.
         evaluation: sizes of batches, grid of shrinkages.
         definition: how many windows, what is hidden.
+        elsewhere: corpora of arms that learn from another one; scored is what each of them holds out as well.
 
     Returns:
         Columns: region, species, distance_bp, and sums of bits and bases by kind (see `SUMS`), the unigrams' included.
     """
-    held_out, in_span = hide(corpus, arm, sampler, definition, base=base)
+    held_out, in_span = hide(corpus, arm, sampler, definition, base=base, elsewhere=elsewhere)
     scorer = Scorer(network, batch_windows=evaluation.batch_windows)
     scores = scorer(params, held_out)
     unigram = fit_unigram(

@@ -75,8 +75,9 @@ def pack_experiment(experiment: Experiment, jobs: Sequence[Job], out: Path, *, w
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        # The base is always asked for: all arms are measured by its windows and its vocabulary.
-        configs = [*(job.config for job in jobs), replace(experiment.base, run=jobs[0].config.run)]
+        # The base is always asked for: all arms are measured by its windows, held out in every corpus.
+        more = (replace(one, run=jobs[0].config.run) for one in (experiment.base, *experiment.other_data))
+        configs = [*(job.config for job in jobs), *more]
         data, files = _data(configs, write=write)
         with tarfile.open(part, mode) as tar:
             _add_text(tar, ENTRY_FILE, _ENTRY)
@@ -122,6 +123,7 @@ def _stated(experiment: Experiment, jobs: Sequence[Job], data: dict[str, Any]) -
         "definition": plain(experiment.definition),
         "overrides": list(experiment.overrides),
         "arms": {arm: plain(config) for arm, config in experiment.arms.items()},
+        "other_data": [plain(config) for config in experiment.other_data],
         "data": data,
         "jobs": [
             {

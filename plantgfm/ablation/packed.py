@@ -104,8 +104,9 @@ def open_pack(root: Path) -> Opened:
     quiet = {"live_report": False, "tensorboard": False, "folder": str(root)}
     arms = {name: restore(Config, settings) for name, settings in stated["arms"].items()}
     arms = {name: replace(one, run=replace(one.run, **quiet)) for name, one in arms.items()}
+    others = tuple(restore(Config, settings) for settings in stated.get("other_data", []))
     folder = EXPERIMENTS / stated["question"]
-    experiment = Experiment(folder.name, folder, definition, tuple(stated["overrides"]), arms, {})
+    experiment = Experiment(folder.name, folder, definition, tuple(stated["overrides"]), arms, {}, others)
     return Opened(root, experiment, stated["jobs"], stated["data"])
 
 
@@ -143,8 +144,15 @@ def _run(options: argparse.Namespace, root: Path, *, command: str) -> int:
         jobs = share(jobs, options.part)
     keep_programs(folder / STORE / "programs")
     train = partial(run_training, prepare=opened.prepare, write=lambda line: None)
-    say = partial(print, flush=True)
-    ended = run_sweep(opened.experiment, jobs, folder, command=command, write=say, train=train)
+    ended = run_sweep(
+        opened.experiment,
+        jobs,
+        folder,
+        command=command,
+        write=partial(print, flush=True),
+        train=train,
+        corpus_of=lambda config: opened.prepare(config, None, write=lambda line: None).corpus,
+    )
     if ended.interrupted:
         print(f"{ended.interrupted}: stopped; the same command goes on", file=sys.stderr)
         return _SIGNAL_STATUS.get(ended.interrupted, 1)

@@ -168,6 +168,11 @@ def probe_sweep(
     there = [(job, stored) for job, stored in runs if (folder / stored["run"] / SETTINGS_FILE).is_file()]
     if not there:
         raise ValueError(f"{folder} no longer holds {runs[0][1]['run']} and the others: probes need their checkpoints")
+    if odd := [stored for _, stored in runs if stored.get("trained_on", stored["corpus"]) != stored["corpus"]]:
+        raise ValueError(
+            f"--probes {question}: {odd[0]['arm']} learnt from corpus {odd[0]['trained_on']}, which need not hold "
+            f"out the windows of the base's, {odd[0]['corpus']}: probe runs one by one, `plantgfm probe RUN`"
+        )
     home = next((stored for _, stored in there if stored["arm"] == base), there[0][1])
     opened = open_run_folder(folder / home["run"])
     corpus, shared, prober, done = opened.corpus(), {}, None, 0

@@ -387,7 +387,7 @@ def _arms_tables(experiment: Experiment) -> list[Table]:
 def origin_table(runs: list[dict[str, Any]]) -> Table:
     """Commands, commits, corpus, hardware: every value that the runs have, and how many have it."""
     rows = []
-    for name in ("command", "commit", "corpus", "vocabulary", "hardware", "versions"):
+    for name in ("command", "commit", "corpus", "trained_on", "vocabulary", "hardware", "versions"):
         values = [run[name] for run in runs if name in run]
         rows += [(name, value, values.count(value)) for value in dict.fromkeys(values)]
     rows += [(f"run {run['arm']}, seed {run['seed']}, {run['steps']} steps", run["train_command"], 1) for run in runs]

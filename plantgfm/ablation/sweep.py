@@ -15,10 +15,11 @@ from typing import Any
 
 import jax
 
-from plantgfm.ablation.config import Definition, Metric, View
-from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, from_code
+from plantgfm.ablation.config import Metric, View
+from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, data_of, from_code
 from plantgfm.ablation.measure import Arm, measure, metrics_in, value_of
 from plantgfm.config import Config
+from plantgfm.corpus.read import Corpus
 from plantgfm.identity import fingerprint, plain
 from plantgfm.identity import read_json as read_object
 from plantgfm.model.flops import count_parameters
@@ -188,24 +189,27 @@ def is_done(folder: Path, experiment: Experiment, job: Job) -> bool:
 
 
 def _settings_of(experiment: Experiment, job: Job) -> str:
-    definition, base = experiment.definition, without_added(plain(experiment.base))
-    measured = [*_measuring(definition).values(), base["sampler"]]
+    base = without_added(plain(experiment.base))
+    measured = [*_measuring(experiment).values(), base["sampler"]]
     return fingerprint([job_fingerprint(job.config), measured, base["evaluation"]])
 
 
-def _measuring(definition: Definition) -> dict[str, Any]:
-    """What of a definition says how every arm is measured."""
+def _measuring(experiment: Experiment) -> dict[str, Any]:
+    """What of an experiment, beside its base's settings, says how every arm is measured."""
+    definition = experiment.definition
     said = {name: getattr(definition, name) for name in ("windows", "hidden_share", "span_bp")}
     said |= {"in_turn": True} if definition.in_turn else {}
-    return said | ({"phase": "drawn"} if definition.drawn_phase else {})
+    said |= {"phase": "drawn"} if definition.drawn_phase else {}
+    others = [data_of(config) for config in experiment.other_data]
+    return said | ({"held_out_in": others} if others else {})
 
 
 def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
     """What `_settings_of` stands for, in full."""
-    definition, base = experiment.definition, plain(experiment.base)
+    base = plain(experiment.base)
     return {
         "run": _shaping(plain(job.config)),
-        "measured": _measuring(definition),
+        "measured": _measuring(experiment),
         "base": {room: base[room] for room in _MEASURING},
     }
 
@@ -235,6 +239,10 @@ def _train(config: Config) -> Outcome:
     return run_training(config, write=lambda line: None)
 
 
+def _corpus(config: Config) -> Corpus:
+    return prepare_corpus(config)[0]
+
+
 def run_sweep(
     experiment: Experiment,
     jobs: list[Job],
@@ -243,6 +251,7 @@ def run_sweep(
     command: str,
     write: Callable[[str], None],
     train: Callable[[Config], Outcome] = _train,
+    corpus_of: Callable[[Config], Corpus] = _corpus,
 ) -> Progress:
     """Run all jobs that are not done.
 
@@ -253,6 +262,7 @@ def run_sweep(
         command: what a person typed, for the report.
         write: where lines for a person go.
         train: trains a job from its settings; by default all of it, curation included.
+        corpus_of: finds or makes the corpus of some settings; asked where arms learn from several.
     """
     if not jobs:
         raise ValueError("the sweep has no job")
@@ -263,7 +273,7 @@ def run_sweep(
             write(f"{head}: done before")
             continue
         write(f"{head} ...")
-        stored = _run_job(experiment, job, folder, command=command, train=train)
+        stored = _run_job(experiment, job, folder, command=command, train=train, corpus_of=corpus_of)
         if stored.get("interrupted"):
             return Progress(len(jobs), sum(done), stored["interrupted"])
         figure = stored.get("diverged") or f"{stored['values'][experiment.definition.metric.value]:.4f}"
@@ -272,7 +282,13 @@ def run_sweep(
 
 
 def _run_job(
-    experiment: Experiment, job: Job, folder: Path, *, command: str, train: Callable[[Config], Outcome]
+    experiment: Experiment,
+    job: Job,
+    folder: Path,
+    *,
+    command: str,
+    train: Callable[[Config], Outcome],
+    corpus_of: Callable[[Config], Corpus],
 ) -> dict[str, Any]:
     """Train and measure; the metrics file appears whole, or a note of the seconds spent so far."""
     path = metrics_path(folder, experiment.name, job)
@@ -289,7 +305,7 @@ def _run_job(
         if trained.result.interrupted:
             write_json(spent_path, {"seconds": spent + time.monotonic() - began})
             return {"interrupted": trained.result.interrupted}
-        outcome = _measured(experiment, job, trained.run_dir)
+        outcome = _measured(experiment, job, trained.run_dir, corpus_of)
         outcome |= {
             "tokens_per_second": trained.result.tokens_per_second,
             "peak_memory_bytes": trained.result.peak_memory_bytes,
@@ -318,10 +334,14 @@ def _run_job(
     return stored
 
 
-def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]:
+def _measured(experiment: Experiment, job: Job, run_dir: Path, corpus_of: Callable[[Config], Corpus]) -> dict[str, Any]:
     run = open_run_folder(run_dir)
     params, _ = params_of(run)
     corpus, base = run.corpus(), experiment.base
+    trained_on = corpus.fingerprint
+    base_here, *others = (replace(one, run=job.config.run) for one in (base, *experiment.other_data))
+    if data_of(job.config) != data_of(base):
+        corpus = corpus_of(base_here)
     is_base = job.arm == experiment.definition.base
     columns = measure(
         run.network,
@@ -332,6 +352,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
         sampler=base.sampler,
         evaluation=base.evaluation,
         definition=experiment.definition,
+        elsewhere=[corpus_of(one) for one in others],
     )
     summary = corpus.summary()
     unigram = sum(columns["unigram_pooled_bits"]) / sum(columns["bases"])
@@ -341,6 +362,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path) -> dict[str, Any]
         "flops_per_step": work_of(run.config, run.network).flops,
         "vocabulary_size": run.vocabulary.size,
         "corpus": corpus.fingerprint,
+        **({"trained_on": trained_on} if others else {}),
         "vocabulary": run.vocabulary.fingerprint,
         "species": list(corpus.species),
         "train_bp": [row["train_bp"] for row in summary],

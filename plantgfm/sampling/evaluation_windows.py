@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from plantgfm.corpus.read import Corpus
+from plantgfm.corpus.segments import CorpusRecord
 from plantgfm.sampling import place
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.grid import pair_law, unknown_index
@@ -23,15 +25,22 @@ class EvaluationPairs(WindowPairs):
 
     candidates: int  # pairs that the split holds, before near-duplicates were dropped and `max_windows` was kept
     near_duplicates: int  # of them, dropped because a window has a near-duplicate in training
+    not_elsewhere: int = 0  # of them, dropped because another corpus does not hold them out
 
     def describe(self) -> str:
         """How many are scored of how many, and why not all."""
         dropped = f"{self.near_duplicates:,} of {self.candidates:,} dropped for a near-duplicate in training"
-        return f"{len(self):,} window pairs scored; {dropped}"
+        other = f", {self.not_elsewhere:,} for another corpus that learns from them" if self.not_elsewhere else ""
+        return f"{len(self):,} window pairs scored; {dropped}{other}"
 
 
 def evaluation_pairs(
-    corpus: Corpus, split: Split, config: SamplerConfig, *, max_windows: int | None = None
+    corpus: Corpus,
+    split: Split,
+    config: SamplerConfig,
+    *,
+    max_windows: int | None = None,
+    elsewhere: Sequence[Corpus] = (),
 ) -> EvaluationPairs:
     """Choose the pairs of a split to score: the same for the same corpus and settings.
 
@@ -41,16 +50,29 @@ def evaluation_pairs(
     overlaps a training region. Species take turns until `max_windows` pairs are chosen, so fewer windows are a subset
     of more.
 
+    Args:
+        corpus: whose windows.
+        split: whose regions.
+        config: of the windows.
+        max_windows: how many pairs at most.
+        elsewhere: corpora of the same genomes that were curated or split otherwise: kept are pairs that each of them
+            holds out, too, and without a near-duplicate in its training.
+
     Raises:
         ValueError: when the split holds no pair.
     """
     rows = np.concatenate([np.zeros((0, 4), dtype=np.int64), *_packed_regions(corpus, split, config)])
-    tainted = _in_training_clusters(corpus) if split != Split.TRAIN else np.zeros(corpus.cluster_id.size, dtype=bool)
-    clean = np.array([not _is_tainted(corpus, row, config.window_bp, tainted) for row in rows], dtype=bool)
-    if split != Split.TRAIN:
-        windows = near_training(corpus, rows[clean][:, 1:3].ravel(), config.window_bp, identity=config.near_identity)
-        clean[clean] = ~windows.reshape(-1, 2).any(axis=1)
-    kept = rows[clean]
+    clean = _clean(corpus, rows, split, config)
+    common = clean.copy()
+    for other in elsewhere:
+        common[common] = _held_out_in(other, corpus, rows[common], split, config)
+    if clean.any() and not common.any():
+        raise ValueError(
+            f"none of {int(clean.sum())} window pairs of split {split.name.lower()} is held out in all "
+            f"{1 + len(elsewhere)} corpora: they must be of the same genomes, and hold out the same regions for the "
+            "most part"
+        )
+    kept = rows[common]
     if not kept.size:
         raise ValueError(_nothing_held_out(split, config, before=len(rows)))
     species = corpus.regions.species[kept[:, 0]]
@@ -66,6 +88,7 @@ def evaluation_pairs(
         distance_bp=(np.abs(following - start) - config.window_bp).astype(np.int32),
         candidates=len(rows),
         near_duplicates=int((~clean).sum()),
+        not_elsewhere=int((clean & ~common).sum()),
     )
 
 
@@ -116,6 +139,52 @@ def _pack_region(corpus: Corpus, region: int, config: SamplerConfig, unknown: tu
         rows.append((region, right, left, 1) if reverse else (region, left, right, 0))
         at = right + width
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _clean(
+    corpus: Corpus, rows: Int64[np.ndarray, "n 4"], split: Split, config: SamplerConfig
+) -> Bool[np.ndarray, "n"]:
+    """Which pairs have no near-duplicate in training; all, of training itself."""
+    if split == Split.TRAIN:
+        return np.ones(len(rows), dtype=bool)
+    tainted = _in_training_clusters(corpus)
+    clean = np.array([not _is_tainted(corpus, row, config.window_bp, tainted) for row in rows], dtype=bool)
+    windows = near_training(corpus, rows[clean][:, 1:3].ravel(), config.window_bp, identity=config.near_identity)
+    clean[clean] = ~windows.reshape(-1, 2).any(axis=1)
+    return clean
+
+
+def _held_out_in(
+    other: Corpus, corpus: Corpus, rows: Int64[np.ndarray, "n 4"], split: Split, config: SamplerConfig
+) -> Bool[np.ndarray, "n"]:
+    """Which pairs of a corpus another one has in the same split, without a near-duplicate in its training."""
+    there = _moved(rows, corpus, other, config.window_bp)
+    held = there[:, 0] >= 0
+    held[held] = other.regions.split[there[held, 0]] == int(split)
+    held[held] = _clean(other, there[held], split, config)
+    return held
+
+
+def _moved(rows: Int64[np.ndarray, "n 4"], corpus: Corpus, other: Corpus, width: int) -> Int64[np.ndarray, "n 4"]:
+    """The same pairs in another corpus, found by record and place; -1 where it has them in no region, or in two."""
+    pieces: dict[tuple[str, ...], list[CorpusRecord]] = {}
+    for record in other.records:
+        pieces.setdefault(_origin(record), []).append(record)
+    moved = np.full_like(rows, -1)
+    for row, (region, *starts, reverse) in enumerate(rows.tolist()):
+        record = corpus.records[int(corpus.regions.record[region])]
+        shift = record.start - record.offset
+        for piece in pieces.get(_origin(record), []):
+            places = np.array(starts) + shift - piece.start + piece.offset
+            if piece.offset <= places.min() and places.max() + width <= piece.offset + piece.length_bp:
+                regions = np.searchsorted(other.regions.offset, [*places, *(places + width - 1)], side="right") - 1
+                if (regions == regions[0]).all():
+                    moved[row] = regions[0], *places, reverse
+    return moved
+
+
+def _origin(record: CorpusRecord) -> tuple[str, ...]:
+    return record.species, record.cultivar, record.assembly, record.compartment, record.name
 
 
 def _in_training_clusters(corpus: Corpus) -> np.ndarray:

@@ -380,6 +380,17 @@ def test_runs_of_another_corpus_are_not_probed_beside_the_base(swept, tmp_path):
     assert not list((tmp_path / "rate" / "probes").glob("*.json"))
 
 
+def test_arms_that_learn_from_other_corpora_are_not_probed_on_windows_of_the_base(swept, tmp_path):
+    experiment, jobs, folder, _ = swept
+    (tmp_path / jobs[0].config.run.name).symlink_to(folder / jobs[0].config.run.name)
+    path = metrics_path(tmp_path, experiment.name, jobs[0])
+    path.parent.mkdir(parents=True)
+    metrics = read_metrics(metrics_path(folder, experiment.name, jobs[0]))
+    path.write_text(json.dumps(metrics | {"trained_on": "e" * 16}))
+    with pytest.raises(ValueError, match="--probes rate: usual learnt from corpus e{16}, .* probe runs one by one"):
+        probe_sweep(tmp_path, "rate", ProbeInputs(), PROBES, base="usual", write=print)
+
+
 def test_no_job_is_an_error(swept):
     experiment, _, folder, _ = swept
     with pytest.raises(ValueError, match="the sweep has no job"):
