@@ -240,6 +240,7 @@ class CurationConfig:
     def __post_init__(self):
         if unlike := [stage for stage in self.flag_only if stage not in STAGES]:
             raise ValueError(f"flag_only names {unlike[0]!r}: stages are {', '.join(STAGES)}")
+        self.flag_only = [stage for stage in STAGES if stage in self.flag_only]  # one way to say it
         if "contamination" in self.flag_only:
             return
         for name in ("foreign_intervals", "vector_intervals"):
@@ -249,9 +250,8 @@ class CurationConfig:
                 )
 
     def acting(self) -> CurationConfig:
-        """As the stages act: where contamination only flags, no interval is masked or cut; stages in their order."""
-        stages = [stage for stage in STAGES if stage in self.flag_only]
-        if "contamination" not in stages:
-            return replace(self, flag_only=stages)
-        flagged = replace(self.contamination, **dict.fromkeys(_SCREENED, IntervalAction.FLAG))
-        return replace(self, contamination=flagged, flag_only=stages)
+        """As the stages act: where contamination only flags, no interval is masked or cut."""
+        if "contamination" not in self.flag_only:
+            return self
+        flagged = dict.fromkeys(_SCREENED, IntervalAction.FLAG)
+        return replace(self, contamination=replace(self.contamination, **flagged))

@@ -10,6 +10,7 @@ from plantgfm.curation.ledger import ACCEPTED, CUT, STAGES
 from plantgfm.curation.prepared import Prepared
 from plantgfm.schema import Decision, Outcome
 
+ONLY_FLAGGED = "only flagged, as flag_only says of"
 _SHOWN = 3  # intervals named in an evidence
 
 
@@ -52,7 +53,7 @@ def decisions_on(one: Prepared) -> list[Decision]:
 
 def _told(verdict: Verdict) -> Verdict:
     """A rejection by a stage that only flags."""
-    text = f"{verdict.evidence}; only flagged, as flag_only says of {verdict.stage}"
+    text = f"{verdict.evidence}; {ONLY_FLAGGED} {verdict.stage}"
     return replace(verdict, outcome=Outcome.FLAGGED, evidence=text, kept_assembly="", kept_record="")
 
 

@@ -46,6 +46,8 @@ def _find_strangers(members: list[Prepared], compartment: Compartment, config: C
     if asked not in answers:  # thresholds that are tried ask again
         answers[asked] = strangers.find_strangers(members, known, config)
     for one, record, stranger in answers[asked]:
+        if record in one.told(stage):
+            continue
         if stranger.whole:
             one.verdicts.append(Verdict(record, Outcome.REJECTED, stage, none, stranger.evidence))
             continue

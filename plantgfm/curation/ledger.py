@@ -73,12 +73,13 @@ class Ledger:
             )
 
     def rows(self) -> list[LedgerRow]:
-        """Counts and base pairs per stage x species x outcome x reason, in order of stage.
+        """Records and their base pairs per stage x species x outcome x reason, in order of stage; a record counts once.
 
         Rows with outcome "flagged" stand beside the sum: their records are also counted as kept or rejected.
         """
         records, bp, cut_bp = Counter(), Counter(), Counter()
-        for d in self.decisions:
+        distinct = {(d.stage, d.outcome, d.reason, d.assembly, d.record): d for d in self.decisions}
+        for d in distinct.values():
             cell = (STAGES.index(d.stage), d.species, d.outcome.value, d.reason)
             records[cell] += 1
             bp[cell] += d.length_bp

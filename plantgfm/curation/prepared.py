@@ -70,6 +70,10 @@ class Prepared:
         """Names of records that any stage has rejected so far."""
         return {verdict.record for verdict in self.verdicts if verdict.rejects(self.flag_only)}
 
+    def told(self, stage: str) -> set[str]:
+        """Names of records that a stage rejects, also where it only flags: it does not judge them again."""
+        return {verdict.record for verdict in self.verdicts if verdict.rejects(()) and verdict.stage == stage}
+
     def left(self) -> list[dict[str, Any]]:
         """Descriptions of the records that are not rejected, in file order."""
         rejected = self.rejected()

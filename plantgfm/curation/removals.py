@@ -62,7 +62,13 @@ def _sequence(one: Prepared, rows: list[dict[str, Any]], config: CurationConfig,
 def _groups(prepared: list[Prepared]) -> Iterator[tuple[Compartment, Group]]:
     """What is left, by compartment: a plastid is no duplicate of its copy in a chromosome."""
     for compartment in Compartment:
-        yield compartment, [(one, one.left()) for one in prepared if one.assembly.compartment is compartment]
+        yield compartment, [(one, _unique(one)) for one in prepared if one.assembly.compartment is compartment]
+
+
+def _unique(one: Prepared) -> list[dict[str, Any]]:
+    """The records that are left and are no duplicates so far, which matters where this stage only flags."""
+    told = one.told(duplicates.STAGE)
+    return [row for row in one.left() if row["name"] not in told]
 
 
 def _find(
@@ -103,11 +109,11 @@ def _remove_assemblies(prepared: list[Prepared], config: CurationConfig) -> None
     for removal in removals:
         one = by_key[removal.removed.assembly]
         text = f"assembly {removal.evidence}"
-        one.verdicts += [_rejection(row["name"], removal, text) for row in one.left()]
+        one.verdicts += [_rejection(row["name"], removal, text) for row in _unique(one)]
     for removal in removals:
         if removal.in_doubt:
             one, text = by_key[removal.kept.assembly], f"assembly: {removal.in_doubt}"
-            names = [row["name"] for row in one.left() if _holds(one.hashes[row["name"]], removal.removed.hashes)]
+            names = [row["name"] for row in _unique(one) if _holds(one.hashes[row["name"]], removal.removed.hashes)]
             one.verdicts += [_verdict(name, Outcome.FLAGGED, duplicates.IN_DOUBT, text) for name in names]
 
 

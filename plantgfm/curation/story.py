@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from plantgfm.curation.config import CurationConfig
+from plantgfm.curation.decisions import ONLY_FLAGGED
 from plantgfm.curation.duplicates import STAGE
 from plantgfm.curation.ledger import ACCEPTED, STAGES, Ledger
 from plantgfm.curation.measures import AssemblyMeasures, RecordMeasures
@@ -123,6 +124,11 @@ def _rejects(decisions: list[Decision]) -> bool:
     return any(d.outcome is Outcome.REJECTED for d in decisions)
 
 
+def _finds(decisions: list[Decision]) -> bool:
+    """Whether a stage found what it rejects for, also where it only flags."""
+    return _rejects(decisions) or any(f"; {ONLY_FLAGGED} " in d.evidence for d in decisions)
+
+
 def _kin(ledger: Ledger, final: Decision) -> tuple[list[Kin], list[Kin]]:
     """What was kept in the place of a record, and what it was kept in the place of."""
     ends: dict[tuple[str, str], list[Decision]] = {}
@@ -197,7 +203,7 @@ def _contamination(
         f"below {asked.min_organelle_fraction:.0%} organelle; from {asked.min_shared_hashes} shared hashes, "
         f"vector score {asked.min_vector_score}"
     )
-    rejected = _rejects(decisions)
+    rejected = _finds(decisions)
     others = "header, labels of other assemblies, reports that the manifest names"
     found = f"{against}, {others}: {'see below' if decisions else 'nothing found'}"
     checks = [Check("screened against", found, limits, not rejected)]
@@ -243,7 +249,7 @@ def _duplicates(
     record: RecordMeasures, _: AssemblyMeasures, config: CurationConfig, decisions: list[Decision], __: Ledger
 ) -> list[Check]:
     asked = config.duplicates
-    rejected = _rejects(decisions)
+    rejected = _finds(decisions)
     found = "one was preferred to it" if rejected else "none was preferred to it"
     limits = f"none from {asked.record_identity:.1%} identity as a record, {asked.assembly_identity:.1%} as an assembly"
     checks = [Check("copies elsewhere", found, limits, not rejected)]
@@ -261,8 +267,8 @@ def _label(
     told += ["see below"] if decisions else []
     found = "; ".join(told) or "no passport record to verify it with"
     limits = f"distance at most {config.label.max_distance:g}, no other accession nearer by {config.label.margin:g}"
-    compared = bool(assembly.verified) or _rejects(decisions)
-    return [Check(claim, found, limits if compared else "", not _rejects(decisions))]
+    compared = bool(assembly.verified) or _finds(decisions)
+    return [Check(claim, found, limits if compared else "", not _finds(decisions))]
 
 
 _CHECKS: tuple[Callable[..., list[Check]], ...] = (

@@ -136,8 +136,9 @@ def reasons_table(ledger: Ledger) -> Table:
             found[STAGES.index(d.stage), d.outcome.value, d.reason].append(d)
     rows = []
     for (stage, outcome, reason), told in sorted(found.items()):
-        species, bp = len({d.species for d in told}), sum(d.length_bp for d in told)
-        rows.append((STAGES[stage], outcome, reason, species, len(told), bp, f"{told[0].record}: {told[0].evidence}"))
+        records = {(d.assembly, d.record): d.length_bp for d in told}
+        species, first = len({d.species for d in told}), f"{told[0].record}: {told[0].evidence}"
+        rows.append((STAGES[stage], outcome, reason, species, len(records), sum(records.values()), first))
     columns = ("stage", "outcome", "reason", "species", "records", "bp", "the first of them")
     return Table("Why records were rejected, cut or flagged", columns, rows)
 

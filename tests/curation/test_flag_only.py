@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from plantgfm.curation.config import STAGES, ContaminationConfig, CurationConfig, IntervalAction
+from plantgfm.curation.curate import curate
+from plantgfm.curation.story import tell
 from plantgfm.formats.fasta import read_fasta
 from plantgfm.schema import Outcome
 from plantgfm.sequence import BASE_MASK
+from tests.curation.planted import random_codes, write_assembly
 from tests.curation.test_curate import finals, flags, run, world
 
 __all__ = ["world"]
@@ -84,6 +87,33 @@ def test_it_is_another_curation_and_the_old_one_is_found_again(world, tmp_path):
     assert again.reused == len(world[1])  # what one assembly tells of itself needs no other preparing
     screened = run(world, tmp_path, config=CurationConfig(flag_only=["contamination"]))
     assert screened.reused == 0
+
+
+def test_a_stage_that_only_flags_tells_of_a_duplicate_once(tmp_path):
+    """All of one assembly is in another: its records are not compared again, and the twins are kept in silence."""
+    codes = [random_codes(40_000, 1), random_codes(30_000, 2)]
+    rows = [
+        write_assembly(tmp_path, "x", [("a", codes[0]), ("b", codes[1])]),
+        write_assembly(tmp_path, "y", [("a2", codes[0]), ("b2", codes[1])]),
+    ]
+    told, usual = (
+        curate(rows, CurationConfig(flag_only=stages), store=tmp_path / "s").ledger for stages in (["duplicates"], [])
+    )
+    flagged = {d.record for d in told.decisions if d.stage == "duplicates"}
+    assert flagged == {d.record for d in usual.decisions if d.outcome is Outcome.REJECTED} and len(flagged) == 2
+    (row,) = [row for row in told.rows() if row.stage == "duplicates"]
+    assert (row.outcome, row.records, row.bp) == ("flagged", 2, 70_000)
+    lines = tell(
+        told, next(d for d in told.decisions if d.record in flagged and d.stage == "accepted"), CurationConfig()
+    )
+    (check,) = [check for chapter in lines.chapters for check in chapter.checks if check.what == "copies elsewhere"]
+    assert (check.found, check.met) == ("one was preferred to it", False)
+
+
+def test_order_and_repeats_are_no_other_setting():
+    assert CurationConfig(flag_only=["label", "duplicates", "label"]) == CurationConfig(
+        flag_only=["duplicates", "label"]
+    )
 
 
 def test_an_unknown_stage_is_refused():
