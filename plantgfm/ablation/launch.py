@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plantgfm.ablation.config import View
@@ -42,13 +42,18 @@ def pairs_of(experiment: Experiment) -> list[tuple[str, int]]:
 
 
 def prepare_all(experiment: Experiment, folder: Path, *, write: Callable[[str], None]) -> None:
-    """Make corpus and vocabulary of every arm, so that tasks that start together find them."""
+    """Make corpus and vocabulary of every arm, so that tasks that start together find them.
+
+    Corpora of arms that are left out are made, too: their windows count.
+    """
     for arm in experiment.in_order:
         config = experiment.arms[arm]
         config = job_config(config, folder, experiment.definition.seeds[0], config.run.steps)
         corpus, _ = prepare_corpus(config, write=write)
         vocabulary = prepare_vocabulary(config, corpus)
         write(f"{arm}: corpus {corpus.fingerprint}, vocabulary {vocabulary.fingerprint}")
+    for config in experiment.other_data:
+        prepare_corpus(replace(config, run=replace(config.run, folder=str(folder))), write=write)
 
 
 def submissions(

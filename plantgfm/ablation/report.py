@@ -53,6 +53,12 @@ def load_runs(folder: Path, question: str) -> list[dict[str, Any]]:
     corpora = sorted({run["corpus"] for run in runs if "corpus" in run})
     if len(corpora) > 1:
         raise ValueError(f"{folder / question} holds metrics of {len(corpora)} corpora, {corpora}: compare within one")
+    others = {tuple(run.get("held_out_in", ())) for run in runs if "corpus" in run}
+    if len(others) > 1:
+        raise ValueError(
+            f"{folder / question} holds metrics of windows that different corpora hold out, {sorted(others)}: the "
+            "input has changed; measure all runs again in another --folder"
+        )
     return sorted(runs, key=lambda run: (run["arm"], run["steps"], run["seed"]))
 
 
@@ -387,7 +393,7 @@ def _arms_tables(experiment: Experiment) -> list[Table]:
 def origin_table(runs: list[dict[str, Any]]) -> Table:
     """Commands, commits, corpus, hardware: every value that the runs have, and how many have it."""
     rows = []
-    for name in ("command", "commit", "corpus", "trained_on", "vocabulary", "hardware", "versions"):
+    for name in ("command", "commit", "corpus", "trained_on", "dropped", "vocabulary", "hardware", "versions"):
         values = [run[name] for run in runs if name in run]
         rows += [(name, value, values.count(value)) for value in dict.fromkeys(values)]
     rows += [(f"run {run['arm']}, seed {run['seed']}, {run['steps']} steps", run["train_command"], 1) for run in runs]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from plantgfm.ablation.config import Metric, View
 from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, data_of, from_code
@@ -24,7 +25,9 @@ from plantgfm.identity import fingerprint, plain
 from plantgfm.identity import read_json as read_object
 from plantgfm.model.flops import count_parameters
 from plantgfm.sampling.batches import Batches
+from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.sampling.plan import build_plan
+from plantgfm.schema import Split
 from plantgfm.tokenization.vocabulary import FIRST_BASE
 from plantgfm.training.bad_steps import BadStep
 from plantgfm.training.run_folder import differences, write_json
@@ -56,6 +59,29 @@ class Job:
     def name(self) -> str:
         """Of its metrics file."""
         return f"{self.arm}-seed{self.seed}-{self.config.run.steps}steps"
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """Where arms learn from several: the base's, whose windows are scored, and the others, which hold them out, too."""
+
+    base: Corpus
+    others: tuple[Corpus, ...]
+    dropped: str  # which windows of the base's are not held out in all
+
+    def told(self, run: str, trained_on: str) -> dict[str, Any]:
+        """What a run's metrics say of them.
+
+        Raises:
+            ValueError: when the run was trained on none of them.
+        """
+        there = [one.fingerprint for one in (self.base, *self.others)]
+        if trained_on not in there:
+            raise ValueError(
+                f"{run} was trained on corpus {trained_on}, and the arms' settings give {', '.join(there)}: its input "
+                "has changed since; choose another --folder"
+            )
+        return {"trained_on": trained_on, "held_out_in": there[1:], "dropped": self.dropped}
 
 
 @dataclass(frozen=True)
@@ -267,13 +293,17 @@ def run_sweep(
     if not jobs:
         raise ValueError("the sweep has no job")
     done = [is_done(folder, experiment, job) for job in jobs]
+    corpora = None
+    if experiment.other_data and not all(done):
+        corpora = _open_corpora(experiment, jobs[0], corpus_of)
+        write(corpora.dropped)
     for number, (job, there) in enumerate(zip(jobs, done), 1):
         head = f"[{number}/{len(jobs)}] {job.arm}, seed {job.seed}, {job.config.run.steps:,} steps"
         if there:
             write(f"{head}: done before")
             continue
         write(f"{head} ...")
-        stored = _run_job(experiment, job, folder, command=command, train=train, corpus_of=corpus_of)
+        stored = _run_job(experiment, job, folder, command=command, train=train, corpora=corpora)
         if stored.get("interrupted"):
             return Progress(len(jobs), sum(done), stored["interrupted"])
         figure = stored.get("diverged") or f"{stored['values'][experiment.definition.metric.value]:.4f}"
@@ -288,7 +318,7 @@ def _run_job(
     *,
     command: str,
     train: Callable[[Config], Outcome],
-    corpus_of: Callable[[Config], Corpus],
+    corpora: Corpora | None,
 ) -> dict[str, Any]:
     """Train and measure; the metrics file appears whole, or a note of the seconds spent so far."""
     path = metrics_path(folder, experiment.name, job)
@@ -305,7 +335,7 @@ def _run_job(
         if trained.result.interrupted:
             write_json(spent_path, {"seconds": spent + time.monotonic() - began})
             return {"interrupted": trained.result.interrupted}
-        outcome = _measured(experiment, job, trained.run_dir, corpus_of)
+        outcome = _measured(experiment, job, trained.run_dir, corpora)
         outcome |= {
             "tokens_per_second": trained.result.tokens_per_second,
             "peak_memory_bytes": trained.result.peak_memory_bytes,
@@ -334,14 +364,28 @@ def _run_job(
     return stored
 
 
-def _measured(experiment: Experiment, job: Job, run_dir: Path, corpus_of: Callable[[Config], Corpus]) -> dict[str, Any]:
+def _open_corpora(experiment: Experiment, job: Job, corpus_of: Callable[[Config], Corpus]) -> Corpora:
+    """The corpora of all arms, made where they are not there, before hours are spent.
+
+    Raises:
+        ValueError: when no window is held out in all.
+    """
+    configs = (replace(one, run=job.config.run) for one in (experiment.base, *experiment.other_data))
+    base, *others = map(corpus_of, configs)
+    sampler = experiment.base.sampler
+    every, kept = (evaluation_pairs(base, Split.TEST, sampler, elsewhere=some) for some in ((), others))
+    before, after = (np.bincount(pairs.species, minlength=len(base.species)).tolist() for pairs in (every, kept))
+    fewer = [f"{species} {n - m} of {n}" for species, n, m in zip(base.species, before, after, strict=True) if m < n]
+    text = f"{len(kept)} of {len(every)} window pairs of the base's corpus are held out in those of all arms"
+    return Corpora(base, tuple(others), f"{text}; dropped: {', '.join(fewer)}" if fewer else text)
+
+
+def _measured(experiment: Experiment, job: Job, run_dir: Path, corpora: Corpora | None) -> dict[str, Any]:
     run = open_run_folder(run_dir)
     params, _ = params_of(run)
     corpus, base = run.corpus(), experiment.base
-    trained_on = corpus.fingerprint
-    base_here, *others = (replace(one, run=job.config.run) for one in (base, *experiment.other_data))
-    if data_of(job.config) != data_of(base):
-        corpus = corpus_of(base_here)
+    told = corpora.told(run_dir.name, corpus.fingerprint) if corpora else {}
+    corpus = corpora.base if corpora else corpus
     is_base = job.arm == experiment.definition.base
     columns = measure(
         run.network,
@@ -352,7 +396,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path, corpus_of: Callab
         sampler=base.sampler,
         evaluation=base.evaluation,
         definition=experiment.definition,
-        elsewhere=[corpus_of(one) for one in others],
+        elsewhere=corpora.others if corpora else (),
     )
     summary = corpus.summary()
     unigram = sum(columns["unigram_pooled_bits"]) / sum(columns["bases"])
@@ -362,7 +406,7 @@ def _measured(experiment: Experiment, job: Job, run_dir: Path, corpus_of: Callab
         "flops_per_step": work_of(run.config, run.network).flops,
         "vocabulary_size": run.vocabulary.size,
         "corpus": corpus.fingerprint,
-        **({"trained_on": trained_on} if others else {}),
+        **told,
         "vocabulary": run.vocabulary.fingerprint,
         "species": list(corpus.species),
         "train_bp": [row["train_bp"] for row in summary],

@@ -91,6 +91,11 @@ def ablate(
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides, without=without)
+    if probes and experiment.other_data:
+        raise click.UsageError(
+            f"--probes: arms of {question} learn from several corpora, which need not hold out the same windows; probe "
+            "runs one by one, `plantgfm probe RUN`"
+        )
     if place.slurm:
         where = ["--folder", str(folder.resolve())]
         where += ["--experiments", str(experiments.resolve())] if experiments else []

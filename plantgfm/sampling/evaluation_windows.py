@@ -15,8 +15,11 @@ from plantgfm.sampling import place
 from plantgfm.sampling.config import SamplerConfig
 from plantgfm.sampling.grid import pair_law, unknown_index
 from plantgfm.sampling.keys import STREAM_HELD_OUT, STREAM_STRAND, STREAM_TURNS, permutation, uniform
-from plantgfm.sampling.near_training import near_training
+from plantgfm.sampling.near_training import near_training, share_in_training
 from plantgfm.schema import Split, WindowPairs
+from plantgfm.sequence import BASE_MASK, UNKNOWN
+
+_MOST_MORE = 0.1  # of the k-mers of a window
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def evaluation_pairs(
         config: of the windows.
         max_windows: how many pairs at most.
         elsewhere: corpora of the same genomes that were curated or split otherwise: kept are pairs that each of them
-            holds out, too, and without a near-duplicate in its training.
+            holds out, too, without a near-duplicate in its training, and without more than a tenth of a window's k-mers
+            that its training holds beyond those that this corpus' training does (pieces of a window in short records).
 
     Raises:
         ValueError: when the split holds no pair.
@@ -162,25 +166,42 @@ def _held_out_in(
     held = there[:, 0] >= 0
     held[held] = other.regions.split[there[held, 0]] == int(split)
     held[held] = _clean(other, there[held], split, config)
+    if split != Split.TRAIN:
+        starts = rows[held][:, 1:3].ravel()
+        mine, theirs = (
+            share_in_training(corpus, starts, config.window_bp, training=training) for training in (corpus, other)
+        )
+        held[held] = (theirs - mine <= _MOST_MORE).reshape(-1, 2).all(axis=1)
     return held
 
 
 def _moved(rows: Int64[np.ndarray, "n 4"], corpus: Corpus, other: Corpus, width: int) -> Int64[np.ndarray, "n 4"]:
-    """The same pairs in another corpus, found by record and place; -1 where it has them in no region, or in two."""
+    """The same pairs in another corpus, by record, place and bases; -1 where none, or several, are found."""
     pieces: dict[tuple[str, ...], list[CorpusRecord]] = {}
     for record in other.records:
         pieces.setdefault(_origin(record), []).append(record)
-    moved = np.full_like(rows, -1)
+    moved, found = np.full_like(rows, -1), np.zeros(len(rows), dtype=np.int64)
     for row, (region, *starts, reverse) in enumerate(rows.tolist()):
         record = corpus.records[int(corpus.regions.record[region])]
         shift = record.start - record.offset
         for piece in pieces.get(_origin(record), []):
             places = np.array(starts) + shift - piece.start + piece.offset
-            if piece.offset <= places.min() and places.max() + width <= piece.offset + piece.length_bp:
-                regions = np.searchsorted(other.regions.offset, [*places, *(places + width - 1)], side="right") - 1
-                if (regions == regions[0]).all():
-                    moved[row] = regions[0], *places, reverse
+            if not (piece.offset <= places.min() and places.max() + width <= piece.offset + piece.length_bp):
+                continue
+            if not all(_same_bases(corpus, at, other, place, width) for at, place in zip(starts, places.tolist())):
+                continue
+            found[row] += 1
+            regions = np.searchsorted(other.regions.offset, [*places, *(places + width - 1)], side="right") - 1
+            if (regions == regions[0]).all():
+                moved[row] = regions[0], *places, reverse
+    moved[found != 1] = -1  # of two files with the same names nothing tells which one is meant
     return moved
+
+
+def _same_bases(corpus: Corpus, start: int, other: Corpus, place: int, width: int) -> bool:
+    """Whether two windows agree wherever both are known: curation may have set bases of one to unknown."""
+    mine, theirs = corpus.bases[start : start + width] & BASE_MASK, other.bases[place : place + width] & BASE_MASK
+    return bool(np.all((mine == theirs) | (mine == UNKNOWN) | (theirs == UNKNOWN)))
 
 
 def _origin(record: CorpusRecord) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ are found, the window's width of places that holds most of them.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from numba import njit
 
 from plantgfm.corpus.read import Corpus
@@ -55,6 +55,27 @@ def near_training(
         by_window = np.argsort(owner, kind="stable")  # places stay in order
         _mark(owner[by_window], np.repeat(places[hits], count[hits])[by_window], rows[by_window], reach, needed, near)
     return near
+
+
+def share_in_training(
+    corpus: Corpus, starts: Int64[np.ndarray, "n"], width_bp: int, *, training: Corpus
+) -> Float64[np.ndarray, "n"]:
+    """The share of each window's k-mers that training regions hold, wherever and however scattered they lie there.
+
+    Args:
+        corpus: where the windows lie.
+        starts: leftmost base of each window in the corpus bases.
+        width_bp: of the windows.
+        training: the corpus whose training regions are looked through.
+    """
+    scaled = int(np.clip(width_bp // _HASHES, 1, _MOST_SCALED))
+    sets = [_hashes(corpus.bases[start : start + width_bp], scaled) for start in starts.tolist()]
+    every = distinct([np.empty(0, np.uint64), *sets])
+    seen = np.zeros(every.size, dtype=bool)
+    for start, end in _training_chunks(training, int(_STRETCH * width_bp)):
+        found, _ = fraction(training.bases[start:end], k=_K, scaled=scaled)
+        seen |= np.isin(every, found)
+    return np.array([seen[np.searchsorted(every, one)].mean() if one.size else 0.0 for one in sets])
 
 
 def _hashes(bases: np.ndarray, scaled: int) -> np.ndarray:

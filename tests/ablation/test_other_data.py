@@ -1,20 +1,26 @@
 """Arms that learn from differently laid out or curated corpora are scored on windows that all of them hold out."""
 
+import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation import launch
+from plantgfm.ablation.definition import data_of, open_experiment
 from plantgfm.ablation.pack import pack_experiment
 from plantgfm.ablation.packed import open_pack
 from plantgfm.ablation.report import load_runs
 from plantgfm.ablation.sweep import is_done, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.cli import commands
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.schema import Split
 from plantgfm.wiring.data import prepare_corpus
 from tests.ablation.folders import write_experiment
 from tests.ablation.test_sweep import SMALLEST, compiled_once
+from tests.conftest import composed
 
 __all__ = ["compiled_once"]
 
@@ -63,6 +69,47 @@ def test_metrics_say_which_corpus_measured_and_which_one_taught(swept):
     base = prepare_corpus(jobs[0].config)[0].fingerprint
     assert {run["corpus"] for run in runs.values()} == {base}
     assert runs["usual"]["trained_on"] == base != runs["less"]["trained_on"]
+    assert runs["usual"]["held_out_in"] == runs["less"]["held_out_in"] and runs["less"]["trained_on"] in there(runs)
+    assert "window pairs of the base's corpus are held out in those of all arms; dropped: " in runs["less"]["dropped"]
+
+
+def there(runs):
+    return runs["usual"]["held_out_in"]
+
+
+def test_runs_that_are_measured_after_the_input_changed_are_refused(swept, tmp_path):
+    experiment, jobs, folder, settings = swept
+    for job in jobs[:2]:
+        path = metrics_path(tmp_path, "rate", job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = read_metrics(metrics_path(folder, "rate", job))
+        path.write_text(json.dumps(stored | ({"held_out_in": ["f" * 16]} if job.arm == "less" else {})))
+    with pytest.raises(ValueError, match="holds metrics of windows that different corpora hold out"):
+        load_runs(tmp_path, "rate")
+    other = prepare_corpus(replace(jobs[0].config, corpus=composed(*settings, "corpus.layout.seed=3").corpus))[0]
+    with pytest.raises(ValueError, match="run-[0-9a-f]+ was trained on corpus .* its input has changed since"):
+        run_sweep(experiment, jobs[:1], tmp_path / "again", command="", write=print, corpus_of=lambda config: other)
+
+
+def test_corpora_of_arms_left_out_are_prepared_as_well(swept, tmp_path, monkeypatch):
+    experiment, _, _, settings = swept
+    made = []
+
+    def prepare(config, write):
+        made.append(data_of(config))
+        return prepare_corpus(config, write=write)
+
+    monkeypatch.setattr(launch, "prepare_corpus", prepare)
+    without = open_experiment(experiment.folder, settings, without=["told"])
+    launch.prepare_all(without, tmp_path, write=lambda line: None)
+    assert {data_of(config) for config in experiment.arms.values()} == set(made)
+
+
+def test_probes_of_such_arms_are_refused_at_once(swept):
+    experiment, _, folder, settings = swept
+    where = ["--folder", str(folder), "--experiments", str(experiment.folder.parent)]
+    done = CliRunner().invoke(commands, ["ablate", "rate", *settings, *where, "--probes"])
+    assert done.exit_code == 2 and "arms of rate learn from several corpora" in done.output
 
 
 def test_what_other_arms_hold_out_is_part_of_how_all_are_measured(swept):

@@ -7,6 +7,7 @@ import pytest
 
 from plantgfm.corpus.config import CorpusConfig
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
+from plantgfm.sampling.near_training import near_training
 from plantgfm.schema import Split
 from tests.corpus.worlds import accepted, make_records, random_bases, species_name
 from tests.sampling.conftest import SMALL
@@ -95,6 +96,37 @@ def test_pieces_of_a_record_are_found_by_their_place_in_it(corpus, make_corpus, 
         for start in starts:
             row = np.searchsorted(other.regions.offset, start - record.start + record.offset, side="right") - 1
             assert other.regions.split[row] == Split.TEST
+
+
+def test_the_same_names_on_other_bases_are_not_the_same_windows(corpus, make_corpus, make_config, records, tmp_path):
+    """Another version of one file, and a second file whose records have the same names."""
+    first, *rest = records
+    turned = accepted(tmp_path / "v2", first.assembly.species, first.name, first.load()[::-1].copy(), cultivar="wild")
+    layout = CorpusConfig(**SMALL, test_fraction=0.2)
+    for others in ([turned, *rest], [first, turned, *rest], [first, first, *rest]):
+        pairs = evaluation_pairs(corpus, Split.TEST, make_config(), elsewhere=[make_corpus(others, config=layout)])
+        of_first = {place for place in places(corpus, pairs) if place[:2] == (first.assembly.species, first.name)}
+        copies = sum(np.array_equal(one.load(), first.load()) for one in others)
+        assert bool(of_first) == (copies == 1), "found where one file has the bases, and in doubt where two have"
+
+
+def test_a_window_in_pieces_in_the_training_of_the_other_corpus_is_dropped(
+    corpus, make_corpus, make_config, records, tmp_path
+):
+    """Contigs shorter than a window: no stretch of training holds most of it."""
+    config = make_config()
+    alone = evaluation_pairs(corpus, Split.TEST, config)
+    start, width = int(alone.start[0]), config.window_bp
+    third = width // 3
+    contigs = []
+    for number, at in enumerate(range(start, start + width - third + 1, third)):
+        around = random_bases(np.random.default_rng(number), 2_000)
+        around[:third] = corpus.bases[at : at + third]
+        contigs.append(accepted(tmp_path, "Aaa aaa", f"contig{number}", around))
+    other = make_corpus([*contigs, *records], config=CorpusConfig(**SMALL, test_fraction=0.2))
+    assert not near_training(other, np.array([start + sum(c.length_bp for c in contigs)]), width, identity=0.97)[0]
+    held = evaluation_pairs(corpus, Split.TEST, config, elsewhere=[other])
+    assert start not in held.start and held.not_elsewhere == 1 == len(alone) - len(held)
 
 
 def test_other_genomes_are_an_error(corpus, make_corpus, make_config, tmp_path):
