@@ -91,11 +91,8 @@ def ablate(
     if only_report and overrides:
         raise click.UsageError("--report draws what was measured: leave the overrides out")
     experiment = open_experiment((experiments or EXPERIMENTS) / question, overrides, without=without)
-    if probes and experiment.other_data:
-        raise click.UsageError(
-            f"--probes: arms of {question} learn from several corpora, which need not hold out the same windows; probe "
-            "runs one by one, `plantgfm probe RUN`"
-        )
+    if probes:
+        _check_probes(experiment)
     if place.slurm:
         where = ["--folder", str(folder.resolve())]
         where += ["--experiments", str(experiments.resolve())] if experiments else []
@@ -128,6 +125,15 @@ def keep_memory() -> None:
     from plantgfm.training.allocator import keep_freed_memory
 
     keep_freed_memory()
+
+
+def _check_probes(experiment) -> None:
+    """Refuse probes before hours of training, where they would be refused behind them."""
+    if experiment.other_data:
+        raise click.UsageError(
+            f"--probes: arms of {experiment.name} learn from several corpora, which need not hold out the same "
+            "windows; probe runs one by one, `plantgfm probe RUN`"
+        )
 
 
 def _probe(experiment, folder: Path, files: tuple[Path | None, ...], overrides: tuple[str, ...]) -> None:

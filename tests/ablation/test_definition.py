@@ -19,8 +19,8 @@ from tests.ablation.folders import DEFINITION, TINY, USUAL, three_arms, write_ex
 
 def test_the_four_primary_questions_those_after_them_and_the_planted_one_are_there():
     primary, then = ["masking", "objective", "stratification", "tokenizer"], ["duplicates", "loss", "repeats", "share"]
-    again = ["masking_longer", "tokenizer_edges", "tokenizer_longer"]
-    assert questions() == sorted([*primary, *then, *again, "strands", "planted"])
+    again = ["masking_longer", "share_longer", "tokenizer_edges", "tokenizer_longer"]
+    assert questions() == sorted([*primary, *then, *again, "curation", "strands", "planted"])
 
 
 @pytest.mark.parametrize("question", questions())

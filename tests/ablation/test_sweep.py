@@ -213,7 +213,8 @@ def test_metrics_of_other_settings_are_refused(swept):
         other = replace(experiment, definition=replace(experiment.definition, **said))
         with pytest.raises(ValueError, match="was measured with other settings: choose another --folder"):
             is_done(folder, other, jobs[0])
-    measured = [sweep._measuring(replace(experiment.definition, **{name: True})) for name in ("drawn_phase", "in_turn")]
+    named = [replace(experiment.definition, **{name: True}) for name in ("drawn_phase", "in_turn")]
+    measured = [sweep._measuring(replace(experiment, definition=definition)) for definition in named]
     assert fingerprint([*measured[0].values()]) != fingerprint([*measured[1].values()])
 
 
