@@ -34,8 +34,7 @@ def near_training(
         identity: from which on a window counts as found (`SamplerConfig.near_identity`); windows without any k-mer
             are never.
     """
-    scaled = int(np.clip(width_bp // _HASHES, 1, _MOST_SCALED))
-    sets = [_hashes(corpus.bases[start : start + width_bp], scaled) for start in starts.tolist()]
+    sets, scaled = _window_hashes(corpus, starts, width_bp)
     sizes = np.array([one.size for one in sets], dtype=np.int64)
     hashes, window = np.concatenate([np.empty(0, np.uint64), *sets]), np.repeat(np.arange(sizes.size), sizes)
     order = np.argsort(hashes, kind="stable")
@@ -68,14 +67,19 @@ def share_in_training(
         width_bp: of the windows.
         training: the corpus whose training regions are looked through.
     """
-    scaled = int(np.clip(width_bp // _HASHES, 1, _MOST_SCALED))
-    sets = [_hashes(corpus.bases[start : start + width_bp], scaled) for start in starts.tolist()]
+    sets, scaled = _window_hashes(corpus, starts, width_bp)
     every = distinct([np.empty(0, np.uint64), *sets])
     seen = np.zeros(every.size, dtype=bool)
     for start, end in _training_chunks(training, int(_STRETCH * width_bp)):
         found, _ = fraction(training.bases[start:end], k=_K, scaled=scaled)
         seen |= np.isin(every, found)
     return np.array([seen[np.searchsorted(every, one)].mean() if one.size else 0.0 for one in sets])
+
+
+def _window_hashes(corpus: Corpus, starts: np.ndarray, width_bp: int) -> tuple[list[np.ndarray], int]:
+    """Distinct k-mer hashes of each window, and of how many one is taken."""
+    scaled = int(np.clip(width_bp // _HASHES, 1, _MOST_SCALED))
+    return [_hashes(corpus.bases[start : start + width_bp], scaled) for start in starts.tolist()], scaled
 
 
 def _hashes(bases: np.ndarray, scaled: int) -> np.ndarray:
