@@ -103,8 +103,8 @@ def summary_table(stored: dict[str, Any]) -> Table:
 def probe_sections(definition: Definition, folder: Path, question: str) -> list[Section]:
     """What the probes of a sweep say of each arm; nothing where there are none."""
     paths = [path for _, path in sorted(job_files(folder / question / PROBES_FOLDER).items())]
-    view = definition.views[0].value
-    runs = [stored for path in paths if view in (stored := read_probes(path))["views"]]
+    every, view = [read_probes(path) for path in paths], definition.views[0].value
+    runs = [run for run in every if view in run["views"] and run["arm"] in definition.arms]
     if not runs:
         return []
     by_arm = {arm: {run["seed"]: run for run in runs if run["arm"] == arm} for arm in definition.arms}

@@ -93,6 +93,8 @@ def test_the_report_shows_probes_of_the_deciding_view_and_none_where_there_are_n
     (folder / "same-seed2.json").unlink()
     (section,) = probe_sections(DEFINITION, tmp_path, "planted")
     assert "8 of 9 runs are probed" in section.text and section.tables[0].rows[2][-1] == "not compared"
+    (section,) = probe_sections(replace(DEFINITION, arms=["usual", "better"], left_out=["same"]), tmp_path, "planted")
+    assert "runs are probed" not in section.text and "same" not in [row[0] for row in section.tables[0].rows]
 
 
 def test_damaged_probes_and_those_of_other_versions_are_named(tmp_path):
