@@ -92,11 +92,14 @@ def find(opened: OpenGrid, runs: Sequence[dict[str, Any]], stated: Stated) -> Fo
         "the targets": scaling.repeats(tokens, corpus_tokens=corpus_bp / bp_per_token),
     }
     given = "given" if stated.flops_per_second else f"measured on {sound['hardware']}, the largest size of the grid"
+    collapsed = [f"{run['arm']}, {run['steps']} steps, seed {run['seed']}" for run in runs if run.get("collapsed")]
     notes = [
         f"Targets: {corpus_bp:,.0f} bp of training sequence, passes {stated.epochs or grid.epochs:g}, {tokens:,.0f} "
         f"input tokens; {shared['flops_per_second'] / 1e9:,.1f} GFLOP/s, {given}.",
         *(f"{who}: {what}." for who, what in said.items() if what),
     ]
+    if collapsed:
+        notes.append(f"No better than the pooled unigram, and in the laws as measured: {'; '.join(collapsed)}.")
     return Found(points, lost, checked, checks, law, scaling.fit_compute(points, chance), predictions, notes)
 
 

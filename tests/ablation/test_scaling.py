@@ -133,6 +133,13 @@ def test_the_answer_says_what_the_runs_do_not_tell(found):
     assert "; exponent 1 not told by these runs; base: " in answer_line(lost)
 
 
+def test_runs_that_learned_nothing_are_named(opened, tmp_path):
+    write_grid(tmp_path)
+    runs = load_runs(tmp_path, "scaling")
+    runs = [{**run, "collapsed": (run["arm"], run["steps"], run["seed"]) == ("w064", 80, 1)} for run in runs]
+    assert find(opened, runs, Stated()).notes[-1].endswith("in the laws as measured: w064, 80 steps, seed 1.")
+
+
 def test_a_target_within_the_grid_is_said_to_be_so(found):
     target = scaling.Target("some", 2_000_000, 1.2e7)
     shared = {"tokens": 6e5, "flops_per_second": 1e9, "alpha": 0.05}
