@@ -10,7 +10,7 @@ import numpy as np
 
 from plantgfm.ablation.config import Grid, View
 from plantgfm.ablation.definition import CONFIGS, Experiment, compose_experiment, compose_settings, read_stated
-from plantgfm.ablation.sweep import Job, job_config
+from plantgfm.ablation.jobs import Job, job_config
 from plantgfm.config import Config
 from plantgfm.model.build import build
 from plantgfm.model.flops import count_parameters

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from plantgfm.ablation.config import View
 from plantgfm.ablation.definition import CONFIGS, Experiment
-from plantgfm.ablation.sweep import is_done, job_config, jobs_of
+from plantgfm.ablation.jobs import job_config, jobs_of
+from plantgfm.ablation.sweep import is_done
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 
 SBATCH_FILE = CONFIGS / "run" / "ablate.sbatch"

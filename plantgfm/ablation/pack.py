@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment
+from plantgfm.ablation.jobs import Job
 from plantgfm.ablation.packed import (
     CORPORA,
     ENTRY_FILE,
@@ -23,7 +24,7 @@ from plantgfm.ablation.packed import (
     PACK_VERSION,
     data_key,
 )
-from plantgfm.ablation.sweep import Job, commit
+from plantgfm.ablation.sweep import commit
 from plantgfm.config import Config
 from plantgfm.corpus.cache import FOLDER as CACHE
 from plantgfm.corpus.read import IDENTITY_FILE

@@ -52,7 +52,7 @@ class Opened:
             folder: where runs and metrics go.
             times: the factor of tokens.
         """
-        from plantgfm.ablation.sweep import Job, job_config
+        from plantgfm.ablation.jobs import Job, job_config
 
         jobs = []
         for one in self.stated_jobs:
@@ -133,7 +133,8 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = CODE) -> int:
 
 def _run(options: argparse.Namespace, root: Path, *, command: str) -> int:
     keep_freed_memory()  # before JAX is imported
-    from plantgfm.ablation.sweep import run_sweep, share
+    from plantgfm.ablation.jobs import share
+    from plantgfm.ablation.sweep import run_sweep
     from plantgfm.training.compiling import keep_programs
     from plantgfm.wiring.data import STORE
     from plantgfm.wiring.training import run_training

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,49 +15,30 @@ from typing import Any
 import jax
 import numpy as np
 
-from plantgfm.ablation.config import Metric, View
-from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, data_of, from_code
+from plantgfm.ablation.config import Metric
+from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, data_of
+from plantgfm.ablation.jobs import Job, job_fingerprint, shaping, train_command
 from plantgfm.ablation.measure import Arm, measure, metrics_in, value_of
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus
 from plantgfm.identity import fingerprint, plain
 from plantgfm.identity import read_json as read_object
 from plantgfm.model.flops import count_parameters
-from plantgfm.sampling.batches import Batches
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
-from plantgfm.sampling.plan import build_plan
 from plantgfm.schema import Split
-from plantgfm.tokenization.vocabulary import FIRST_BASE
 from plantgfm.training.bad_steps import BadStep
 from plantgfm.training.run_folder import differences, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.stored import completed, without_added
-from plantgfm.wiring.training import SILENT, Outcome, run_training, work_of
+from plantgfm.wiring.training import Outcome, run_training, work_of
 
 METRICS_FOLDER = "metrics"
 PROBES_FOLDER = "probes"
 SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
-_SAMPLED_STEPS = 8
 _MEASURING = ("sampler", "evaluation")  # rooms of the base's settings that say how every arm is measured
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of one arm."""
-
-    arm: str
-    seed: int
-    config: Config
-    views: tuple[View, ...]  # which views it serves
-    tokens_per_step: float  # of real sequence, without padding; NaN where it was not asked for
-
-    @property
-    def name(self) -> str:
-        """Of its metrics file."""
-        return f"{self.arm}-seed{self.seed}-{self.config.run.steps}steps"
 
 
 @dataclass(frozen=True)
@@ -91,77 +71,6 @@ class Progress:
     jobs: int
     done_before: int
     interrupted: str = ""  # the signal that ended it early
-
-
-def jobs_of(
-    experiment: Experiment, folder: Path, *, tokens_per_step: Callable[[Config], float] | None = None
-) -> list[Job]:
-    """All jobs, the base's first.
-
-    Args:
-        experiment: composed.
-        folder: where runs and metrics lie.
-        tokens_per_step: counts an arm's tokens a step, for the view of equal tokens; without it, that view is left out.
-
-    Raises:
-        ValueError: when there is no job.
-    """
-    definition, steps = experiment.definition, experiment.base.run.steps
-    first = experiment.in_order
-    counts = dict.fromkeys(first, float("nan"))
-    budgets: dict[str, dict[int, list[View]]] = {arm: {} for arm in first}
-    for view in definition.views:
-        if view is View.TOKENS and tokens_per_step is None:
-            continue
-        if view is View.TOKENS:
-            counts = {arm: tokens_per_step(experiment.arms[arm]) for arm in first}
-        for arm in first:
-            share = counts[definition.base] / counts[arm] if view is View.TOKENS else 1.0
-            budgets[arm].setdefault(round(steps * share), []).append(view)
-    jobs = [
-        Job(arm, seed, job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
-        for seed in definition.seeds
-        for arm in first
-        for budget, views in budgets[arm].items()
-    ]
-    if not jobs:
-        raise ValueError(f"{experiment.folder} makes no job: it needs arms, seeds and a view")
-    return jobs
-
-
-def job_config(config: Config, folder: Path, seed: int, steps: int) -> Config:
-    """Settings of one run of an arm; its name is their fingerprint.
-
-    A warm-up that leaves none of `steps`, as where equal tokens take few of them, is shortened as they are.
-    """
-    if config.run.short_tokens:
-        raise ValueError(
-            f"run.short_tokens={config.run.short_tokens} is not for arms of a sweep, whose steps count windows of one "
-            "length: leave it out"
-        )
-    config = replace(config, sampler=replace(config.sampler, seed=seed))
-    if config.run.steps > steps <= config.optimizer.warmup_steps:
-        warmup = round(config.optimizer.warmup_steps * steps / config.run.steps)
-        config = replace(config, optimizer=replace(config.optimizer, warmup_steps=warmup))
-    config = replace(config, run=replace(config.run, folder=str(folder), seed=seed, steps=steps))
-    return replace(config, run=replace(config.run, name=f"run-{job_fingerprint(config)}"))
-
-
-def job_fingerprint(config: Config) -> str:
-    """Of all that shapes a run: two arms with the same settings, in whatever question, share it and so their run."""
-    return fingerprint(without_added(_shaping(plain(config))))
-
-
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
-    return settings | {"run": {name: value for name, value in settings["run"].items() if name not in SILENT}}
-
-
-def count_tokens(config: Config) -> float:
-    """Tokens of known sequence that a step shows, both windows, without padding: the mean of a few steps."""
-    corpus, _ = prepare_corpus(config)
-    batches = Batches(build_plan(corpus, config.sampler), corpus, prepare_vocabulary(config, corpus), config.sampler)
-    made = [batches.batch(step) for step in range(_SAMPLED_STEPS)]
-    return sum(int((part >= FIRST_BASE).sum()) for one in made for part in (one.tokens, one.next_tokens)) / len(made)
 
 
 def metrics_path(folder: Path, question: str, job: Job) -> Path:
@@ -234,7 +143,7 @@ def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
     """What `_settings_of` stands for, in full."""
     base = plain(experiment.base)
     return {
-        "run": _shaping(plain(job.config)),
+        "run": shaping(plain(job.config)),
         "measured": _measuring(experiment),
         "base": {room: base[room] for room in _MEASURING},
     }
@@ -242,23 +151,7 @@ def _stated(experiment: Experiment, job: Job) -> dict[str, Any]:
 
 def _completed(stated: dict[str, Any]) -> dict[str, Any]:
     run, base = completed(stated["run"]), completed(stated["base"], rooms=_MEASURING)
-    return {"run": _shaping(run), "measured": stated["measured"], "base": base}
-
-
-def share(jobs: list[Job], part: str) -> list[Job]:
-    """The jobs of part "I/N": every Nth pair of arm and seed, with all its budgets, from the Ith on.
-
-    Raises:
-        ValueError: for other text, and for a part without a job.
-    """
-    index, _, parts = part.partition("/")
-    if not (index.isdigit() and parts.isdigit() and 1 <= int(index) <= int(parts)):
-        raise ValueError(f"--part {part!r} is no share: give I/N with I from 1 to N, such as 3/9")
-    pairs = list(dict.fromkeys((job.arm, job.seed) for job in jobs))
-    mine = pairs[int(index) - 1 :: int(parts)]
-    if not mine:
-        raise ValueError(f"--part {part} has no job: there are {len(pairs)} pairs of arm and seed")
-    return [job for job in jobs if (job.arm, job.seed) in mine]
+    return {"run": shaping(run), "measured": stated["measured"], "base": base}
 
 
 def _train(config: Config) -> Outcome:
@@ -429,18 +322,6 @@ def _seen(job: Job) -> dict[str, Any]:
         "seen_tokens": round(steps * job.tokens_per_step) if counted else None,
         "slots": steps * sampler.batch_windows * sampler.window_tokens,
     }
-
-
-def train_command(experiment: Experiment, job: Job) -> str:
-    """The same run by `train.py`, in the code's folder; a batch system can start it, and the sweep finds it done."""
-    run = job.config.run
-    swept = {"run.folder": str(from_code(Path(run.folder))), "run.name": run.name, "run.seed": run.seed}
-    swept |= {"run.steps": run.steps, "sampler.seed": job.config.sampler.seed}
-    warmup = job.config.optimizer.warmup_steps
-    if warmup != experiment.arms[job.arm].optimizer.warmup_steps:
-        swept["optimizer.warmup_steps"] = warmup
-    settings = [f"{name}={value}" for name, value in swept.items()]
-    return shlex.join(["python", "train.py", *experiment.arguments(job.arm), *settings])
 
 
 def surroundings() -> dict[str, Any]:

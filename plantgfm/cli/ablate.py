@@ -154,7 +154,8 @@ def _probe(experiment, folder: Path, files: tuple[Path | None, ...], overrides: 
 def _run(experiment, folder: Path, *, dry_run: bool, part: str | None) -> None:
     """Run the jobs, or show them; leaves with 130 or 143 after a signal."""
     from plantgfm.ablation.config import View
-    from plantgfm.ablation.sweep import count_tokens, jobs_of, run_sweep, share, train_command
+    from plantgfm.ablation.jobs import count_tokens, jobs_of, share, train_command
+    from plantgfm.ablation.sweep import run_sweep
 
     if dry_run:
         jobs = jobs_of(experiment, folder)

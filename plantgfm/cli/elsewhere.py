@@ -93,9 +93,9 @@ def submit_sweep(experiment, folder: Path, *, words: list[str], options: str, dr
 
 def make_data(experiment, folder: Path, *, pack: Path | None) -> None:
     """Make the data of all arms, and with `pack` write everything as one file."""
+    from plantgfm.ablation.jobs import count_tokens, jobs_of
     from plantgfm.ablation.launch import prepare_all
     from plantgfm.ablation.pack import MOST_BYTES, pack_experiment
-    from plantgfm.ablation.sweep import count_tokens, jobs_of
 
     if pack is None:
         prepare_all(experiment, folder, write=click.echo)

@@ -111,7 +111,8 @@ def _numbers(text: str) -> list[int]:
 
 def _run(opened, folder: Path, *, dry_run: bool) -> None:
     from plantgfm.ablation.grid import grid_jobs
-    from plantgfm.ablation.sweep import run_sweep, train_command
+    from plantgfm.ablation.jobs import train_command
+    from plantgfm.ablation.sweep import run_sweep
 
     jobs = grid_jobs(opened, folder)
     if dry_run:

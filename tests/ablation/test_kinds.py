@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.jobs import jobs_of
 from plantgfm.ablation.measure import Arm, hide
-from plantgfm.ablation.sweep import jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.ablation.sweep import metrics_path, read_metrics, run_sweep
 from plantgfm.embedding.opened import load
 from plantgfm.export.bundle import load_bundle, write_bundle
 from plantgfm.export.exchange import write_exchange

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.jobs import jobs_of, share
 from plantgfm.ablation.launch import SBATCH_FILE, pairs_of, shell_lines, submissions, submit
-from plantgfm.ablation.sweep import jobs_of, share
 from plantgfm.cli import commands
 from tests.ablation.folders import DEFINITION, three_arms, write_experiment
 

@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from plantgfm.ablation import launch
 from plantgfm.ablation.definition import data_of, open_experiment
+from plantgfm.ablation.jobs import jobs_of
 from plantgfm.ablation.pack import pack_experiment
 from plantgfm.ablation.packed import open_pack
 from plantgfm.ablation.report import load_runs
-from plantgfm.ablation.sweep import is_done, jobs_of, metrics_path, read_metrics, run_sweep
+from plantgfm.ablation.sweep import is_done, metrics_path, read_metrics, run_sweep
 from plantgfm.cli import commands
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.schema import Split

@@ -17,23 +17,14 @@ from jax.experimental.compilation_cache import compilation_cache
 from plantgfm.ablation import pack, sweep
 from plantgfm.ablation.config import ProbeConfig, View
 from plantgfm.ablation.definition import open_experiment
+from plantgfm.ablation.jobs import Job, count_tokens, job_config, jobs_of, train_command
 from plantgfm.ablation.pack import pack_experiment
 from plantgfm.ablation.packed import data_key, open_pack
 from plantgfm.ablation.packed import main as packed_main
 from plantgfm.ablation.probe_run import ProbeInputs, probe_model, probe_sweep, read_probes
 from plantgfm.ablation.probes import MODEL, UNTRAINED
 from plantgfm.ablation.report import load_runs, write_reports
-from plantgfm.ablation.sweep import (
-    Job,
-    count_tokens,
-    is_done,
-    job_config,
-    jobs_of,
-    metrics_path,
-    read_metrics,
-    run_sweep,
-    train_command,
-)
+from plantgfm.ablation.sweep import is_done, metrics_path, read_metrics, run_sweep
 from plantgfm.cli import commands
 from plantgfm.export.bundle import load_bundle, write_bundle
 from plantgfm.identity import fingerprint, plain
