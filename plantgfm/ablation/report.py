@@ -327,7 +327,8 @@ def species_table(runs: list[dict[str, Any]]) -> Table:
     rows.append(("gap: poorer half minus richer half", None, *gaps))
     names = [f"{arm}, {steps} steps" for arm, steps in groups]
     columns = ("species", "training bp", *names)
-    return Table("Masked bits per base by species", columns, rows, formats=dict.fromkeys(names, ".4f"))
+    note = "training bp: of the base's corpus" if "trained_on" in first else ""
+    return Table("Masked bits per base by species", columns, rows, note=note, formats=dict.fromkeys(names, ".4f"))
 
 
 def distance_table(runs: list[dict[str, Any]]) -> Table:

@@ -13,7 +13,7 @@ from plantgfm.ablation.definition import data_of, open_experiment
 from plantgfm.ablation.jobs import jobs_of
 from plantgfm.ablation.pack import pack_experiment
 from plantgfm.ablation.packed import open_pack
-from plantgfm.ablation.report import load_runs
+from plantgfm.ablation.report import load_runs, species_table
 from plantgfm.ablation.sweep import is_done, metrics_path, read_metrics, run_sweep
 from plantgfm.cli import commands
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
@@ -72,6 +72,7 @@ def test_metrics_say_which_corpus_measured_and_which_one_taught(swept):
     assert runs["usual"]["trained_on"] == base != runs["less"]["trained_on"]
     assert runs["usual"]["held_out_in"] == runs["less"]["held_out_in"] and runs["less"]["trained_on"] in there(runs)
     assert "window pairs of the base's corpus are held out in those of all arms; dropped: " in runs["less"]["dropped"]
+    assert species_table(list(runs.values())).note == "training bp: of the base's corpus"
 
 
 def there(runs):
