@@ -108,7 +108,8 @@ def compare_arms(
         rule: error rate, power, margin, direction.
 
     Raises:
-        ValueError: when arms lack regions or seeds of the base, or there are too few to tell chance from effect.
+        ValueError: when arms lack regions or seeds of the base, there are too few to tell chance from effect, or a
+            draw of them has nothing that is scored.
     """
     for name, arm in arms.items():
         if arm.numerator.shape != base.numerator.shape:
@@ -121,6 +122,13 @@ def compare_arms(
             "regions than species, are the least"
         )
     weights = draw_regions(stratum, resamples=rule.resamples)
+    drawn = weights @ base.denominator.T
+    if not drawn.all():
+        empty = np.mean((drawn == 0).any(axis=1))
+        raise ValueError(
+            f"{empty:.1%} of the draws of regions hold nothing that this metric scores: too few have any; score "
+            "more `windows`, or choose another `metric`"
+        )
     measured = {name: _measured(arm, weights) for name, arm in {"": base, **arms}.items()}
     return compare_measured(measured.pop(""), measured, groups=n_regions, free=free, rule=rule)
 

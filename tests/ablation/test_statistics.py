@@ -119,6 +119,11 @@ def test_a_comparison_left_out_does_not_make_the_others_easier():
 
 
 def test_too_few_seeds_regions_or_unlike_arms_are_refused():
+    base, arms = sweep(np.random.default_rng(0), [0.0])
+    few = np.zeros_like(base.denominator)
+    few[:, :2] = 1.0
+    with pytest.raises(ValueError, match=r"\d+\.\d% of the draws of regions hold nothing that this metric scores"):
+        compare_arms(replace(base, denominator=few), arms, stratum=STRATUM, rule=RULE)
     base, arms = sweep(np.random.default_rng(0), [0.0], seeds=1)
     with pytest.raises(ValueError, match="1 seeds and 40 regions"):
         compare_arms(base, arms, stratum=STRATUM, rule=RULE)
