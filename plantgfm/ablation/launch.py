@@ -80,7 +80,8 @@ def submissions(
     report = [word for word in words if word not in experiment.overrides]
     return [
         Submission(tuple(options), (*words, "--prepare")),
-        Submission((*options, *array), tuple(words), ("afterok", _PREPARED)),
+        # Where the data can't be made, the array ends, in place of waiting for ever.
+        Submission((*options, "--kill-on-invalid-dep=yes", *array), tuple(words), ("afterok", _PREPARED)),
         Submission(tuple(options), (*report, "--report"), ("afterany", _SWEPT)),
     ]
 

@@ -49,7 +49,7 @@ def test_three_calls_prepare_run_and_report(tmp_path, slurm):
     words = ["--folder", str(runs), "--experiments", str(experiments)]
     file = str(SBATCH_FILE)
     assert prepare == [*shared, file, "rate", "run.steps=7", *words, "--prepare"]
-    numbered = ["--array=1-4", "--export=ALL,PARTS=4", "--dependency=afterok:101"]
+    numbered = ["--kill-on-invalid-dep=yes", "--array=1-4", "--export=ALL,PARTS=4", "--dependency=afterok:101"]
     assert array == [*shared, *numbered, file, "rate", "run.steps=7", *words]
     assert report == [*shared, "--dependency=afterany:102", file, "rate", *words, "--report"]
     assert not runs.exists()
