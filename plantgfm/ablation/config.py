@@ -63,8 +63,8 @@ class Definition:
     def __post_init__(self):
         if not self.question.strip():
             raise ValueError("question is empty: state it in a sentence")
-        if wrong := [arm for arm in self.arms if not re.fullmatch(r"[a-z0-9_]+", arm)]:
-            raise ValueError(f"arm {wrong[0]!r} must be a name of a-z, 0-9 and _")
+        if wrong := [arm for arm in self.arms if not re.fullmatch(r"[a-z][a-z0-9_]*", arm)]:
+            raise ValueError(f"arm {wrong[0]!r} must be a name of a-z, 0-9 and _ that starts with a letter")
         if len(set(self.arms)) != len(self.arms) or len(self.arms) < 2:
             raise ValueError(f"arms = {self.arms}: name two arms or more, each once")
         if self.base not in self.arms:

@@ -5,6 +5,7 @@ Hydra is imported where it is used: a packed experiment is run where it is not i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from plantgfm.ablation.config import Definition
 from plantgfm.config import Config, explain_composition, register, to_config
 from plantgfm.identity import fingerprint, plain
+from plantgfm.tokenization.config import VocabularyKind
 from plantgfm.training.run_folder import differences
 from plantgfm.wiring.stored import without_added
 
@@ -52,6 +54,15 @@ class Experiment:
         """The arms, the base first, as they are run."""
         return [self.definition.base, *(arm for arm in self.definition.arms if arm != self.definition.base)]
 
+    def stored_in(self, folder: Path) -> Experiment:
+        """The same, with corpora and vocabularies kept below a folder, that of all runs."""
+
+        def moved(config: Config) -> Config:
+            return replace(config, run=replace(config.run, folder=str(folder)))
+
+        arms = {arm: moved(config) for arm, config in self.arms.items()}
+        return replace(self, arms=arms, other_data=tuple(map(moved, self.other_data)))
+
     def arguments(self, arm: str) -> list[str]:
         """What `train.py`, called in the code's folder, composes an arm from."""
         where = _arguments(from_code(self.folder.parent), self.overrides)
@@ -82,10 +93,7 @@ def read_stated(path: Path, kind: type[Stated]) -> Stated:
     Raises:
         ValueError: when there is no README, or the file is wrong.
     """
-    if not (path.parent / README_FILE).is_file():
-        raise ValueError(
-            f"{path.parent} has no {README_FILE}: write question, hypothesis and decision rule before running"
-        )
+    read_readme(path.parent)
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -128,6 +136,26 @@ def _without(experiment: Experiment, left_out: list[str]) -> Experiment:
     )
 
 
+def read_readme(folder: Path) -> str:
+    """What was stated before running: the text of the README of an experiment, without its heading.
+
+    Raises:
+        ValueError: when there is none, or nothing in it.
+    """
+    path = folder / README_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {README_FILE}: write question, hypothesis and decision rule before running")
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as that") from None
+    heading, _, rest = text.partition("\n")
+    text = rest.strip() if heading.startswith("#") else text
+    if not text:
+        raise ValueError(f"{path} says nothing: write question, hypothesis and decision rule before running")
+    return text
+
+
 def compose_experiment(
     folder: Path, definition: Definition, overrides: Sequence[str] = (), *, stated_in: str = DEFINITION_FILE
 ) -> Experiment:
@@ -143,12 +171,14 @@ def compose_experiment(
     if definition.longer and not (folder.parent / definition.longer / DEFINITION_FILE).is_file():
         raise ValueError(f"{folder}: longer = {definition.longer!r} is no experiment beside it")
     every = (*definition.overrides, *overrides)
+    _check_composable(folder, every)
     said = {arm: read_arm(folder / f"{arm}.yaml") for arm in definition.arms}
     given = _arguments(folder.parent, every)
     shared, *found = compose_settings(given, *([*given, f"+{folder.parent.name}/{folder.name}={arm}"] for arm in said))
     arms = dict(zip(said, found))
     for arm, config in arms.items():
         check_arm(arm, said=said[arm], shared=plain(shared), composed=plain(config))
+        check_width(arm, config, arms[definition.base])
     base = plain(arms[definition.base])
     changes = {arm: differences(base, plain(config)) for arm, config in arms.items()}
     same = [arm for arm, changed in changes.items() if arm != definition.base and not changed]
@@ -157,6 +187,16 @@ def compose_experiment(
             f"arm {same[0]} has the very settings of the base {definition.base}: nothing would be compared"
         )
     return Experiment(folder.name, folder, definition, every, arms, changes, _other_data(arms, definition.base))
+
+
+def _check_composable(folder: Path, overrides: Sequence[str]) -> None:
+    for name in (folder.parent.name, folder.name):
+        if not re.fullmatch(r"\w[\w-]*", name, re.ASCII):
+            raise ValueError(f"{folder}: {name!r} is no name that Hydra reads: give letters, digits, _ and - only")
+    for override in overrides:
+        name = override.partition("=")[0].lstrip("+~").partition("@")[0]
+        if name in SWEPT and name != "run.steps":
+            raise ValueError(f"{override}: the sweep gives {name}; seeds are those of the definition, folders --folder")
 
 
 def _other_data(arms: Mapping[str, Config], base: str) -> tuple[Config, ...]:
@@ -224,7 +264,10 @@ def from_code(path: Path) -> Path:
 
 
 def _arguments(experiments: Path, overrides: Sequence[str]) -> list[str]:
-    return [f"hydra.searchpath=[file://{experiments.parent}]", *overrides]
+    where = f"file://{experiments.parent}"
+    if not re.fullmatch(r"[\w.:/-]+", where):  # what Hydra's grammar takes for something else
+        where = "'{}'".format(where.replace("\\", "\\\\").replace("'", "\\'"))
+    return [f"hydra.searchpath=[{where}]", *overrides]
 
 
 def check_arm(arm: str, *, said: Mapping[str, Any], shared: dict[str, Any], composed: dict[str, Any]) -> None:
@@ -251,6 +294,21 @@ def check_arm(arm: str, *, said: Mapping[str, Any], shared: dict[str, Any], comp
                 f"arm {arm} says {name}: {value}, but {flat.get(name, _ABSENT)} is what it gets: an override takes it "
                 "back; leave that out"
             )
+
+
+def check_width(arm: str, config: Config, base: Config) -> None:
+    """Windows of tokens that are no 6-mers are as wide as the base's, in whose windows every arm is scored.
+
+    Raises:
+        ValueError: naming both widths.
+    """
+    mine, wanted = config.sampler.window_bp, base.sampler.window_bp
+    if mine != wanted and config.tokenizer.kind is not VocabularyKind.HYBRID:
+        raise ValueError(
+            f"arm {arm} reads windows of {mine:,} bp, the base {wanted:,}, in which all arms are scored: with "
+            f"tokenizer.kind {config.tokenizer.kind.name}, give it sampler.width_bp: {wanted} and as many "
+            "sampler.window_tokens as these need"
+        )
 
 
 def _same(is_now: Any, said: Any) -> bool:

@@ -23,7 +23,7 @@ def write_experiment(root: Path, *, definition: str = DEFINITION, readme: bool =
     folder.mkdir(parents=True)
     (folder / "experiment.yaml").write_text(definition)
     if readme:
-        (folder / "README.md").write_text("# Rate\n")
+        (folder / "README.md").write_text("# Rate\n\n**Question.** Does the rate matter?\n")
     for name, text in (arms or {"usual": USUAL, "tiny": TINY}).items():
         (folder / f"{name}.yaml").write_text(text)
     return folder

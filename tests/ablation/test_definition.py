@@ -13,6 +13,7 @@ from plantgfm.ablation.definition import (
     questions,
     read_arm,
     read_definition,
+    read_readme,
 )
 from tests.ablation.folders import DEFINITION, TINY, USUAL, three_arms, write_experiment
 
@@ -95,6 +96,9 @@ def test_a_wrong_arm_is_refused_by_name(tmp_path, tiny, said):
 @pytest.mark.parametrize(
     ("definition", "said"),
     [
+        (DEFINITION.replace("usual, tiny", "usual, '007'"), "arm '007' must be a name of a-z, 0-9 and _ that starts"),
+        (DEFINITION + "overrides: [run.seed=7]\n", "run.seed=7: the sweep gives run.seed; seeds are those"),
+        (DEFINITION + "overrides: [++sampler.seed=7]\n", "++sampler.seed=7: the sweep gives sampler.seed"),
         (DEFINITION.replace("usual, tiny", "usual"), "name two arms or more"),
         (DEFINITION.replace("usual, tiny", "usual, tiny, other"), "['other'] must be both"),
         (DEFINITION.replace("base: usual", "base: none"), "base = 'none' is none of the arms"),
@@ -124,6 +128,43 @@ def test_no_experiment_no_readme(tmp_path):
         open_experiment(folder)
     with pytest.raises(ValueError, match=r"experiments there: rate$"):
         open_experiment(folder.parent / "absent")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "says nothing: write question"),
+        (b"# Rate\n\n", "says nothing: write question"),
+        ("Präzision".encode("latin-1"), "is not UTF-8 (invalid continuation byte at byte 2)"),
+    ],
+)
+def test_a_readme_that_states_nothing_is_refused_before_hours_are_spent(tmp_path, text, said):
+    folder = write_experiment(tmp_path)
+    (folder / "README.md").write_bytes(text)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        open_experiment(folder)
+    (folder / "README.md").write_text("Does it matter?")
+    assert read_readme(folder) == "Does it matter?"
+    (folder / "README.md").write_text("# Rate\n\nDoes it matter?\nYes.\n")
+    assert read_readme(folder) == "Does it matter?\nYes."
+
+
+def test_folders_may_have_any_name_but_those_that_hydra_takes_for_groups(tmp_path):
+    folder = write_experiment(tmp_path / "o'hara (2024), b")
+    assert compose_settings(open_experiment(folder).arguments("tiny"))[0].optimizer.peak_learning_rate == 1e-9
+    odd = folder.rename(folder.with_name("my rate"))
+    with pytest.raises(ValueError, match="my rate: 'my rate' is no name that Hydra reads: give letters"):
+        open_experiment(odd)
+
+
+def test_windows_of_other_tokens_are_as_wide_as_the_base_s(tmp_path):
+    single = "# @package _global_\ntokenizer:\n  kind: BASES\nsampler:\n  window_tokens: {0}\n  width_bp: {1}\n"
+    single += "model:\n  max_tokens: {0}\n"
+    folder = write_experiment(tmp_path, usual=USUAL, tiny=single.format(511, 510))
+    with pytest.raises(ValueError, match="arm tiny reads windows of 510 bp, the base 1,530, .* sampler.width_bp: 1530"):
+        open_experiment(folder)
+    (folder / "tiny.yaml").write_text(single.format(1531, 1530))
+    assert open_experiment(folder).arms["tiny"].sampler.window_bp == 1530
 
 
 def test_a_longer_question_that_is_not_there_is_named(tmp_path):
