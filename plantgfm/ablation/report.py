@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from plantgfm.ablation.config import Definition, Metric, View
-from plantgfm.ablation.definition import README_FILE, Experiment
+from plantgfm.ablation.definition import Experiment, read_readme
 from plantgfm.ablation.measure import metrics_in, scores_of, value_of
 from plantgfm.ablation.probe_report import probe_sections
 from plantgfm.ablation.statistics import Comparison, Rule, Scores, Verdict, compare_arms, winner
@@ -101,17 +101,21 @@ def answer_view(definition: Definition, runs: list[dict[str, Any]], view: View) 
 
 
 def _runs_of(definition: Definition, runs: list[dict[str, Any]], view: View) -> dict[tuple[str, int], dict[str, Any]]:
-    """The runs of a view by arm and seed; of equal bases all have the same steps, of equal tokens those of an arm."""
+    """The runs of a view by arm and seed: as many steps in those of an arm, and of equal bases as many bases in all."""
     mine = [run for run in runs if view.value in run["views"] and run["arm"] in definition.arms]
     steps: dict[str, set[int]] = {}
     for run in mine:
-        steps.setdefault("runs" if view is View.BASES else run["arm"], set()).add(run["steps"])
-    for whose, found in steps.items():
-        if len(found) > 1:
-            told = " and ".join(f"{number:,}" for number in sorted(found))
-            raise ValueError(
-                f"{whose} for equal {view.value} have {told} steps: compare within one, each in a folder of its own"
-            )
+        steps.setdefault(run["arm"], set()).add(run["steps"])
+    mixed = {arm: found for arm, found in steps.items() if len(found) > 1}
+    if view is View.BASES and mine and not mixed:
+        seen, of_a_step = [run["seen_bp"] for run in mine], max(run["seen_bp"] / run["steps"] for run in mine)
+        if max(seen) - min(seen) > of_a_step:  # steps are whole
+            mixed = {"runs": {number for found in steps.values() for number in found}}
+    for whose, found in mixed.items():
+        told = " and ".join(f"{number:,}" for number in sorted(found))
+        raise ValueError(
+            f"{whose} for equal {view.value} have {told} steps: compare within one, each in a folder of its own"
+        )
     return {(run["arm"], run["seed"]): run for run in mine}
 
 
@@ -136,23 +140,26 @@ def answer_line(comparisons: dict[str, Comparison], *, base: str, chosen: str, l
     return "; ".join(parts)
 
 
-def standing(definition: Definition, chosen: str, folder: Path) -> str:
-    """What a longer run makes of the winner, in a line; empty where the base stays, or where no question asks again.
+def standing(winner: str, base: str, longer: str, folder: Path) -> str:
+    """What a longer run makes of a winner, in a line; empty where the base stays, or where no question asks again.
 
     Args:
-        definition: of the question.
-        chosen: its winner.
+        winner: of the question.
+        base: of the question.
+        longer: the question that asks again, or "".
         folder: of all questions; the result of the longer one is looked for there.
     """
-    if chosen == definition.base or not definition.longer:
+    if winner == base or not longer:
         return ""
-    path = folder / definition.longer / RESULT_FILE
+    path = folder / longer / RESULT_FILE
     if not path.is_file():
-        return f"{chosen} is a candidate, {definition.base} the default, until {definition.longer} has been run"
-    ahead = read_json(path, remedy=f"`plantgfm ablate {definition.longer} --report` writes it again")["winner"]
-    if ahead == chosen:
-        return f"{definition.longer} says so too: {chosen} is to be the default"
-    return f"{definition.longer} does not find it ahead: {definition.base} stays the default"
+        return f"{winner} is a candidate, {base} the default, until {longer} has been run"
+    again = read_json(path, remedy=f"`plantgfm ablate {longer} --report` writes it again")
+    if again["winner"] == winner:
+        return f"{longer} says so too: {winner} is to be the default"
+    if not any(winner in compared for compared in again["views"].values()):
+        return f"{longer} does not ask {winner} again: {base} stays the default"
+    return f"{longer} does not find it ahead: {base} stays the default"
 
 
 def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Path]]:
@@ -167,8 +174,10 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
     definition = experiment.definition
     runs = load_runs(folder, experiment.name)
     answers = [answer_view(definition, runs, view) for view in definition.views]
-    if later := standing(definition, answers[0].winner, folder):
-        answers[0] = replace(answers[0], line=f"{answers[0].line}; {later}")
+    said = {"winner": answers[0].winner, "base": definition.base, "longer": definition.longer}
+    short = answers[0].line
+    if later := standing(*said.values(), folder):
+        answers[0] = replace(answers[0], line=f"{short}; {later}")
     page = Page(
         f"Ablation: {experiment.name}", _summary(definition, answers), _sections(experiment, runs, answers, folder)
     )
@@ -179,9 +188,9 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
     result = {
         "format": RESULT_FORMAT,
         "question": definition.question,
-        "answer": answers[0].line,
+        "answer": short,
+        **said,
         "left_out": definition.left_out,
-        "winner": answers[0].winner,
         "confidence": 1 - definition.alpha,
         "hours": sum(run["seconds"] for run in runs) / 3600,
         "corpus": next((run["corpus"] for run in runs if "corpus" in run), ""),
@@ -197,8 +206,10 @@ def write_index(folder: Path) -> Path:
     for path in sorted(folder.glob(f"*/{RESULT_FILE}")):
         result = read_json(path, remedy="`plantgfm ablate QUESTION --report` writes it again")
         if result.get("format") == RESULT_FORMAT:
+            later = standing(*(result.get(name, "") for name in ("winner", "base", "longer")), folder)
+            answer = "; ".join(filter(None, (result["answer"], later)))
             sure = f"{result['confidence']:.0%} over all arms"
-            rows.append((path.parent.name, result["question"], result["answer"], sure, result["hours"]))
+            rows.append((path.parent.name, result["question"], answer, sure, result["hours"]))
     _index_page(rows, "md").write_markdown(folder / f"{INDEX_STEM}.md")
     _index_page(rows, "html").write_html(folder / f"{INDEX_STEM}.html")
     return folder / f"{INDEX_STEM}.html"
@@ -221,14 +232,14 @@ def _summary(definition: Definition, answers: list[Answer]) -> str:
 
 def _sections(experiment: Experiment, runs: list[dict[str, Any]], answers: list[Answer], folder: Path) -> list[Section]:
     definition = experiment.definition
-    readme = (experiment.folder / README_FILE).read_text(encoding="utf-8")
+    readme = read_readme(experiment.folder)
     return [
         *(_view_section(definition, answer) for answer in answers),
         Section("Other measures", tables=[measures_table(runs), species_table(runs), distance_table(runs)]),
         *probe_sections(definition, folder, experiment.name),
         Section("Runs", tables=[runs_table(runs)]),
         Section("Arms", tables=_arms_tables(experiment)),
-        Section("As stated before running", readme.replace("**", "").replace("`", "").split("\n", 1)[1]),
+        Section("As stated before running", readme.replace("**", "").replace("`", "")),
         Section("Where it comes from", tables=[origin_table(runs)]),
     ]
 

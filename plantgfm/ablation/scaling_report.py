@@ -11,7 +11,7 @@ import numpy as np
 
 from plantgfm.ablation import scaling
 from plantgfm.ablation.config import Grid
-from plantgfm.ablation.definition import README_FILE
+from plantgfm.ablation.definition import read_readme
 from plantgfm.ablation.grid import OpenGrid, target_of
 from plantgfm.ablation.report import (
     REPORT_STEM,
@@ -183,7 +183,7 @@ def _summary(grid: Grid, found: Found) -> str:
 
 def _sections(opened: OpenGrid, runs: list[dict[str, Any]], found: Found) -> list[Section]:
     grid = opened.grid
-    readme = (opened.experiment.folder / README_FILE).read_text(encoding="utf-8")
+    readme = read_readme(opened.experiment.folder)
     unit = grid.metric.value.replace("_", " ")
     captions = (
         f"{unit} against training compute; points measured, lines the law of parameters and tokens fitted without the "
@@ -201,7 +201,7 @@ def _sections(opened: OpenGrid, runs: list[dict[str, Any]], found: Found) -> lis
         Section("Laws", tables=[law_table(grid, found)], figures=pictures),
         Section("Predictions", "\n\n".join(found.notes), tables=[prediction_table(grid, found)]),
         Section("Runs", tables=[points_table(found.points), runs_table(runs), sizes]),
-        Section("As stated before running", readme.replace("**", "").replace("`", "").split("\n", 1)[1]),
+        Section("As stated before running", readme.replace("**", "").replace("`", "")),
         Section("Where it comes from", tables=[origin_table(runs)]),
     ]
 
