@@ -52,17 +52,19 @@ def jobs_of(
         ValueError: when there is no job.
     """
     definition, steps = experiment.definition, experiment.base.run.steps
-    first = experiment.in_order
+    first, arms = experiment.in_order, experiment.stored_in(folder).arms
+    bp = {arm: float(bp_per_step(arms[arm])) for arm in first}
     counts = dict.fromkeys(first, float("nan"))
     budgets: dict[str, dict[int, list[View]]] = {arm: {} for arm in first}
     for view in definition.views:
         if view is View.TOKENS and tokens_per_step is None:
             continue
         if view is View.TOKENS:
-            counts = {arm: tokens_per_step(experiment.arms[arm]) for arm in first}
+            counts = {arm: tokens_per_step(arms[arm]) for arm in first}
+        shown = counts if view is View.TOKENS else bp
         for arm in first:
-            share = counts[definition.base] / counts[arm] if view is View.TOKENS else 1.0
-            budgets[arm].setdefault(round(steps * share), []).append(view)
+            budget = max(1, round(steps * shown[definition.base] / shown[arm]))
+            budgets[arm].setdefault(budget, []).append(view)
     jobs = [
         Job(arm, seed, job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
         for seed in definition.seeds
@@ -100,6 +102,11 @@ def job_fingerprint(config: Config) -> str:
 def shaping(settings: dict[str, Any]) -> dict[str, Any]:
     """Of plain settings those that a run's result depends on."""
     return settings | {"run": {name: value for name, value in settings["run"].items() if name not in SILENT}}
+
+
+def bp_per_step(config: Config) -> int:
+    """Base pairs that a step shows: both windows of every pair."""
+    return 2 * config.sampler.batch_windows * config.sampler.window_bp
 
 
 def count_tokens(config: Config) -> float:

@@ -99,9 +99,8 @@ def open_pack(root: Path) -> Opened:
         raise ValueError(f"{path} is no {FORMAT} of version {PACK_VERSION}: pack it again with this code")
     definition = restore(Definition, stated["definition"])
     definition = replace(definition, views=list(map(View, definition.views)))
-    # Reports and event files need libraries that may be absent; neither shapes a result. The folder is where arms are
-    # measured from: the store with the carried vocabularies lies there.
-    quiet = {"live_report": False, "tensorboard": False, "folder": str(root)}
+    # Reports and event files need libraries that may be absent; neither shapes a result.
+    quiet = {"live_report": False, "tensorboard": False}
     arms = {name: restore(Config, settings) for name, settings in stated["arms"].items()}
     arms = {name: replace(one, run=replace(one.run, **quiet)) for name, one in arms.items()}
     others = tuple(restore(Config, settings) for settings in stated.get("other_data", []))
@@ -134,7 +133,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = CODE) -> int:
 def _run(options: argparse.Namespace, root: Path, *, command: str) -> int:
     keep_freed_memory()  # before JAX is imported
     from plantgfm.ablation.jobs import share
-    from plantgfm.ablation.sweep import run_sweep
+    from plantgfm.ablation.sweep import refuse_other_budgets, run_sweep
     from plantgfm.training.compiling import keep_programs
     from plantgfm.wiring.data import STORE
     from plantgfm.wiring.training import run_training
@@ -143,6 +142,7 @@ def _run(options: argparse.Namespace, root: Path, *, command: str) -> int:
     jobs = opened.jobs(folder, times=options.tokens_times)
     if options.part:
         jobs = share(jobs, options.part)
+    refuse_other_budgets(opened.experiment, jobs, folder)
     keep_programs(folder / STORE / "programs")
     train = partial(run_training, prepare=opened.prepare, write=lambda line: None)
     ended = run_sweep(
@@ -152,6 +152,7 @@ def _run(options: argparse.Namespace, root: Path, *, command: str) -> int:
         command=command,
         write=partial(print, flush=True),
         train=train,
+        store=opened.root,
         corpus_of=lambda config: opened.prepare(config, None, write=lambda line: None).corpus,
     )
     if ended.interrupted:

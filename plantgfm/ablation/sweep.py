@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from plantgfm.ablation.config import Metric
 from plantgfm.ablation.definition import CODE, COMMIT_FILE, Experiment, data_of
-from plantgfm.ablation.jobs import Job, job_fingerprint, shaping, train_command
+from plantgfm.ablation.jobs import Job, bp_per_step, job_fingerprint, shaping, train_command
 from plantgfm.ablation.measure import Arm, measure, metrics_in, value_of
 from plantgfm.config import Config
 from plantgfm.corpus.read import Corpus
@@ -27,7 +28,7 @@ from plantgfm.model.flops import count_parameters
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.schema import Split
 from plantgfm.training.bad_steps import BadStep
-from plantgfm.training.run_folder import differences, write_json
+from plantgfm.training.run_folder import RunBusy, differences, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.stored import completed, without_added
@@ -38,6 +39,7 @@ PROBES_FOLDER = "probes"
 SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
+_LOOK_AGAIN_S = 20.0  # at a run that another process holds
 _MEASURING = ("sampler", "evaluation")  # rooms of the base's settings that say how every arm is measured
 
 
@@ -171,8 +173,9 @@ def run_sweep(
     write: Callable[[str], None],
     train: Callable[[Config], Outcome] = _train,
     corpus_of: Callable[[Config], Corpus] = _corpus,
+    store: Path | None = None,
 ) -> Progress:
-    """Run all jobs that are not done.
+    """Run all jobs that are not done; one that another process trains is waited for.
 
     Args:
         experiment: composed.
@@ -181,27 +184,100 @@ def run_sweep(
         command: what a person typed, for the report.
         write: where lines for a person go.
         train: trains a job from its settings; by default all of it, curation included.
-        corpus_of: finds or makes the corpus of some settings; asked where arms learn from several.
+        corpus_of: finds or makes the corpus of some settings; asked where something is to run.
+        store: the folder below which vocabularies are kept, by default that of the runs.
+
+    Raises:
+        ValueError: for no job, for metrics of other settings, and where the corpus is no longer theirs.
     """
     if not jobs:
         raise ValueError("the sweep has no job")
-    done = [is_done(folder, experiment, job) for job in jobs]
-    corpora = None
-    if experiment.other_data and not all(done):
-        corpora = _open_corpora(experiment, jobs[0], corpus_of)
-        write(corpora.dropped)
-    for number, (job, there) in enumerate(zip(jobs, done), 1):
+    experiment = experiment.stored_in(store or folder)
+    left: deque[tuple[str, Job]] = deque()
+    for number, job in enumerate(jobs, 1):
         head = f"[{number}/{len(jobs)}] {job.arm}, seed {job.seed}, {job.config.run.steps:,} steps"
-        if there:
+        if is_done(folder, experiment, job):
+            _serve_more_views(metrics_path(folder, experiment.name, job), job)
             write(f"{head}: done before")
+        else:
+            left.append((head, job))
+    corpora = _corpora_of(experiment, left[0][1], folder, corpus_of, write) if left else None
+    done_before, busy = len(jobs) - len(left), 0
+    while left:
+        head, job = left.popleft()
+        if is_done(folder, experiment, job):  # another process may have run it meanwhile
+            write(f"{head}: done by another process")
+            busy = 0
             continue
-        write(f"{head} ...")
-        stored = _run_job(experiment, job, folder, command=command, train=train, corpora=corpora)
+        if busy <= len(left):  # not yet told
+            write(f"{head} ...")
+        try:
+            stored = _run_job(experiment, job, folder, command=command, train=train, corpora=corpora)
+        except RunBusy:
+            left.append((head, job))
+            busy += 1
+            if busy == len(left):
+                write(f"another process trains {job.config.run.name}: waiting for it")
+            if busy % len(left) == 0:
+                time.sleep(_LOOK_AGAIN_S)
+            continue
+        busy = 0
         if stored.get("interrupted"):
-            return Progress(len(jobs), sum(done), stored["interrupted"])
-        figure = stored.get("diverged") or f"{stored['values'][experiment.definition.metric.value]:.4f}"
+            return Progress(len(jobs), done_before, stored["interrupted"])
+        value = None if stored.get("diverged") else stored["values"][experiment.definition.metric.value]
+        figure = stored.get("diverged") or ("no base was scored" if value is None else f"{value:.4f}")
         write(f"{head}: {figure}, {stored['seconds']:.0f} s")
-    return Progress(len(jobs), sum(done))
+    return Progress(len(jobs), done_before)
+
+
+def _serve_more_views(path: Path, job: Job) -> None:
+    """Metrics also serve views that were stated after them and take as many steps."""
+    stored = read_metrics(path)
+    if more := [view.value for view in job.views if view.value not in stored["views"]]:
+        write_json(path.with_name(job.name + SUFFIXES[0]), stored | {"views": [*stored["views"], *more]})
+
+
+def refuse_other_budgets(experiment: Experiment, jobs: list[Job], folder: Path) -> None:
+    """Refuse, before anything is trained, a folder with metrics that no report could set beside those to come.
+
+    Raises:
+        ValueError: naming a file whose run had another number of steps in the same view.
+    """
+    steps = {(job.arm, view.value): job.config.run.steps for job in jobs for view in job.views}
+    for path in job_files(folder / experiment.name / METRICS_FOLDER).values():
+        run = read_metrics(path)
+        for view in run["views"]:
+            now = steps.get((run["arm"], view), run["steps"])
+            if now != run["steps"]:
+                raise ValueError(
+                    f"{path} has {run['steps']:,} steps, this call {now:,} for equal {view}: choose another "
+                    "--folder, or delete it"
+                )
+
+
+def _corpora_of(
+    experiment: Experiment,
+    job: Job,
+    folder: Path,
+    corpus_of: Callable[[Config], Corpus],
+    write: Callable[[str], None],
+) -> Corpora | None:
+    """The corpora of arms that learn from several; where stored metrics are of another corpus, nothing is trained."""
+    found = None
+    if experiment.other_data:
+        found = _open_corpora(experiment, job, corpus_of)
+        write(found.dropped)
+    stored = job_files(folder / experiment.name / METRICS_FOLDER).values()
+    known = {run["corpus"]: path for path in stored if "corpus" in (run := read_metrics(path))}
+    if known:
+        base = found.base if found else corpus_of(replace(experiment.base, run=job.config.run))
+        if others := known.keys() - {base.fingerprint}:
+            there = min(others)
+            raise ValueError(
+                f"{known[there]} is of corpus {there}, and the input now gives {base.fingerprint}: choose another "
+                "--folder"
+            )
+    return found
 
 
 def _run_job(
@@ -318,7 +394,7 @@ def _seen(job: Job) -> dict[str, Any]:
     sampler, steps = job.config.sampler, job.config.run.steps
     counted = not math.isnan(job.tokens_per_step)
     return {
-        "seen_bp": 2 * steps * sampler.batch_windows * sampler.window_bp,  # both windows of every pair
+        "seen_bp": steps * bp_per_step(job.config),
         "seen_tokens": round(steps * job.tokens_per_step) if counted else None,
         "slots": steps * sampler.batch_windows * sampler.window_tokens,
     }

@@ -155,7 +155,7 @@ def _run(experiment, folder: Path, *, dry_run: bool, part: str | None) -> None:
     """Run the jobs, or show them; leaves with 130 or 143 after a signal."""
     from plantgfm.ablation.config import View
     from plantgfm.ablation.jobs import count_tokens, jobs_of, share, train_command
-    from plantgfm.ablation.sweep import run_sweep
+    from plantgfm.ablation.sweep import refuse_other_budgets, run_sweep
 
     if dry_run:
         jobs = jobs_of(experiment, folder)
@@ -173,6 +173,7 @@ def _run(experiment, folder: Path, *, dry_run: bool, part: str | None) -> None:
     command = shlex.join(["plantgfm", *sys.argv[1:]])
     jobs = jobs_of(experiment, folder, tokens_per_step=count_tokens)
     jobs = share(jobs, part) if part else jobs
+    refuse_other_budgets(experiment, jobs, folder)
     finish_sweep(run_sweep(experiment, jobs, folder, command=command, write=click.echo))
 
 

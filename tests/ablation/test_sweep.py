@@ -118,6 +118,7 @@ def swept(tmp_path_factory, compiled_once):
     first = metrics_path(folder, experiment.name, jobs[0])
     written = first.stat().st_mtime_ns
     ended = run_sweep(experiment, jobs, folder, command="second", write=lines.append)
+    assert list((folder / ".store").glob("vocabular*/*"))
     assert (ended.jobs, ended.done_before, ended.interrupted) == (len(jobs), 1, "")
     assert first.stat().st_mtime_ns == written and read_metrics(first)["command"] == "first"
     return experiment, jobs, folder, lines
