@@ -17,6 +17,7 @@ class EvaluationConfig:
     tune_windows: int = 256  # validation windows that tune the baselines
     watch_windows: int = 64  # validation windows scored during training, for keep-best
     batch_windows: int = 16
+    masked_fraction: float = 0.15  # of the tokens of a window, whatever share the training hid: figures stay comparable
     seed: int = 1234  # of the masked positions and of the bootstrap
     resamples: int = 1000  # bootstrap over regions
     confidence: float = 0.95
@@ -33,6 +34,8 @@ class EvaluationConfig:
         for name in ("max_windows", "tune_windows", "watch_windows", "batch_windows", "resamples", "distance_bins"):
             if getattr(self, name) < 1:
                 raise ValueError(f"evaluation.{name}={getattr(self, name)} must be at least 1")
+        if not 0 < self.masked_fraction < 1:
+            raise ValueError(f"evaluation.masked_fraction={self.masked_fraction} must lie between 0 and 1, as in 0.15")
         if self.seed < 0:
             raise ValueError(f"evaluation.seed={self.seed} must be 0 or more")
         if not 1 <= self.markov_order <= 12:

@@ -41,7 +41,7 @@ def evaluate(
         vocabulary: that the network was trained with.
         config: sizes, grids, seeds.
         sampler: window length and distances, those of training.
-        objective: the share of masked tokens and spans, those of training; every chosen token becomes [MASK].
+        objective: the spans of masked tokens, those of training; every chosen token becomes [MASK].
         cache: folder for the scores of the Markov baselines, which a second evaluation reads; None fits them again.
         progress: told what is done: (label, done, total).
 
@@ -54,7 +54,7 @@ def evaluate(
             f"the network has {network.vocabulary_size} tokens but vocabulary {vocabulary.fingerprint} has "
             f"{vocabulary.size}: evaluate with the vocabulary of the checkpoint"
         )
-    common = {"sampler": sampler, "objective": objective, "seed": config.seed}
+    common = {"sampler": sampler, "objective": objective, "config": config}
     test = prepare(corpus, vocabulary, Split.TEST, max_windows=config.max_windows, **common)
     tuning = prepare(corpus, vocabulary, Split.VALIDATION, max_windows=config.tune_windows, **common)
     scores = Scorer(network, batch_windows=config.batch_windows)(params, test, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float64, Int32
 
+from plantgfm.evaluation.config import EvaluationConfig
 from plantgfm.evaluation.positions import Positions, find_positions
 from plantgfm.objectives.config import ObjectiveConfig
 from plantgfm.objectives.losses import hits, next_region_nats, slot_nats
@@ -65,17 +66,18 @@ def prepare(
     *,
     sampler: SamplerConfig,
     objective: ObjectiveConfig,
+    config: EvaluationConfig,
     max_windows: int,
-    seed: int,
 ) -> HeldOut:
-    """Read the evaluation windows of a split and mask them.
+    """Read the evaluation windows of a split and mask them: as training does, but for the share, which is `config`'s.
 
     Raises:
         ValueError: when the split has no window.
     """
     pairs = evaluation_pairs(corpus, split, sampler, max_windows=max_windows)
     batch = make_batch(corpus, vocabulary, pairs, sampler.window_tokens, window_bp=sampler.window_bp)
-    key = stream_key(seed, int(split), "evaluation masks")
+    objective = replace(objective, masked_fraction=config.masked_fraction)
+    key = stream_key(config.seed, int(split), "evaluation masks")
     masks = draw_masks(key, jnp.asarray(batch.tokens), objective, vocabulary_size=vocabulary.size, evaluate=True)
     inputs, slots, valid, targets = (np.asarray(array) for array in masks)
     positions = find_positions(batch.tokens, batch.repeat_fraction, slots=slots, valid=valid, vocabulary=vocabulary)

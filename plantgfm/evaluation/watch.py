@@ -43,8 +43,8 @@ class ValidationEvaluator:
             Split.VALIDATION,
             sampler=sampler,
             objective=objective,
+            config=config,
             max_windows=config.watch_windows,
-            seed=config.seed,
         )
         self._scorer = Scorer(network, batch_windows=config.batch_windows)
         unigram = fit_unigram(corpus, vocabulary, shrinkages=config.shrinkages, window_bp=sampler.window_bp)

@@ -98,8 +98,8 @@ def null_floors(run: Run, params: Any, config: EvaluationConfig) -> dict[str, fl
         be beaten, by who shares between similar tokens what half a megabase a species leaves uncertain.)
     """
     corpus, sampler, objective = run.corpus(), run.config.sampler, run.config.objective
-    sizes = {"max_windows": config.max_windows, "seed": config.seed}
-    test = prepare(corpus, run.vocabulary, Split.TEST, sampler=sampler, objective=objective, **sizes)
+    stated = {"sampler": sampler, "objective": objective, "config": config}
+    test = prepare(corpus, run.vocabulary, Split.TEST, max_windows=config.max_windows, **stated)
     order, drawing = run.config.corpus.null.order, {"resamples": config.resamples, "seed": config.seed}
     floor = bootstrap_ratio(
         floor_nats(corpus, run.vocabulary, test, order=order) / np.log(2),

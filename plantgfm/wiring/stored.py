@@ -22,6 +22,7 @@ ADDED: dict[str, Any] = {
     "run.short_rope_thetas": [],
     "corpus.more": [],
     "curation.flag_only": [],
+    "evaluation.masked_fraction": 0.15,
 }
 """Settings that came after the first stored sweeps, by dotted name -> what the code did before; never taken out."""
 

@@ -83,8 +83,8 @@ def held_out(corpus, vocabulary, config, sampler, objective):
         Split.TEST,
         sampler=sampler,
         objective=objective,
+        config=config,
         max_windows=config.max_windows,
-        seed=config.seed,
     )
 
 
@@ -94,6 +94,16 @@ def small(vocabulary, sampler):
     shape = ModelConfig(d_model=16, n_layers=1, n_heads=2, d_ff=16, max_tokens=sampler.window_tokens)
     network = build(shape, vocabulary.size)
     return network, fresh(network)
+
+
+def test_the_share_that_is_hidden_is_that_of_the_evaluation(corpus, vocabulary, held_out, sampler, config, objective):
+    shared = {"sampler": sampler, "max_windows": config.max_windows}
+    trained = replace(objective, masked_fraction=0.4)
+    same = prepare(corpus, vocabulary, Split.TEST, objective=trained, config=config, **shared)
+    np.testing.assert_array_equal(same.slots, held_out.slots)
+    half = replace(config, masked_fraction=0.5)
+    more = prepare(corpus, vocabulary, Split.TEST, objective=trained, config=half, **shared)
+    assert more.slots.shape[1] == slot_count(sampler.window_tokens, 0.5)
 
 
 def test_every_chosen_position_is_hidden_and_nothing_else_changes(held_out, sampler):

@@ -119,6 +119,7 @@ def test_a_setting_that_is_not_finite_is_refused_at_once(setting):
         ("run.seed=99999999999999999999", r"run\.seed=99999999999999999999 is more than 64 bits hold"),
         ("evaluation.two_sided_orders=[3,99999999999999999999]", r"two_sided_orders=\[3, 9+\] is more than 64 bits"),
         ("corpus.world.seed=9223372036854775808", r"corpus\.world\.seed=9223372036854775808 is more than 64 bits"),
+        ("evaluation.masked_fraction=0", r"evaluation\.masked_fraction=0\.0 must lie between 0 and 1, as in 0\.15"),
         ("evaluation.seed=-1", r"evaluation\.seed=-1 must be 0 or more"),
         ("model.rope_theta_full=0", r"model\.rope_theta_full is 0\.0, needs a value above 0"),
         ("model.norm_eps=-1", r"model\.norm_eps is -1\.0, needs a value above 0"),
