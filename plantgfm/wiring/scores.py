@@ -24,6 +24,7 @@ from plantgfm.schema import Split
 from plantgfm.simulate.null import Chain, draw
 from plantgfm.tokenization.vocabulary import FIRST_BASE, Vocabulary
 from plantgfm.wiring.runs import Run, open_run_folder, params_of
+from plantgfm.wiring.stored import without_added
 
 EVALUATION_FOLDER = "evaluation"
 _DRAWN_BP = 24_000_000  # 8 million tokens on both strands: what 8,201 frequencies lack by chance costs 0.0005 nats
@@ -61,7 +62,7 @@ def evaluate_run(
     folder = out or run_dir / (EVALUATION_FOLDER if step is None else f"{EVALUATION_FOLDER}-step-{step}")
     params, known = params_of(run, step=step)
     config = _settings(run, overrides)
-    origin = {"step": str(known["step"]), "run": known.get("identity", ""), "settings": fingerprint(plain(config))}
+    origin = {"step": str(known["step"]), "run": known.get("identity", ""), "settings": fingerprint(_stated(config))}
     if reuse and (folder / FILE_NAME).is_file():
         stored = EvaluationResult.read(folder)
         if origin.items() <= stored.identity.items():
@@ -82,6 +83,10 @@ def evaluate_run(
         result.summary.update(null_floors(run, params, config))
     result.write(folder)
     return result
+
+
+def _stated(config: EvaluationConfig) -> dict[str, Any]:
+    return without_added({"evaluation": plain(config)})["evaluation"]
 
 
 def _settings(run: Run, overrides: Sequence[str]) -> EvaluationConfig:
