@@ -191,8 +191,8 @@ def compose_experiment(
 
 def _check_composable(folder: Path, overrides: Sequence[str]) -> None:
     for name in (folder.parent.name, folder.name):
-        if not re.fullmatch(r"\w[\w-]*", name, re.ASCII):
-            raise ValueError(f"{folder}: {name!r} is no name that Hydra reads: give letters, digits, _ and - only")
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", name, re.ASCII):
+            raise ValueError(f"{folder}: {name!r} is no name for Hydra: give a letter, then letters, digits, _ and -")
     for override in overrides:
         name = override.partition("=")[0].lstrip("+~").partition("@")[0]
         if name in SWEPT and name != "run.steps":
@@ -265,7 +265,7 @@ def from_code(path: Path) -> Path:
 
 def _arguments(experiments: Path, overrides: Sequence[str]) -> list[str]:
     where = f"file://{experiments.parent}"
-    if not re.fullmatch(r"[\w.:/-]+", where):  # what Hydra's grammar takes for something else
+    if not re.fullmatch(r"[\w.:/-]+", where, re.ASCII):  # what Hydra's grammar takes for something else
         where = "'{}'".format(where.replace("\\", "\\\\").replace("'", "\\'"))
     return [f"hydra.searchpath=[{where}]", *overrides]
 
@@ -297,13 +297,14 @@ def check_arm(arm: str, *, said: Mapping[str, Any], shared: dict[str, Any], comp
 
 
 def check_width(arm: str, config: Config, base: Config) -> None:
-    """Windows of tokens that are no 6-mers are as wide as the base's, in whose windows every arm is scored.
+    """Windows of other tokens than the base's, if not 6-mers, are as wide as its own, in which every arm is scored.
 
     Raises:
         ValueError: naming both widths.
     """
     mine, wanted = config.sampler.window_bp, base.sampler.window_bp
-    if mine != wanted and config.tokenizer.kind is not VocabularyKind.HYBRID:
+    another = config.tokenizer != base.tokenizer and config.tokenizer.kind is not VocabularyKind.HYBRID
+    if mine != wanted and another:
         raise ValueError(
             f"arm {arm} reads windows of {mine:,} bp, the base {wanted:,}, in which all arms are scored: with "
             f"tokenizer.kind {config.tokenizer.kind.name}, give it sampler.width_bp: {wanted} and as many "

@@ -53,7 +53,6 @@ def jobs_of(
     """
     definition, steps = experiment.definition, experiment.base.run.steps
     first, arms = experiment.in_order, experiment.stored_in(folder).arms
-    bp = {arm: float(bp_per_step(arms[arm])) for arm in first}
     counts = dict.fromkeys(first, float("nan"))
     budgets: dict[str, dict[int, list[View]]] = {arm: {} for arm in first}
     for view in definition.views:
@@ -61,9 +60,10 @@ def jobs_of(
             continue
         if view is View.TOKENS:
             counts = {arm: tokens_per_step(arms[arm]) for arm in first}
-        shown = counts if view is View.TOKENS else bp
         for arm in first:
-            budget = max(1, round(steps * shown[definition.base] / shown[arm]))
+            budget = equal_bases(steps, arms[definition.base], arms[arm])
+            if view is View.TOKENS:
+                budget = max(1, round(steps * counts[definition.base] / counts[arm]))
             budgets[arm].setdefault(budget, []).append(view)
     jobs = [
         Job(arm, seed, job_config(experiment.arms[arm], folder, seed, budget), tuple(views), counts[arm])
@@ -107,6 +107,11 @@ def shaping(settings: dict[str, Any]) -> dict[str, Any]:
 def bp_per_step(config: Config) -> int:
     """Base pairs that a step shows: both windows of every pair."""
     return 2 * config.sampler.batch_windows * config.sampler.window_bp
+
+
+def equal_bases(steps: float, base: Config, arm: Config) -> int:
+    """Steps of an arm that show it as many base pairs as `steps` show the base."""
+    return max(1, round(steps * bp_per_step(base) / bp_per_step(arm)))
 
 
 def count_tokens(config: Config) -> float:

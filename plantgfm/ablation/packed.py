@@ -52,14 +52,16 @@ class Opened:
             folder: where runs and metrics go.
             times: the factor of tokens.
         """
-        from plantgfm.ablation.jobs import Job, job_config
+        from plantgfm.ablation.jobs import Job, equal_bases, job_config
 
-        jobs = []
+        jobs, base = [], self.experiment.base
         for one in self.stated_jobs:
-            arm, seed, steps = one["arm"], one["seed"], max(1, round(one["steps"] * times))
+            arm, views = self.experiment.arms[one["arm"]], tuple(map(View, one["views"]))
+            steps = max(1, round(one["steps"] * times))
+            if View.BASES in views:  # from the base's: what was rounded before is not multiplied
+                steps = equal_bases(round(base.run.steps * times), base, arm)
             counted = float("nan") if one["tokens_per_step"] is None else one["tokens_per_step"]
-            config = job_config(self.experiment.arms[arm], folder, seed, steps)
-            jobs.append(Job(arm, seed, config, tuple(map(View, one["views"])), counted))
+            jobs.append(Job(one["arm"], one["seed"], job_config(arm, folder, one["seed"], steps), views, counted))
         return jobs
 
     def prepare(self, config: Config, hosts: Any, *, progress: Any = None, write: Callable[[str], None]) -> Any:

@@ -110,7 +110,7 @@ def _runs_of(definition: Definition, runs: list[dict[str, Any]], view: View) -> 
     if view is View.BASES and mine and not mixed:
         seen, of_a_step = [run["seen_bp"] for run in mine], max(run["seen_bp"] / run["steps"] for run in mine)
         if max(seen) - min(seen) > of_a_step:  # steps are whole
-            mixed = {"runs": {number for found in steps.values() for number in found}}
+            mixed = {f"runs of {min(seen):,} to {max(seen):,} bp": {run["steps"] for run in mine}}
     for whose, found in mixed.items():
         told = " and ".join(f"{number:,}" for number in sorted(found))
         raise ValueError(
@@ -157,7 +157,9 @@ def standing(winner: str, base: str, longer: str, folder: Path) -> str:
     again = read_json(path, remedy=f"`plantgfm ablate {longer} --report` writes it again")
     if again["winner"] == winner:
         return f"{longer} says so too: {winner} is to be the default"
-    if not any(winner in compared for compared in again["views"].values()):
+    if winner in again.get("lost", ()):
+        return f"{winner} diverged in {longer}: {base} stays the default"
+    if winner not in again.get("arms", (winner,)):
         return f"{longer} does not ask {winner} again: {base} stays the default"
     return f"{longer} does not find it ahead: {base} stays the default"
 
@@ -190,7 +192,9 @@ def write_reports(experiment: Experiment, folder: Path) -> tuple[Answer, list[Pa
         "question": definition.question,
         "answer": short,
         **said,
+        "arms": definition.arms,
         "left_out": definition.left_out,
+        "lost": answers[0].lost,
         "confidence": 1 - definition.alpha,
         "hours": sum(run["seconds"] for run in runs) / 3600,
         "corpus": next((run["corpus"] for run in runs if "corpus" in run), ""),

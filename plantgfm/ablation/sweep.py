@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from plantgfm.model.flops import count_parameters
 from plantgfm.sampling.evaluation_windows import evaluation_pairs
 from plantgfm.schema import Split
 from plantgfm.training.bad_steps import BadStep
-from plantgfm.training.run_folder import RunBusy, differences, write_json
+from plantgfm.training.run_folder import RunBusy, differences, locked, write_json
 from plantgfm.wiring.data import prepare_corpus, prepare_vocabulary
 from plantgfm.wiring.runs import open_run_folder, params_of
 from plantgfm.wiring.stored import completed, without_added
@@ -39,6 +40,7 @@ PROBES_FOLDER = "probes"
 SUFFIXES = (".json", ".json.gz")  # as a sweep writes them, and as they are kept for good
 MEASURE_VERSION = 1
 _FORMAT = "plantgfm ablation metrics"
+_LOCKS = ".locks"
 _LOOK_AGAIN_S = 20.0  # at a run that another process holds
 _MEASURING = ("sampler", "evaluation")  # rooms of the base's settings that say how every arm is measured
 
@@ -205,14 +207,14 @@ def run_sweep(
     done_before, busy = len(jobs) - len(left), 0
     while left:
         head, job = left.popleft()
-        if is_done(folder, experiment, job):  # another process may have run it meanwhile
-            write(f"{head}: done by another process")
-            busy = 0
-            continue
-        if busy <= len(left):  # not yet told
-            write(f"{head} ...")
         try:
-            stored = _run_job(experiment, job, folder, command=command, train=train, corpora=corpora)
+            with _held(folder, job):
+                if is_done(folder, experiment, job):
+                    write(f"{head}: done by another process")
+                    busy = 0
+                    continue
+                write(f"{head} ...")
+                stored = _run_job(experiment, job, folder, command=command, train=train, corpora=corpora)
         except RunBusy:
             left.append((head, job))
             busy += 1
@@ -230,11 +232,26 @@ def run_sweep(
     return Progress(len(jobs), done_before)
 
 
+@contextlib.contextmanager
+def _held(folder: Path, job: Job) -> Iterator[None]:
+    """Hold a job's run against other sweeps of the folder, from before it is opened until it is measured.
+
+    Raises:
+        RunBusy: where one holds it.
+    """
+    place = folder / _LOCKS / job.config.run.name
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place):
+        yield
+
+
 def _serve_more_views(path: Path, job: Job) -> None:
     """Metrics also serve views that were stated after them and take as many steps."""
     stored = read_metrics(path)
     if more := [view.value for view in job.views if view.value not in stored["views"]]:
-        write_json(path.with_name(job.name + SUFFIXES[0]), stored | {"views": [*stored["views"], *more]})
+        counted = stored.get("seen_tokens") or _seen(job)["seen_tokens"]
+        told = {"views": [*stored["views"], *more], "seen_tokens": counted}
+        write_json(path.with_name(job.name + SUFFIXES[0]), stored | told)
 
 
 def refuse_other_budgets(experiment: Experiment, jobs: list[Job], folder: Path) -> None:

@@ -152,8 +152,10 @@ def test_a_readme_that_states_nothing_is_refused_before_hours_are_spent(tmp_path
 def test_folders_may_have_any_name_but_those_that_hydra_takes_for_groups(tmp_path):
     folder = write_experiment(tmp_path / "o'hara (2024), b")
     assert compose_settings(open_experiment(folder).arguments("tiny"))[0].optimizer.peak_learning_rate == 1e-9
+    accented = write_experiment(tmp_path / "josé")
+    assert compose_settings(open_experiment(accented).arguments("tiny"))[0].optimizer.peak_learning_rate == 1e-9
     odd = folder.rename(folder.with_name("my rate"))
-    with pytest.raises(ValueError, match="my rate: 'my rate' is no name that Hydra reads: give letters"):
+    with pytest.raises(ValueError, match="my rate: 'my rate' is no name for Hydra: give a letter, then"):
         open_experiment(odd)
 
 
@@ -163,6 +165,8 @@ def test_windows_of_other_tokens_are_as_wide_as_the_base_s(tmp_path):
     folder = write_experiment(tmp_path, usual=USUAL, tiny=single.format(511, 510))
     with pytest.raises(ValueError, match="arm tiny reads windows of 510 bp, the base 1,530, .* sampler.width_bp: 1530"):
         open_experiment(folder)
+    both = write_experiment(tmp_path / "b", usual=single.format(1531, 1530), tiny=single.format(511, 510))
+    assert open_experiment(both).arms["tiny"].sampler.window_bp == 510  # the same tokens
     (folder / "tiny.yaml").write_text(single.format(1531, 1530))
     assert open_experiment(folder).arms["tiny"].sampler.window_bp == 1530
 

@@ -115,23 +115,24 @@ def test_a_better_arm_takes_the_place_of_the_base(tmp_path):
     ("again", "said"),
     [
         (None, "worse is a candidate, usual the default, until planted_longer has been run"),
-        (("usual", ["worse"]), "planted_longer does not find it ahead: usual stays the default"),
-        (("worse", ["worse", "same"]), "planted_longer says so too: worse is to be the default"),
-        (("same", ["same"]), "planted_longer does not ask worse again: usual stays the default"),
+        (("usual", ["usual", "worse"]), "planted_longer does not find it ahead: usual stays the default"),
+        (("worse", ["usual", "worse"]), "planted_longer says so too: worse is to be the default"),
+        (("same", ["usual", "same"]), "planted_longer does not ask worse again: usual stays the default"),
+        (("usual", ["usual", "worse"], "worse"), "worse diverged in planted_longer: usual stays the default"),
     ],
 )
 def test_a_winner_is_a_candidate_until_a_longer_run_says_so_too(tmp_path, experiment, again, said):
     write_runs(tmp_path, {"usual": 0.0, "worse": -0.03, "same": 0.01})
     if again:
         (tmp_path / "planted_longer").mkdir()
-        longer = {"winner": again[0], "views": {"bases": {arm: {} for arm in again[1]}}}
+        longer = {"winner": again[0], "arms": again[1], "lost": again[2:]}
         (tmp_path / "planted_longer" / "result.json").write_text(json.dumps(longer))
     asked = replace(experiment, definition=replace(DEFINITION, longer="planted_longer"))
     answer, _ = write_reports(asked, tmp_path)
     assert answer.line.endswith(said) and said.replace("_", "\\_") in (tmp_path / "planted" / "report.md").read_text()
     assert said.replace("_", "\\_") in (tmp_path / "index.md").read_text()
     (tmp_path / "planted_longer").mkdir(exist_ok=True)
-    (tmp_path / "planted_longer" / "result.json").write_text(json.dumps({"winner": "worse", "views": {}}))
+    (tmp_path / "planted_longer" / "result.json").write_text(json.dumps({"winner": "worse"}))
     write_index(tmp_path)  # as the longer question does, behind this one
     assert "longer says so too: worse is to be" in (tmp_path / "index.md").read_text().replace("\\_", " ")
     write_runs(tmp_path, {"worse": 0.05})
@@ -168,7 +169,7 @@ def test_runs_of_several_budgets_are_not_compared(tmp_path):
     with pytest.raises(ValueError, match="usual for equal bases have 300 and 1,200 steps: compare within one"):
         answer_view(DEFINITION, runs, View.BASES)
     longer = [run for run in runs if (run["arm"], run["steps"]) != ("usual", 300)]
-    with pytest.raises(ValueError, match="runs for equal bases have 300 and 1,200 steps: compare within one"):
+    with pytest.raises(ValueError, match="runs of 3,000 to 12,000 bp for equal bases have 300 and 1,200 steps"):
         answer_view(DEFINITION, longer, View.BASES)
     wide = [run | {"seen_bp": 3001} if run["arm"] == "usual" else run for run in longer]  # fewer bases a step
     assert answer_view(DEFINITION, wide, View.BASES).winner == "usual"

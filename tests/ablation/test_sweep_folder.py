@@ -1,5 +1,6 @@
 """A sweep's folder that others use or used: other processes, other steps, other data, views that came later."""
 
+import contextlib
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,7 +10,8 @@ import pytest
 from plantgfm.ablation import sweep
 from plantgfm.ablation.config import View
 from plantgfm.ablation.definition import open_experiment
-from plantgfm.ablation.jobs import bp_per_step, jobs_of
+from plantgfm.ablation.jobs import bp_per_step, equal_bases, jobs_of
+from plantgfm.ablation.packed import Opened
 from plantgfm.ablation.sweep import metrics_path, read_metrics, refuse_other_budgets, run_sweep
 from plantgfm.training.run_folder import RunBusy, write_json
 from tests.ablation.folders import USUAL, write_experiment
@@ -55,6 +57,7 @@ def test_a_run_that_another_process_holds_is_waited_for_behind_all_others(experi
     monkeypatch.setattr(sweep, "_measured", lambda *_: dict(values))
     monkeypatch.setattr(sweep.time, "sleep", look_again)
     ended = run_sweep(experiment, jobs, tmp_path, command="", write=lines.append, train=train)
+    assert len(list((tmp_path / ".locks").glob("run-*"))) == 4
     usual, tiny = [("usual", 0), ("usual", 1)], [("tiny", 0), ("tiny", 1)]
     assert tried[:4] == [usual[0], tiny[0], usual[1], tiny[1]] and set(tried[4:]) == set(usual)
     assert (ended.jobs, ended.done_before) == (4, 0) and len(slept) == 2
@@ -65,13 +68,33 @@ def test_a_run_that_another_process_holds_is_waited_for_behind_all_others(experi
     assert any("no base was scored, " in line for line in lines)
 
 
+def test_two_sweeps_measure_a_run_once(experiment, tmp_path, monkeypatch):
+    """The other one holds it from before it opens the run until its metrics are there."""
+    jobs, lines = jobs_of(experiment, tmp_path)[:1], []
+    with sweep._held(tmp_path, jobs[0]):
+
+        def end_of_the_other(seconds):
+            leave(experiment, tmp_path, jobs[0])
+
+        monkeypatch.setattr(sweep.time, "sleep", end_of_the_other)
+        monkeypatch.setattr(sweep, "_held", lambda *_, real=sweep._held: free(real, lines, tmp_path, jobs[0]))
+        run_sweep(experiment, jobs, tmp_path, command="", write=lines.append, train=never)
+    assert "waiting for it" in lines[0] and lines[1].endswith("done by another process") and len(lines) == 2
+
+
+def free(real, lines, folder, job):
+    """The lock as it is, until the sweep has waited once."""
+    return contextlib.nullcontext() if lines else real(folder, job)
+
+
 def test_a_view_stated_later_is_served_by_the_runs_that_are_there(experiment, tmp_path):
     both = replace(experiment, definition=replace(experiment.definition, views=[View.BASES, View.TOKENS]))
     jobs = jobs_of(both, tmp_path, tokens_per_step=lambda config: 1.0)
     for job in jobs:
         leave(experiment, tmp_path, job)
     run_sweep(both, jobs, tmp_path, command="", write=print, train=never)
-    assert all(read_metrics(metrics_path(tmp_path, "rate", job))["views"] == ["bases", "tokens"] for job in jobs)
+    served = [read_metrics(metrics_path(tmp_path, "rate", job)) for job in jobs]
+    assert all(one["views"] == ["bases", "tokens"] and one["seen_tokens"] == 300 for one in served)
     before = [metrics_path(tmp_path, "rate", job).stat().st_mtime_ns for job in jobs]
     run_sweep(both, jobs, tmp_path, command="", write=print, train=never)
     assert before == [metrics_path(tmp_path, "rate", job).stat().st_mtime_ns for job in jobs]
@@ -109,6 +132,12 @@ def test_equal_bases_take_fewer_steps_where_a_step_shows_more(tmp_path):
     assert bp_per_step(jobs["usual"].config) == 2 * usual.batch_windows * usual.window_bp
     assert (jobs["usual"].config.run.steps, jobs["tiny"].config.run.steps) == (300, 150)
     assert len({sweep._seen(job)["seen_bp"] for job in jobs.values()}) == 1
+    wide = replace(usual, batch_windows=usual.batch_windows * 7 // 4)
+    arm = replace(experiment.base, sampler=wide)
+    assert equal_bases(300, experiment.base, arm) * 20 != equal_bases(6000, experiment.base, arm)
+    stated = [{"arm": "tiny", "seed": 0, "steps": 171, "views": ["bases"], "tokens_per_step": None}]
+    opened = Opened(tmp_path, replace(experiment, arms={**experiment.arms, "tiny": arm}), stated, {})
+    assert opened.jobs(tmp_path, times=20.0)[0].config.run.steps == equal_bases(6000, experiment.base, arm)
 
 
 def test_corpora_and_vocabularies_are_counted_and_measured_in_the_folder_of_the_runs(experiment, tmp_path):
