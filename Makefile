@@ -36,7 +36,7 @@ demo: $(VENV)/.installed  ## the embedded world, from FASTA to retrieval, at mos
 	$(BIN)/plantgfm report runs/demo
 
 test: $(VENV)/.installed  ## the whole suite, at most 10 minutes on 2 cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-interop: $(VENV)/.interop  ## live parity with transformers in PyTorch
 	$(BIN)/python -m pytest -m interop tests/interop

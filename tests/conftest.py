@@ -33,7 +33,7 @@ install_import_hook([f"plantgfm.{room}" for room in CHECKED], "beartype.beartype
 gc.set_threshold(20_000, 20, 20)
 
 ROOT = Path(__file__).resolve().parent.parent
-
+LONG = ("ablation", "docs", "end_to_end", "training")
 
 SMALL = (
     "corpus.world.genome_size_bp=100000",
@@ -73,6 +73,11 @@ def composed(*overrides: str):
     register()
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         return to_config(compose("config", overrides=list(overrides)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rooms whose files take long come first, so that no worker is left with one of them when the others are done."""
+    items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").parts[0] not in LONG)
 
 
 def pytest_collection_finish() -> None:
