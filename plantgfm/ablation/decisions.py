@@ -70,7 +70,8 @@ def draw_runs(
         for seed in definition.seeds:
             chance = scatter.seed_sd * generator.standard_normal() + scatter.cell_sd * generator.standard_normal(n)
             windows = {"region": np.arange(n), "species": species, "bits": (mine + chance) * bases, "bases": bases}
-            runs.append({"arm": arm, "seed": seed, "steps": 0, "views": [View.BASES.value], "windows": windows})
+            about = {"arm": arm, "seed": seed, "steps": 1, "seen_bp": 1, "views": [View.BASES.value]}
+            runs.append(about | {"windows": windows})
     return runs
 
 
