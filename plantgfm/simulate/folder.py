@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from plantgfm.formats.staging import hold
 from plantgfm.identity import canonical_json, fingerprint, plain, read_json
 
 WORLD_FILE = "world.json"
@@ -22,6 +24,8 @@ def slug(species: str) -> str:
 def build_once(out: Path, config: Any, *, kind: str, version: int, build: Callable[[Path], None]) -> Path:
     """Let `build` fill a folder beside `out` that takes its name when whole; return at once where it is there already.
 
+    A process that wants a world which another one is making waits for it.
+
     Raises:
         ValueError: when `out` holds another world, or something that is no world.
     """
@@ -32,9 +36,12 @@ def build_once(out: Path, config: Any, *, kind: str, version: int, build: Callab
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.{mark}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    descriptor = hold(part, wait=True)
     try:
+        if _holds(out, mark):
+            return out
+        for left in part.iterdir():  # of a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         build(part)
         (part / WORLD_FILE).write_text(canonical_json({**identity, "fingerprint": mark}) + "\n")
         if out.is_dir():
@@ -42,6 +49,7 @@ def build_once(out: Path, config: Any, *, kind: str, version: int, build: Callab
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        os.close(descriptor)
     return out
 
 
